@@ -1,0 +1,15 @@
+//! The words of the gateway and its rules. No I/O, no async, nothing of any provider's wire.
+
+pub mod answer;
+pub mod clock;
+pub mod contact;
+pub mod delivery;
+pub mod event;
+pub mod id;
+pub mod message;
+pub mod phone;
+pub mod schedule;
+pub mod secret;
+pub mod vendor;
+pub mod waba;
+pub mod webhook;

@@ -1,0 +1,185 @@
+//! Lanes: one conversation's messages, or its sends, in order; and how work leaves them.
+
+use std::collections::BTreeMap;
+
+use super::{
+    ASKING_PER_VENDOR_MAX, BACKLOG_AFTER, Job, Kind, LANELESS_PER_VENDOR_MAX,
+    SENDING_PER_VENDOR_MAX, Scheduler, Timer,
+};
+use crate::domain::{
+    clock::Millis,
+    id::{ContactId, EntryId, VendorId},
+};
+
+/// One direction of one conversation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(super) struct LaneKey {
+    contact: ContactId,
+    pub(super) is_out: bool,
+}
+
+impl LaneKey {
+    pub(super) fn of(job: &Job) -> Option<Self> {
+        let is_out = match job.kind {
+            Kind::Message => false,
+            Kind::Send => true,
+            Kind::Signal | Kind::Follow => return None,
+        };
+        job.contact.map(|contact| Self { contact, is_out })
+    }
+
+    pub(super) fn both(contact: ContactId) -> [Self; 2] {
+        [Self { contact, is_out: false }, Self { contact, is_out: true }]
+    }
+}
+
+#[derive(Default)]
+pub(super) struct Lane {
+    /// By order of arrival, not by id: what was let go on joins the tail.
+    pub(super) queue: BTreeMap<EntryId, EntryId>,
+    /// One, or two for as long as it takes after a merge.
+    pub(super) running: Vec<EntryId>,
+    /// Fenced sends that keep the lane closed, and until when.
+    pub(super) holds: Vec<(EntryId, Millis)>,
+    /// Waits among the ready of its vendor, or for pace.
+    pub(super) is_listed: bool,
+}
+
+impl Lane {
+    pub(super) fn head(&self) -> Option<EntryId> {
+        self.queue.first_key_value().map(|it| *it.1)
+    }
+
+    pub(super) fn held_until(&self) -> Option<Millis> {
+        self.holds.iter().map(|it| it.1).max()
+    }
+
+    pub(super) fn is_idle(&self) -> bool {
+        self.queue.is_empty() && self.running.is_empty() && self.holds.is_empty()
+    }
+
+    pub(super) fn absorb(&mut self, other: Self) {
+        self.queue.extend(other.queue);
+        self.running.extend(other.running);
+        self.holds.extend(other.holds);
+    }
+}
+
+impl Scheduler {
+    pub(super) fn fire_timers(&mut self, now: Millis) {
+        while self.timers.first().is_some_and(|it| it.0 <= now) {
+            match self.timers.pop_first() {
+                Some((_, Timer::Lane(key))) => self.look_at_lane(key, now),
+                Some((_, Timer::Laneless(id))) => {
+                    let Some(due) = self.jobs.get(&id).map(|it| it.due) else { continue };
+                    self.look_at_laneless(id, due, now);
+                }
+                None => {}
+            }
+        }
+        while self.paced.first().is_some_and(|it| it.0 <= now) {
+            let Some((_, instance)) = self.paced.pop_first() else { continue };
+            let Some(lanes) = self.paced_lanes.remove(&instance) else { continue };
+            for key in lanes {
+                if let Some(lane) = self.lanes.get_mut(&key) {
+                    lane.is_listed = false;
+                    self.look_at_lane(key, now);
+                }
+            }
+        }
+    }
+
+    /// Starts one piece of this vendor's work: signals first, since they settle sends; then
+    /// sends, since a customer waits for them; then messages.
+    pub(super) fn start_one(&mut self, vendor: &VendorId, now: Millis) -> Option<EntryId> {
+        self.start_laneless(vendor)
+            .or_else(|| self.start_send(vendor, now))
+            .or_else(|| self.start_ask(vendor, now))
+    }
+
+    fn has_room(&mut self, vendor: &VendorId, kinds: &[Kind], max: usize) -> bool {
+        let turn = self.vendors.entry(vendor.clone()).or_default();
+        kinds.iter().map(|it| turn.running.get(it).copied().unwrap_or(0)).sum::<usize>() < max
+    }
+
+    fn start_laneless(&mut self, vendor: &VendorId) -> Option<EntryId> {
+        if !self.has_room(vendor, &[Kind::Signal, Kind::Follow], LANELESS_PER_VENDOR_MAX) {
+            return None;
+        }
+        loop {
+            let id = self.vendors.get_mut(vendor)?.laneless.pop_front()?;
+            let is_open =
+                self.jobs.get(&id).filter(|it| matches!(it.kind, Kind::Signal | Kind::Follow));
+            let Some(kind) = is_open.map(|it| it.kind).filter(|_| !self.running.contains(&id))
+            else {
+                continue;
+            };
+            *self.vendors.get_mut(vendor)?.running.entry(kind).or_default() += 1;
+            return Some(id);
+        }
+    }
+
+    fn start_send(&mut self, vendor: &VendorId, now: Millis) -> Option<EntryId> {
+        let is_paused = self.all_paused || self.vendors.get(vendor)?.is_paused;
+        if is_paused || !self.has_room(vendor, &[Kind::Send], SENDING_PER_VENDOR_MAX) {
+            return None;
+        }
+        loop {
+            let key = self.vendors.get_mut(vendor)?.sends.pop_front()?;
+            let Some(id) = self.head_of(key, now) else { continue };
+            let job = self.jobs.get(&id)?;
+            let instance = job.instance.clone();
+            // A backlog takes two tokens a send, so that live traffic finds some.
+            let n_tokens = if now - id.ms() > BACKLOG_AFTER { 2 } else { 1 };
+            match self.pace_of(&instance).take(n_tokens, now) {
+                Ok(()) => {
+                    self.run_in_lane(vendor, key, id, Kind::Send);
+                    return Some(id);
+                }
+                Err(at) => {
+                    if let Some(lane) = self.lanes.get_mut(&key) {
+                        lane.is_listed = true;
+                    }
+                    let waiting = self.paced_lanes.entry(instance.clone()).or_default();
+                    if waiting.is_empty() {
+                        self.paced.insert((at, instance));
+                    }
+                    waiting.push_back(key);
+                }
+            }
+        }
+    }
+
+    fn start_ask(&mut self, vendor: &VendorId, now: Millis) -> Option<EntryId> {
+        if !self.has_room(vendor, &[Kind::Message], ASKING_PER_VENDOR_MAX) {
+            return None;
+        }
+        loop {
+            let key = self.vendors.get_mut(vendor)?.asks.pop_front()?;
+            let Some(id) = self.head_of(key, now) else { continue };
+            self.run_in_lane(vendor, key, id, Kind::Message);
+            return Some(id);
+        }
+    }
+
+    /// The lane's head when it may really start; the lane is off the list either way.
+    fn head_of(&mut self, key: LaneKey, now: Millis) -> Option<EntryId> {
+        let lane = self.lanes.get_mut(&key)?;
+        lane.is_listed = false;
+        let is_free = lane.running.is_empty() && lane.held_until().is_none_or(|it| it <= now);
+        let head = lane.head().filter(|it| self.jobs.get(it).is_some_and(|it| it.due <= now));
+        if !is_free || head.is_none() {
+            self.look_at_lane(key, now);
+            return None;
+        }
+        head
+    }
+
+    fn run_in_lane(&mut self, vendor: &VendorId, key: LaneKey, id: EntryId, kind: Kind) {
+        if let Some(lane) = self.lanes.get_mut(&key) {
+            lane.running.push(id);
+        }
+        let turn = self.vendors.entry(vendor.clone()).or_default();
+        *turn.running.entry(kind).or_default() += 1;
+    }
+}

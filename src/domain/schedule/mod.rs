@@ -1,0 +1,423 @@
+//! What may start now: vendors in turn, lanes, due times, caps and pace. Pure and in memory; after
+//! a restart it is rebuilt from the journal.
+
+mod lane;
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
+
+use self::lane::{Lane, LaneKey};
+pub use self::pace::{Limit, Pace};
+use super::{
+    clock::{MINUTE, Millis},
+    id::{ContactId, EntryId, InstanceId, VendorId},
+};
+
+/// Responder calls of one vendor at once.
+pub const ASKING_PER_VENDOR_MAX: usize = 16;
+/// Sends of one vendor at once.
+pub const SENDING_PER_VENDOR_MAX: usize = 4;
+/// Signals and questions of one vendor at once.
+const LANELESS_PER_VENDOR_MAX: usize = 16;
+/// What has waited longer than this is a backlog and drains at half the pace.
+const BACKLOG_AFTER: Millis = MINUTE;
+
+/// The kinds of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A message, for the responder. Waits in the in lane of its conversation.
+    Message,
+    /// An intent, for the provider. Waits in the out lane of its conversation.
+    Send,
+    /// A signal: no lane.
+    Signal,
+    /// A question to the provider about an intent, or its deadline: no lane.
+    Follow,
+}
+
+/// A piece of work that is waiting.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The journal entry.
+    pub id: EntryId,
+    /// Whose it is.
+    pub vendor: VendorId,
+    /// From whose number it would leave.
+    pub instance: InstanceId,
+    /// Its conversation, for messages and intents.
+    pub contact: Option<ContactId>,
+    /// What is to be done.
+    pub kind: Kind,
+    /// Not before this time.
+    pub due: Millis,
+}
+
+/// What became of work that was started, or of work that something else decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing is left to do.
+    Gone,
+    /// This kind of work again, from `due`; a send keeps its place in its lane.
+    Again {
+        /// What.
+        kind: Kind,
+        /// When.
+        due: Millis,
+        /// Its lane stays closed until then although it has left it.
+        hold: Option<Millis>,
+    },
+}
+
+#[derive(Default)]
+struct Turn {
+    is_paused: bool,
+    in_ring: bool,
+    running: HashMap<Kind, usize>,
+    laneless: VecDeque<EntryId>,
+    asks: VecDeque<LaneKey>,
+    sends: VecDeque<LaneKey>,
+    n_jobs: usize,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Timer {
+    Laneless(EntryId),
+    Lane(LaneKey),
+}
+
+/// Decides what may start.
+pub struct Scheduler {
+    jobs: HashMap<EntryId, Job>,
+    running: HashSet<EntryId>,
+    /// Running work that something else decided about meanwhile: its end must be looked up.
+    overtaken: HashSet<EntryId>,
+    lanes: HashMap<LaneKey, Lane>,
+    vendors: HashMap<VendorId, Turn>,
+    ring: VecDeque<VendorId>,
+    timers: BTreeSet<(Millis, Timer)>,
+    paces: HashMap<InstanceId, Pace>,
+    /// Lanes whose instance has no token now, in order; the first of each has a timer.
+    paced: BTreeSet<(Millis, InstanceId)>,
+    paced_lanes: HashMap<InstanceId, VecDeque<LaneKey>>,
+    all_paused: bool,
+    started_at: Millis,
+    last_order: EntryId,
+}
+
+impl Scheduler {
+    /// A scheduler with nothing to do; `now` is the start of the process.
+    #[must_use]
+    pub fn new(now: Millis) -> Self {
+        Self {
+            jobs: HashMap::new(),
+            running: HashSet::new(),
+            overtaken: HashSet::new(),
+            lanes: HashMap::new(),
+            vendors: HashMap::new(),
+            ring: VecDeque::new(),
+            timers: BTreeSet::new(),
+            paces: HashMap::new(),
+            paced: BTreeSet::new(),
+            paced_lanes: HashMap::new(),
+            all_paused: false,
+            started_at: now,
+            last_order: EntryId(0),
+        }
+    }
+
+    /// Takes in new work. Work it knows already is left as it is.
+    pub fn add(&mut self, job: Job, now: Millis) {
+        self.last_order = self.last_order.max(job.id);
+        self.insert(job.id, job, now);
+    }
+
+    /// Takes in work that was let go on: it joins the tail of its lane.
+    pub fn add_at_tail(&mut self, job: Job, now: Millis) {
+        self.last_order = EntryId::next(self.last_order, now);
+        self.insert(self.last_order, job, now);
+    }
+
+    /// The next piece of work that may start, if any. It is running until [`Self::finish`].
+    pub fn next(&mut self, now: Millis) -> Option<Job> {
+        self.fire_timers(now);
+        while let Some(vendor) = self.ring.pop_front() {
+            if let Some(id) = self.start_one(&vendor, now) {
+                self.ring.push_back(vendor);
+                self.running.insert(id);
+                return self.jobs.get(&id).cloned();
+            }
+            if let Some(turn) = self.vendors.get_mut(&vendor) {
+                turn.in_ring = false;
+            }
+            self.forget_if_idle(&vendor);
+        }
+        None
+    }
+
+    /// When something may start that may not now. `None`: only when something happens.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<Millis> {
+        let timer = self.timers.first().map(|it| it.0);
+        let paced = self.paced.first().map(|it| it.0);
+        timer.into_iter().chain(paced).min()
+    }
+
+    /// Ends a run of work that [`Self::next`] gave out.
+    pub fn finish(&mut self, id: EntryId, next: Next, now: Millis) {
+        if !self.running.remove(&id) {
+            return;
+        }
+        let is_overtaken = self.overtaken.remove(&id);
+        let Some(job) = self.jobs.get(&id).cloned() else { return };
+        let next = if is_overtaken && matches!(job.kind, Kind::Send | Kind::Follow) {
+            let hold = match next {
+                Next::Again { hold, .. } => hold,
+                Next::Gone => None,
+            };
+            Next::Again { kind: Kind::Follow, due: now, hold }
+        } else {
+            next
+        };
+        if let Some(turn) = self.vendors.get_mut(&job.vendor)
+            && let Some(n) = turn.running.get_mut(&job.kind)
+        {
+            *n -= 1;
+        }
+        if let Some(key) = LaneKey::of(&job)
+            && let Some(lane) = self.lanes.get_mut(&key)
+        {
+            lane.running.retain(|it| *it != id);
+        }
+        self.decide(job.clone(), next, now);
+        self.enter_ring(&job.vendor);
+    }
+
+    /// Something else decided about this work, like a signal about a fenced send. Which of that
+    /// and the end of a run came last only the journal knows, so running work is looked up
+    /// ([`Kind::Follow`]) when it ends.
+    pub fn decided(&mut self, job: Job, next: Next, now: Millis) {
+        if self.running.contains(&job.id) {
+            self.overtaken.insert(job.id);
+            return;
+        }
+        let known = self.jobs.get(&job.id).cloned();
+        if known.is_none() && next == Next::Gone {
+            self.release_hold(&job, now);
+            return;
+        }
+        let vendor = job.vendor.clone();
+        self.decide(known.unwrap_or(job), next, now);
+        self.enter_ring(&vendor);
+    }
+
+    /// Two contacts turned out to be one person: their lanes become one, in order.
+    pub fn merge(&mut self, from: ContactId, into: ContactId, now: Millis) {
+        for (old, new) in LaneKey::both(from).into_iter().zip(LaneKey::both(into)) {
+            let Some(lane) = self.lanes.remove(&old) else { continue };
+            for id in lane.queue.values().chain(&lane.running) {
+                if let Some(job) = self.jobs.get_mut(id) {
+                    job.contact = Some(into);
+                }
+            }
+            self.lanes.entry(new).or_default().absorb(lane);
+            self.look_at_lane(new, now);
+        }
+    }
+
+    /// Stops (or lets go on) the sends of a vendor; `None` is everybody.
+    pub fn pause(&mut self, vendor: Option<&VendorId>, is_paused: bool) {
+        match vendor {
+            None => self.all_paused = is_paused,
+            Some(vendor) => self.vendors.entry(vendor.clone()).or_default().is_paused = is_paused,
+        }
+        let all: Vec<VendorId> = match vendor {
+            Some(vendor) => vec![vendor.clone()],
+            None => self.vendors.keys().cloned().collect(),
+        };
+        for vendor in all {
+            self.enter_ring(&vendor);
+        }
+    }
+
+    /// Sets how fast an instance may send.
+    pub fn set_limit(&mut self, instance: &InstanceId, limit: Limit) {
+        self.pace_of(instance).set_limit(limit);
+    }
+
+    /// The provider wants nothing from this instance before `until`.
+    pub fn block_instance(&mut self, instance: &InstanceId, until: Millis) {
+        self.pace_of(instance).block_until(until);
+    }
+
+    /// Entries of a vendor that wait or run.
+    #[must_use]
+    pub fn n_jobs_of(&self, vendor: &VendorId) -> usize {
+        self.vendors.get(vendor).map_or(0, |it| it.n_jobs)
+    }
+
+    /// Entries that wait or run.
+    #[must_use]
+    pub fn n_jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
+    /// Entries that run.
+    #[must_use]
+    pub fn n_running(&self) -> usize {
+        self.running.len()
+    }
+
+    /// When the oldest entry that waits or runs was committed.
+    #[must_use]
+    pub fn oldest(&self) -> Option<Millis> {
+        self.jobs.keys().min().map(|it| it.ms())
+    }
+
+    fn insert(&mut self, order: EntryId, job: Job, now: Millis) {
+        if self.jobs.contains_key(&job.id) {
+            return;
+        }
+        let (id, vendor) = (job.id, job.vendor.clone());
+        self.vendors.entry(vendor.clone()).or_default().n_jobs += 1;
+        let lane = LaneKey::of(&job);
+        let due = job.due;
+        self.jobs.insert(id, job);
+        match lane {
+            Some(key) => {
+                self.lanes.entry(key).or_default().queue.insert(order, id);
+                self.look_at_lane(key, now);
+            }
+            None => self.look_at_laneless(id, due, now),
+        }
+        self.enter_ring(&vendor);
+    }
+
+    fn decide(&mut self, mut job: Job, next: Next, now: Millis) {
+        let old = LaneKey::of(&job);
+        match next {
+            Next::Gone => {
+                if self.jobs.remove(&job.id).is_some()
+                    && let Some(turn) = self.vendors.get_mut(&job.vendor)
+                {
+                    turn.n_jobs -= 1;
+                }
+                self.leave_lane(old, job.id, None, now);
+                self.release_hold(&job, now);
+            }
+            Next::Again { kind, due, hold } => {
+                job.kind = kind;
+                job.due = due;
+                let new = LaneKey::of(&job);
+                let id = job.id;
+                if self.jobs.insert(id, job.clone()).is_none() {
+                    self.vendors.entry(job.vendor.clone()).or_default().n_jobs += 1;
+                }
+                if new != old {
+                    self.leave_lane(old, id, hold, now);
+                }
+                match new {
+                    Some(key) => {
+                        let lane = self.lanes.entry(key).or_default();
+                        if !lane.queue.values().any(|it| *it == id) {
+                            self.last_order = EntryId::next(self.last_order.max(id), now);
+                            lane.queue.insert(self.last_order, id);
+                        }
+                        self.release_hold(&job, now);
+                        self.look_at_lane(key, now);
+                    }
+                    None => self.look_at_laneless(id, due, now),
+                }
+            }
+        }
+    }
+
+    fn leave_lane(&mut self, key: Option<LaneKey>, id: EntryId, hold: Option<Millis>, now: Millis) {
+        let Some(key) = key else { return };
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.queue.retain(|_, it| *it != id);
+        if let Some(until) = hold {
+            lane.holds.push((id, until));
+        }
+        self.look_at_lane(key, now);
+    }
+
+    /// A fence that has been settled holds nothing any more.
+    fn release_hold(&mut self, job: &Job, now: Millis) {
+        let Some(contact) = job.contact else { return };
+        for key in LaneKey::both(contact) {
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            let n_holds = lane.holds.len();
+            lane.holds.retain(|it| it.0 != job.id);
+            if lane.holds.len() != n_holds {
+                self.look_at_lane(key, now);
+            }
+        }
+    }
+
+    /// Puts the lane where it belongs: among the ready, behind a timer, or nowhere.
+    fn look_at_lane(&mut self, key: LaneKey, now: Millis) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.holds.retain(|it| it.1 > now);
+        if lane.is_idle() {
+            self.lanes.remove(&key);
+            return;
+        }
+        if lane.is_listed || !lane.running.is_empty() {
+            return;
+        }
+        let Some(job) = lane.head().and_then(|it| self.jobs.get(&it)) else {
+            // Only holds are left: come back to tidy up.
+            if let Some(at) = lane.held_until() {
+                self.timers.insert((at, Timer::Lane(key)));
+            }
+            return;
+        };
+        let at = job.due.max(lane.held_until().unwrap_or(0));
+        if at > now {
+            self.timers.insert((at, Timer::Lane(key)));
+            return;
+        }
+        lane.is_listed = true;
+        let vendor = job.vendor.clone();
+        let turn = self.vendors.entry(vendor.clone()).or_default();
+        if key.is_out {
+            turn.sends.push_back(key);
+        } else {
+            turn.asks.push_back(key);
+        }
+        self.enter_ring(&vendor);
+    }
+
+    fn look_at_laneless(&mut self, id: EntryId, due: Millis, now: Millis) {
+        if due > now {
+            self.timers.insert((due, Timer::Laneless(id)));
+            return;
+        }
+        let Some(job) = self.jobs.get(&id) else { return };
+        let vendor = job.vendor.clone();
+        self.vendors.entry(vendor.clone()).or_default().laneless.push_back(id);
+        self.enter_ring(&vendor);
+    }
+
+    fn pace_of(&mut self, instance: &InstanceId) -> &mut Pace {
+        let started_at = self.started_at;
+        self.paces.entry(instance.clone()).or_insert_with(|| Pace::new(Limit::WASENDER, started_at))
+    }
+
+    fn enter_ring(&mut self, vendor: &VendorId) {
+        if let Some(turn) = self.vendors.get_mut(vendor)
+            && !turn.in_ring
+        {
+            turn.in_ring = true;
+            self.ring.push_back(vendor.clone());
+        }
+    }
+
+    fn forget_if_idle(&mut self, vendor: &VendorId) {
+        if self.vendors.get(vendor).is_some_and(|it| it.n_jobs == 0 && !it.is_paused) {
+            self.vendors.remove(vendor);
+        }
+    }
+}

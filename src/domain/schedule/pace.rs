@@ -1,0 +1,103 @@
+//! How fast an instance may send: a token bucket in whole milliseconds.
+
+use crate::domain::clock::{MINUTE, Millis, SECOND};
+
+/// What a provider allows one number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// Sends at once after a rest.
+    burst: i64,
+    /// Time in which one more becomes possible, in thousandths of a millisecond.
+    interval_us: i64,
+}
+
+impl Limit {
+    /// Wasender: 256 a minute (`docs/wire/wasender.md` §1.3), kept as 32 at once and 224 a minute
+    /// after that, so that no minute has more than 256.
+    pub const WASENDER: Self = Self { burst: 32, interval_us: MINUTE * 1_000 / 224 + 1 };
+    /// Wasender with account protection: one in 5 seconds.
+    pub const WASENDER_PROTECTED: Self = Self { burst: 1, interval_us: 5 * SECOND * 1_000 };
+}
+
+/// One instance's bucket. It is told to be full at a time instead of counting tokens.
+#[derive(Clone, Debug)]
+pub struct Pace {
+    limit: Limit,
+    /// When the bucket would have been empty, in microseconds: tokens = (now - empty) / interval.
+    empty_us: i64,
+    blocked_until: Millis,
+}
+
+impl Pace {
+    /// A bucket that was empty at `since`, the start of the process: what was sent before it is
+    /// not known, and a full bucket could exceed the minute.
+    #[must_use]
+    pub fn new(limit: Limit, since: Millis) -> Self {
+        Self { limit, empty_us: since * 1_000, blocked_until: 0 }
+    }
+
+    /// Changes the limit.
+    pub fn set_limit(&mut self, limit: Limit) {
+        self.limit = limit;
+    }
+
+    /// Takes `n_tokens`, one for most sends.
+    ///
+    /// # Errors
+    ///
+    /// When it will be possible.
+    pub fn take(&mut self, n_tokens: i64, now: Millis) -> Result<(), Millis> {
+        if now < self.blocked_until {
+            return Err(self.blocked_until);
+        }
+        let now_us = now * 1_000;
+        let full_us = now_us - self.limit.burst * self.limit.interval_us;
+        let after_us =
+            self.empty_us.max(full_us) + n_tokens.min(self.limit.burst) * self.limit.interval_us;
+        if after_us > now_us {
+            return Err(now + (after_us - now_us + 999) / 1_000);
+        }
+        self.empty_us = after_us;
+        Ok(())
+    }
+
+    /// Lets nothing through before `until`: the provider said so.
+    pub fn block_until(&mut self, until: Millis) {
+        self.blocked_until = self.blocked_until.max(until);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn no_minute_has_more_than_the_limit(gaps in prop::collection::vec(0..400_i64, 1_500)) {
+            let mut pace = Pace::new(Limit::WASENDER, 0);
+            let (mut now, mut sent) = (0, Vec::new());
+            for gap in gaps {
+                now += gap;
+                if pace.take(1, now).is_ok() {
+                    sent.push(now);
+                }
+            }
+            for (n, start) in sent.iter().enumerate() {
+                let in_minute = sent[n..].iter().take_while(|it| **it - start < MINUTE).count();
+                prop_assert!(in_minute <= 256, "{in_minute}");
+            }
+        }
+    }
+
+    #[test]
+    fn account_protection_is_one_in_five_seconds() {
+        let mut pace = Pace::new(Limit::WASENDER_PROTECTED, 0);
+        assert_eq!(pace.take(1, 1_000), Err(5_000));
+        assert_eq!(pace.take(1, 60_000), Ok(()));
+        assert_eq!(pace.take(1, 60_000), Err(65_000));
+        pace.block_until(90_000);
+        assert_eq!(pace.take(1, 70_000), Err(90_000));
+    }
+}

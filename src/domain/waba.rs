@@ -1,0 +1,144 @@
+//! A WABA instance: one WhatsApp number of a vendor and what is needed to speak for it.
+
+use super::{
+    clock::Millis,
+    event::Connection,
+    id::{InstanceId, VendorId},
+    phone::PhoneNumber,
+    secret::{ExposeSecret, SecretString, same},
+};
+
+/// The most instances one vendor may have.
+pub const INSTANCES_PER_VENDOR_MAX: usize = 32;
+
+/// The services that carry messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ProviderKind {
+    /// wasenderapi.com
+    Wasender,
+}
+
+impl ProviderKind {
+    /// The word it is stored and shown as.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Wasender => "wasender",
+        }
+    }
+}
+
+/// One WhatsApp number of a vendor.
+#[derive(Clone, Debug)]
+pub struct WabaInstance {
+    /// Its id.
+    pub id: InstanceId,
+    /// Whose it is.
+    pub vendor_id: VendorId,
+    /// The number messages leave from.
+    pub phone_number: PhoneNumber,
+    /// Who carries its messages.
+    pub provider: ProviderKind,
+    /// What the provider last said of its session.
+    pub status: Connection,
+    /// How its webhooks may prove themselves.
+    pub schemes: SignatureSchemes,
+    /// The provider throttles it to one message in 5 seconds.
+    pub account_protection: bool,
+    /// Its account at Wasender.
+    pub wasender: WasenderAccount,
+    /// When it was created.
+    pub created_at: Millis,
+    /// When its settings were last changed.
+    pub updated_at: Millis,
+    /// When the provider was last heard of.
+    pub last_sync: Option<Millis>,
+}
+
+/// How a webhook may prove itself (`docs/CONTRACT.md` §1, "Two webhook dialects").
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignatureSchemes {
+    /// `X-Wasender-Signature`: HMAC-SHA256 of the raw body.
+    pub hmac: bool,
+    /// `X-Webhook-Signature`: the secret itself.
+    pub secret: bool,
+}
+
+impl Default for SignatureSchemes {
+    fn default() -> Self {
+        Self { hmac: true, secret: true }
+    }
+}
+
+/// What Wasender gave the vendor for one session.
+#[derive(Clone, Debug, Default)]
+pub struct WasenderAccount {
+    /// The session's number at Wasender.
+    pub instance_id: Option<String>,
+    /// The session's own API key; the only key that may send from its number.
+    pub session_key: Option<SecretString>,
+    /// Secrets its webhooks are proven by, the newest first.
+    pub webhook_secrets: Vec<WebhookSecret>,
+    /// A personal access token of the vendor's own account; without it the operator's is used.
+    pub token: Option<SecretString>,
+}
+
+/// A webhook secret and how long it is good for.
+#[derive(Clone, Debug)]
+pub struct WebhookSecret {
+    /// The secret.
+    pub secret: SecretString,
+    /// Until when it is accepted; `None` is for ever.
+    pub until: Option<Millis>,
+}
+
+impl WasenderAccount {
+    /// The secrets accepted at this time. An empty one is none: anyone can sign with it.
+    pub fn secrets_at(&self, now: Millis) -> impl Iterator<Item = &SecretString> {
+        let live =
+            self.webhook_secrets.iter().filter(move |it| it.until.is_none_or(|until| now < until));
+        live.map(|it| &it.secret).filter(|it| !it.expose_secret().is_empty())
+    }
+
+    /// Makes `secret` the one for good and keeps the others until `until`. Whether that changed
+    /// anything.
+    pub fn adopt_secret(&mut self, secret: SecretString, until: Millis) -> bool {
+        let is_same = |it: &WebhookSecret| {
+            same(it.secret.expose_secret().as_bytes(), secret.expose_secret().as_bytes())
+        };
+        if self.webhook_secrets.first().is_some_and(|it| is_same(it) && it.until.is_none()) {
+            return false;
+        }
+        self.webhook_secrets.retain(|it| !is_same(it));
+        for old in &mut self.webhook_secrets {
+            old.until = Some(old.until.map_or(until, |it| it.min(until)));
+        }
+        self.webhook_secrets.insert(0, WebhookSecret { secret, until: None });
+        true
+    }
+
+    /// Everything that must never be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        let hooks = self.webhook_secrets.iter().map(|it| &it.secret);
+        hooks.chain(&self.session_key).chain(&self.token)
+    }
+}
+
+impl WabaInstance {
+    /// What the instance may be found by, besides its own id and its vendor's.
+    #[must_use]
+    pub fn keys(&self) -> Vec<InstanceKey> {
+        let phone = InstanceKey::Phone(self.phone_number.alias());
+        let wasender = self.wasender.instance_id.clone().map(InstanceKey::Wasender);
+        std::iter::once(phone).chain(wasender).collect()
+    }
+}
+
+/// One of the keys an instance is found by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum InstanceKey {
+    /// Its number, by [`PhoneNumber::alias`].
+    Phone(String),
+    /// Its id at Wasender.
+    Wasender(String),
+}

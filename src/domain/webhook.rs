@@ -1,0 +1,150 @@
+//! A provider's webhook: bytes that prove themselves before anybody reads them.
+
+use bytes::Bytes;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use subtle::ConstantTimeEq;
+
+use super::{
+    id::InstanceId,
+    secret::{ExposeSecret, SecretString, same},
+};
+
+/// Bytes in an HMAC-SHA256.
+const MAC_BYTES: usize = 32;
+
+/// Headers and body of a webhook, as they came.
+pub struct Webhook<S> {
+    headers: Headers,
+    body: Bytes,
+    state: S,
+}
+
+/// Nobody has checked who sent it.
+pub struct Unverified;
+
+/// It was signed with a secret of one instance. Only [`Webhook::verify`] makes one.
+pub struct Verified {
+    instance: InstanceId,
+}
+
+/// The headers of a webhook, names in lower case.
+#[derive(Clone)]
+pub struct Headers(pub Vec<(String, String)>);
+
+impl Headers {
+    /// A header's value, when it is there exactly once.
+    #[must_use]
+    pub fn only(&self, name: &str) -> Option<&str> {
+        let mut found = self.0.iter().filter(|it| it.0 == name);
+        let first = found.next()?;
+        found.next().is_none().then_some(first.1.as_str())
+    }
+
+    /// Whether this could still be proven by one of `proofs`, now that only the headers are
+    /// known. It spares us the bodies of strangers.
+    #[must_use]
+    pub fn may_prove(&self, proofs: &[Proof<'_>]) -> bool {
+        let mut may = false;
+        for proof in proofs {
+            may |= match proof.scheme {
+                Scheme::HmacHex(header) => self.only(header).and_then(mac_of_hex).is_some(),
+                Scheme::Secret(header) => self.holds_secret(header, proof.secret),
+            };
+        }
+        may
+    }
+
+    fn holds_secret(&self, header: &str, secret: &SecretString) -> bool {
+        let secret = secret.expose_secret();
+        let given = self.only(header).unwrap_or_default();
+        !secret.is_empty() & same(given.as_bytes(), secret.as_bytes())
+    }
+}
+
+/// One way in which one instance's webhooks may prove themselves.
+pub struct Proof<'a> {
+    /// The instance it would prove.
+    pub instance: &'a InstanceId,
+    /// How.
+    pub scheme: Scheme,
+    /// With what.
+    pub secret: &'a SecretString,
+}
+
+/// How a webhook proves itself, and in which header (lower case).
+#[derive(Clone, Copy)]
+pub enum Scheme {
+    /// Hexadecimal HMAC-SHA256 of the raw body, with or without `sha256=`.
+    HmacHex(&'static str),
+    /// The secret itself.
+    Secret(&'static str),
+}
+
+/// The webhook is not proven. It does not say why: a stranger learns nothing from it.
+#[derive(Debug, thiserror::Error)]
+#[error("not proven")]
+pub struct NotProven;
+
+impl Webhook<Unverified> {
+    /// A webhook as it came.
+    #[must_use]
+    pub fn new(headers: Headers, body: Bytes) -> Self {
+        Self { headers, body, state: Unverified }
+    }
+
+    /// Proves who sent it. Every proof is tried, so that the time taken does not tell which
+    /// instance it was.
+    ///
+    /// # Errors
+    ///
+    /// [`NotProven`] when none of them holds.
+    pub fn verify(self, proofs: &[Proof<'_>]) -> Result<Webhook<Verified>, NotProven> {
+        let mut proven = None;
+        for proof in proofs {
+            let holds = match proof.scheme {
+                Scheme::HmacHex(header) => self.has_mac(header, proof.secret),
+                Scheme::Secret(header) => self.headers.holds_secret(header, proof.secret),
+            };
+            if holds && proven.is_none() {
+                proven = Some(proof.instance.clone());
+            }
+        }
+        let instance = proven.ok_or(NotProven)?;
+        Ok(Webhook { headers: self.headers, body: self.body, state: Verified { instance } })
+    }
+
+    fn has_mac(&self, header: &str, secret: &SecretString) -> bool {
+        let secret = secret.expose_secret();
+        let Some(given) = self.headers.only(header).and_then(mac_of_hex) else { return false };
+        let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
+            .expect("HMAC takes a key of any length");
+        mac.update(&self.body);
+        let is_same: bool = mac.finalize().into_bytes().as_slice().ct_eq(&given).into();
+        !secret.is_empty() & is_same
+    }
+}
+
+impl Webhook<Verified> {
+    /// The instance whose secret proved it.
+    #[must_use]
+    pub fn instance(&self) -> &InstanceId {
+        &self.state.instance
+    }
+
+    /// The raw body.
+    #[must_use]
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+}
+
+fn mac_of_hex(text: &str) -> Option<[u8; MAC_BYTES]> {
+    let text = text.trim();
+    let text = match text.get(..7) {
+        Some(prefix) if prefix.eq_ignore_ascii_case("sha256=") => &text[7..],
+        _ => text,
+    };
+    let mut mac = [0; MAC_BYTES];
+    hex::decode_to_slice(text, &mut mac).ok().map(|()| mac)
+}
