@@ -1,0 +1,334 @@
+//! Configuration: read once, from the environment (`.env` included) and `gateway.toml`, and all its
+//! faults told at once. It opens nothing. A bad value is never echoed: it may be a secret in the
+//! wrong variable.
+
+use std::{
+    collections::HashMap,
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use ipnet::IpNet;
+use url::Url;
+
+use crate::domain::{
+    clock::{HOUR, Millis, SECOND},
+    secret::{ExposeSecret, SecretString},
+};
+
+/// What Wasender documents; `docs/wire/wasender.md` §1.1.
+const WASENDER_API_URL: &str = "https://www.wasenderapi.com/api";
+/// In many old files, and not an address of the real API (`docs/CONTRACT.md` §1).
+const WASENDER_API_URL_WRONG: &str = "api.wasenderapi.com";
+/// The shortest admin key.
+const ADMIN_KEY_CHARS_MIN: usize = 32;
+
+/// The configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where webhooks and administration are served.
+    pub listen: SocketAddr,
+    /// Where `/metrics` is served without a key.
+    pub metrics_listen: Option<SocketAddr>,
+    /// Base of the webhook URLs handed to providers.
+    pub base_url: Url,
+    /// The embedded journal and store.
+    pub data_dir: PathBuf,
+    /// The admin key, where the operator set one.
+    pub admin_key: Option<SecretString>,
+    /// The encryption key, where the operator set one.
+    pub encryption_key: Option<SecretString>,
+    /// Keys that older data was sealed with.
+    pub old_encryption_keys: Vec<SecretString>,
+    /// Base of Wasender's API.
+    pub wasender_url: Url,
+    /// The operator's personal access token at Wasender.
+    pub wasender_token: Option<SecretString>,
+    /// Responder of vendors that have none of their own.
+    pub response_url: Option<Url>,
+    /// What calls of that responder are signed with.
+    pub forward_secret: Option<SecretString>,
+    /// Older messages are recorded, not answered.
+    pub max_answer_age: Millis,
+    /// Below this many free bytes intake answers 503.
+    pub min_free_disk_bytes: u64,
+    /// The largest webhook, in bytes.
+    pub body_bytes_max: usize,
+    /// How long a vendor is remembered without asking the store.
+    pub cache_ttl: Duration,
+    /// What vendor-supplied URLs may reach although private.
+    pub targets: Targets,
+}
+
+/// Which private addresses vendor-supplied URLs may reach.
+#[derive(Debug, Clone, Default)]
+pub struct Targets {
+    /// Networks.
+    pub nets: Vec<IpNet>,
+    /// Host names.
+    pub hosts: Vec<String>,
+    /// All private ones, loopback too; link-local and metadata addresses stay refused.
+    pub all_private: bool,
+}
+
+/// What is wrong with the configuration: every fault, one a line.
+#[derive(Debug, thiserror::Error)]
+#[error("bad configuration:\n  {}", .0.join("\n  "))]
+pub struct BadConfig(pub Vec<String>);
+
+impl Config {
+    /// Reads `.env` of the working directory, the environment and `gateway.toml`. The environment
+    /// wins over `.env`, both win over the file.
+    pub fn from_environment() -> Result<Self, BadConfig> {
+        if let Err(error) = dotenvy::dotenv()
+            && !error.not_found()
+        {
+            return Err(BadConfig(vec![".env cannot be read".to_owned()]));
+        }
+        let file = match std::fs::read_to_string("gateway.toml") {
+            Ok(text) => file_values(&text)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => HashMap::new(),
+            Err(_) => return Err(BadConfig(vec!["gateway.toml cannot be read".to_owned()])),
+        };
+        #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+        let lookup = |name: &str| std::env::var(name).ok().or_else(|| file.get(name).cloned());
+        Self::from_lookup(lookup)
+    }
+
+    /// Reads what `lookup` knows.
+    pub fn from_lookup(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, BadConfig> {
+        let mut vars = Vars { lookup: &lookup, faults: Vec::new() };
+        vars.refuse_planned();
+        let listen = vars.listen();
+        let base_url = vars.base_url(listen);
+        let config = Self {
+            listen,
+            metrics_listen: vars.metrics_listen(),
+            base_url,
+            data_dir: vars.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into(),
+            admin_key: vars.admin_key(),
+            encryption_key: vars.encryption_key("ENCRYPTION_KEY"),
+            old_encryption_keys: vars.old_keys(),
+            wasender_url: vars.wasender_url(),
+            wasender_token: vars.secret("WASENDER_API_KEY"),
+            response_url: vars
+                .url("RESPONSE_API_URL")
+                .or_else(|| vars.url("RESPONSE_API_BASE_URL")),
+            forward_secret: vars.secret("WEBHOOK_FORWARD_SECRET"),
+            max_answer_age: vars.parsed("MAX_ANSWER_AGE", 6 * HOUR / SECOND).max(1) * SECOND,
+            min_free_disk_bytes: vars.parsed("MIN_FREE_DISK", 512 * 1024 * 1024),
+            body_bytes_max: vars.parsed("BODY_BYTES_MAX", 3 * 1024 * 1024),
+            cache_ttl: Duration::from_secs(vars.parsed("WABA_CACHE_TTL_SECONDS", 3_600)),
+            targets: vars.targets(),
+        };
+        if vars.faults.is_empty() { Ok(config) } else { Err(BadConfig(vars.faults)) }
+    }
+
+    /// Everything that must never be shown.
+    #[must_use]
+    pub fn secrets(&self) -> Vec<&SecretString> {
+        let keys = self.admin_key.iter().chain(&self.encryption_key).chain(&self.wasender_token);
+        let keys = keys.chain(&self.forward_secret);
+        keys.chain(&self.old_encryption_keys).collect()
+    }
+}
+
+struct Vars<'a, L> {
+    lookup: &'a L,
+    faults: Vec<String>,
+}
+
+impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
+    fn text(&self, name: &str) -> Option<String> {
+        (self.lookup)(name).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty())
+    }
+
+    fn secret(&self, name: &str) -> Option<SecretString> {
+        self.text(name).map(SecretString::from)
+    }
+
+    fn parsed<T: std::str::FromStr>(&mut self, name: &str, default: T) -> T {
+        match self.text(name).map(|it| it.parse()) {
+            None => default,
+            Some(Ok(value)) => value,
+            Some(Err(_)) => {
+                self.faults.push(format!("{name} is malformed"));
+                default
+            }
+        }
+    }
+
+    fn refuse_planned(&mut self) {
+        for (name, only) in [("STORE", "sqlite"), ("JOURNAL", "sqlite")] {
+            if self.text(name).is_some_and(|it| it != only) {
+                self.faults.push(format!("{name}: this version knows {only} only"));
+            }
+        }
+    }
+
+    fn listen(&mut self) -> SocketAddr {
+        let default = SocketAddr::from(([127, 0, 0, 1], 9002));
+        if self.text("LISTEN_ADDR").is_none() && self.text("PORT").is_some() {
+            return SocketAddr::from(([0, 0, 0, 0], self.parsed("PORT", default.port())));
+        }
+        self.parsed("LISTEN_ADDR", default)
+    }
+
+    fn metrics_listen(&mut self) -> Option<SocketAddr> {
+        if self.text("METRICS_ADDR").is_some_and(|it| it == "off") {
+            return None;
+        }
+        Some(self.parsed("METRICS_ADDR", SocketAddr::from(([127, 0, 0, 1], 9003))))
+    }
+
+    fn base_url(&mut self, listen: SocketAddr) -> Url {
+        let default = format!("http://localhost:{}", listen.port());
+        let default = Url::parse(&default).expect("a URL with a port number is one");
+        self.url("APP_BASE_URL").unwrap_or(default)
+    }
+
+    fn url(&mut self, name: &str) -> Option<Url> {
+        let text = self.text(name)?;
+        let url = Url::parse(&text)
+            .ok()
+            .filter(|it| matches!(it.scheme(), "http" | "https") && it.has_host());
+        if url.is_none() {
+            self.faults.push(format!("{name} is not an http or https URL"));
+        }
+        url
+    }
+
+    fn wasender_url(&mut self) -> Url {
+        let default = Url::parse(WASENDER_API_URL).expect("the constant is a URL");
+        let url = self.url("WASENDER_API_URL").unwrap_or(default);
+        if url.host_str() == Some(WASENDER_API_URL_WRONG) {
+            self.faults.push(format!(
+                "WASENDER_API_URL: {WASENDER_API_URL_WRONG} is not an address of the Wasender API; use {WASENDER_API_URL}"
+            ));
+        }
+        url
+    }
+
+    fn admin_key(&mut self) -> Option<SecretString> {
+        let text = self.text("ADMIN_API_KEY")?;
+        if text.chars().count() < ADMIN_KEY_CHARS_MIN {
+            self.faults
+                .push(format!("ADMIN_API_KEY has fewer than {ADMIN_KEY_CHARS_MIN} characters"));
+        }
+        Some(text.into())
+    }
+
+    fn encryption_key(&mut self, name: &str) -> Option<SecretString> {
+        let key = self.secret(name)?;
+        if !is_key(&key) {
+            self.faults.push(format!("{name} is not 32 bytes in base64"));
+        }
+        Some(key)
+    }
+
+    fn old_keys(&mut self) -> Vec<SecretString> {
+        let text = self.text("ENCRYPTION_KEYS_OLD").unwrap_or_default();
+        let keys: Vec<SecretString> =
+            text.split([',', ' ']).filter(|it| !it.is_empty()).map(SecretString::from).collect();
+        if !keys.iter().all(is_key) {
+            self.faults
+                .push("ENCRYPTION_KEYS_OLD has a key that is not 32 bytes in base64".to_owned());
+        }
+        keys
+    }
+
+    fn targets(&mut self) -> Targets {
+        let mut targets = Targets {
+            all_private: self.parsed("ALLOW_PRIVATE_TARGETS", false),
+            ..Targets::default()
+        };
+        let text = self.text("ALLOW_TARGETS").unwrap_or_default();
+        for word in text.split([',', ' ']).filter(|it| !it.is_empty()) {
+            let address = || word.parse::<IpAddr>().map(IpNet::from);
+            match word.parse::<IpNet>().or_else(|_| address()) {
+                Ok(net) => targets.nets.push(net),
+                Err(_) if word.contains('/') => {
+                    self.faults.push("ALLOW_TARGETS has a malformed network".to_owned());
+                }
+                Err(_) => targets.hosts.push(word.to_ascii_lowercase()),
+            }
+        }
+        targets
+    }
+}
+
+/// 32 bytes in base64.
+fn is_key(key: &SecretString) -> bool {
+    STANDARD.decode(key.expose_secret()).is_ok_and(|it| it.len() == 32)
+}
+
+/// The file's keys are the variables' names, in any case: `base_url` would be a second name for
+/// `APP_BASE_URL`, and one is enough.
+fn file_values(text: &str) -> Result<HashMap<String, String>, BadConfig> {
+    // The parser's message can quote a secret.
+    let bad = || BadConfig(vec!["gateway.toml is not TOML".to_owned()]);
+    let table: toml::Table = text.parse().map_err(|_| bad())?;
+    let mut values = HashMap::new();
+    for (name, value) in table {
+        let text = match value {
+            toml::Value::String(text) => text,
+            toml::Value::Integer(n) => n.to_string(),
+            toml::Value::Boolean(it) => it.to_string(),
+            _ => return Err(BadConfig(vec![format!("gateway.toml: {name} is not a plain value")])),
+        };
+        values.insert(name.to_ascii_uppercase(), text);
+    }
+    Ok(values)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(vars: &[(&str, &str)]) -> Result<Config, BadConfig> {
+        Config::from_lookup(|name| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()))
+    }
+
+    #[test]
+    fn everything_has_a_default() {
+        let config = config(&[]).unwrap();
+        assert_eq!(config.listen.to_string(), "127.0.0.1:9002");
+        assert_eq!(config.base_url.as_str(), "http://localhost:9002/");
+        assert_eq!(config.max_answer_age, 6 * HOUR);
+    }
+
+    #[test]
+    fn a_port_alone_is_for_everybody() {
+        assert_eq!(config(&[("PORT", "80")]).unwrap().listen.to_string(), "0.0.0.0:80");
+        let both = [("PORT", "80"), ("LISTEN_ADDR", "127.0.0.1:81")];
+        assert_eq!(config(&both).unwrap().listen.to_string(), "127.0.0.1:81");
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once_and_no_value_is() {
+        let error = config(&[
+            ("LISTEN_ADDR", "hunter2-a"),
+            ("APP_BASE_URL", "hunter2-b"),
+            ("ADMIN_API_KEY", "hunter2-c"),
+            ("ENCRYPTION_KEY", "hunter2-d"),
+            ("BODY_BYTES_MAX", "hunter2-e"),
+            ("STORE", "hunter2-f"),
+            ("WASENDER_API_URL", "https://api.wasenderapi.com/api/v1"),
+        ]);
+        let error = error.unwrap_err();
+        assert_eq!(error.0.len(), 7, "{error}");
+        let text = error.to_string();
+        assert!(!text.contains("hunter2"), "{text}");
+        assert!(text.contains("use https://www.wasenderapi.com/api"), "{text}");
+    }
+
+    #[test]
+    fn targets_are_networks_addresses_or_hosts() {
+        let targets =
+            config(&[("ALLOW_TARGETS", "10.0.0.0/8, 192.168.1.5 bot.internal")]).unwrap().targets;
+        assert_eq!((targets.nets.len(), targets.hosts.len()), (2, 1));
+        assert!(config(&[("ALLOW_TARGETS", "10.0.0.0/99")]).is_err());
+    }
+}

@@ -1,0 +1,199 @@
+//! The embedded database: one file for journal and store, one writer thread that commits whatever
+//! is waiting in one transaction, and a few readers.
+
+mod writer;
+
+use std::{
+    path::{Path, PathBuf},
+    sync::{Arc, Mutex, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use rusqlite::{Connection, OpenFlags, TransactionBehavior};
+use tokio::sync::oneshot;
+
+pub use self::writer::Batch;
+use self::writer::{Job, Op};
+
+/// Writes that may wait for the writer; one more is refused.
+const WRITES_WAITING_MAX: usize = 8_192;
+/// Connections for reading.
+const N_READERS: usize = 2;
+/// How long a connection waits for another process's transaction.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Page cache of the writer and of a reader, in KiB.
+const WRITER_CACHE_KIB: i64 = 8 * 1024;
+const READER_CACHE_KIB: i64 = 1024;
+
+/// One script for each version; a released one never changes.
+const SCRIPTS: &[&str] = &[include_str!("schema_1.sql")];
+
+/// The database could not do what was asked. Nothing of it was written.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum DbError {
+    /// The writer has more to do than it may take on.
+    #[error("too many writes are waiting")]
+    Busy,
+    /// The writer has ended.
+    #[error("the database is closed")]
+    Closed,
+    /// The file was made by a newer version of this program.
+    #[error("the database is of version {found}, this program knows {known}")]
+    TooNew {
+        /// Its version.
+        found: usize,
+        /// Ours.
+        known: usize,
+    },
+    /// What `SQLite` says.
+    #[error("database")]
+    Sqlite(#[source] Arc<rusqlite::Error>),
+    /// What was stored cannot be opened or read.
+    #[error("stored data cannot be read: {0}")]
+    Unreadable(&'static str),
+}
+
+impl From<rusqlite::Error> for DbError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(Arc::new(error))
+    }
+}
+
+/// A handle on the database; clones share it.
+#[derive(Clone)]
+pub struct Db {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    path: PathBuf,
+    writes: Mutex<Option<mpsc::SyncSender<Box<dyn Job>>>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    readers: Vec<Mutex<Connection>>,
+    turn: std::sync::atomic::AtomicUsize,
+}
+
+impl Db {
+    /// Opens the file, brings it up to date and starts the writer. `batch` is told of each
+    /// transaction's end.
+    pub fn open(path: &Path, batch: Box<dyn Batch>) -> Result<Self, DbError> {
+        let mut connection = connect(path, WRITER_CACHE_KIB)?;
+        upgrade(&mut connection)?;
+        let mut readers = Vec::new();
+        for _ in 0..N_READERS {
+            let reader = connect(path, READER_CACHE_KIB)?;
+            reader.pragma_update(None, "query_only", true)?;
+            readers.push(Mutex::new(reader));
+        }
+        let (writes, waiting) = mpsc::sync_channel(WRITES_WAITING_MAX);
+        let writer = std::thread::Builder::new()
+            .name("sqlite-writer".to_owned())
+            .spawn(move || writer::run(&connection, &waiting, batch))
+            .map_err(|_| DbError::Closed)?;
+        Ok(Self {
+            shared: Arc::new(Shared {
+                path: path.to_owned(),
+                writes: Mutex::new(Some(writes)),
+                writer: Mutex::new(Some(writer)),
+                readers,
+                turn: std::sync::atomic::AtomicUsize::new(0),
+            }),
+        })
+    }
+
+    /// Runs `f` in the next transaction and answers when that is on disk. `f` may be run a second
+    /// time when a neighbour in the transaction failed.
+    ///
+    /// # Errors
+    ///
+    /// What `f` returned, and then nothing of it is kept; or the database's.
+    pub async fn write<T, F>(&self, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, DbError> + Send + 'static,
+    {
+        let (reply, answer) = oneshot::channel();
+        let op: Box<dyn Job> = Box::new(Op::new(f, reply));
+        let sender = lock(&self.shared.writes).clone().ok_or(DbError::Closed)?;
+        sender.try_send(op).map_err(|error| match error {
+            mpsc::TrySendError::Full(_) => DbError::Busy,
+            mpsc::TrySendError::Disconnected(_) => DbError::Closed,
+        })?;
+        answer.await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Runs `f` on a reader, off the async threads.
+    pub async fn read<T, F>(&self, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let turn = shared.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        let run = move || {
+            let reader = &shared.readers[turn % shared.readers.len()];
+            f(&lock(reader))
+        };
+        tokio::task::spawn_blocking(run).await.map_err(|_| DbError::Closed)?
+    }
+
+    /// A number that changes when anybody has committed, as one reader sees it.
+    pub async fn version(&self) -> Result<i64, DbError> {
+        let shared = Arc::clone(&self.shared);
+        let run = move || {
+            let reader = lock(&shared.readers[0]);
+            Ok(reader.pragma_query_value(None, "data_version", |row| row.get(0))?)
+        };
+        tokio::task::spawn_blocking(run).await.map_err(|_| DbError::Closed)?
+    }
+
+    /// The file.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Waits until everything that was asked for is written, and ends the writer.
+    pub fn close(&self) {
+        lock(&self.shared.writes).take();
+        if let Some(writer) = lock(&self.shared.writer).take() {
+            // A writer that panicked has told so itself.
+            let _ = writer.join();
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn connect(path: &Path, cache_kib: i64) -> Result<Connection, DbError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", "FULL")?;
+    connection.pragma_update(None, "cache_size", -cache_kib)?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}
+
+/// Runs the scripts that this file has not seen, each in one transaction with its number.
+fn upgrade(connection: &mut Connection) -> Result<(), DbError> {
+    let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let found: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let found = usize::try_from(found).unwrap_or(usize::MAX);
+    if found > SCRIPTS.len() {
+        return Err(DbError::TooNew { found, known: SCRIPTS.len() });
+    }
+    for (script, version) in SCRIPTS.iter().zip(1_i64..).skip(found) {
+        tx.execute_batch(script)?;
+        tx.pragma_update(None, "user_version", version)?;
+    }
+    tx.commit()?;
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! Encrypts what must not be read on disk: secrets, numbers and texts. XChaCha20-Poly1305 with a
+//! random nonce for each box, and keyed hashes for what must be found again without being read.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use chacha20poly1305::{
+    KeyInit, XChaCha20Poly1305, XNonce,
+    aead::{Aead, Payload},
+};
+use hmac::{Hmac, Mac};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use crate::domain::secret::{ExposeSecret, SecretString};
+
+/// Bytes of `ENCRYPTION_KEY`.
+pub const KEY_BYTES: usize = 32;
+const NONCE_BYTES: usize = 24;
+/// First byte of every box: the form, so that it can be changed.
+const FORM: u8 = 1;
+const KEY_ID_BYTES: usize = 4;
+
+/// A keyed hash, 16 bytes.
+pub type Token = [u8; 16];
+
+/// Something could not be sealed or opened. It does not say more: the rest is private.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum VaultError {
+    /// Not 32 bytes of base64.
+    #[error("an encryption key is 32 bytes in base64")]
+    BadKey,
+    /// Sealed with another key, damaged, or moved from elsewhere.
+    #[error("cannot be opened with this encryption key")]
+    CannotOpen,
+}
+
+/// Seals and opens. Cheap to clone keys are not: share it.
+pub struct Vault {
+    current: Key,
+    old: Vec<Key>,
+    hash_key: Zeroizing<[u8; KEY_BYTES]>,
+}
+
+struct Key {
+    id: [u8; KEY_ID_BYTES],
+    cipher: XChaCha20Poly1305,
+}
+
+impl Key {
+    fn new(bytes: &[u8; KEY_BYTES]) -> Self {
+        let id = hmac(bytes, &[b"key id"]);
+        let id = [id[0], id[1], id[2], id[3]];
+        let cipher = XChaCha20Poly1305::new(bytes.into());
+        Self { id, cipher }
+    }
+}
+
+impl Vault {
+    /// A vault that seals with `key` and also opens what `old` keys sealed.
+    pub fn new(key: &SecretString, old: &[SecretString]) -> Result<Self, VaultError> {
+        let bytes = decode(key)?;
+        let old_keys: Result<Vec<Key>, VaultError> =
+            old.iter().map(|it| decode(it).map(|it| Key::new(&it))).collect();
+        // Hashes are looked up, so they need one key for the life of the data: the first there was.
+        let first = old.last().map_or_else(|| decode(key), decode)?;
+        let hash_key = Zeroizing::new(hmac(&first, &[b"hashes"]));
+        Ok(Self { current: Key::new(&bytes), old: old_keys?, hash_key })
+    }
+
+    /// A fresh key, in base64.
+    pub fn new_key() -> Result<SecretString, VaultError> {
+        let mut bytes = Zeroizing::new([0_u8; KEY_BYTES]);
+        getrandom::fill(bytes.as_mut_slice()).map_err(|_| VaultError::BadKey)?;
+        Ok(STANDARD.encode(bytes.as_slice()).into())
+    }
+
+    /// Seals `plain` for one place: `place` must be the same when it is opened, so that a box
+    /// moved elsewhere stays shut.
+    pub fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
+        let mut nonce = [0_u8; NONCE_BYTES];
+        getrandom::fill(&mut nonce).map_err(|_| VaultError::CannotOpen)?;
+        let payload = Payload { msg: plain, aad: place.as_bytes() };
+        let sealed = self
+            .current
+            .cipher
+            .encrypt(&XNonce::from(nonce), payload)
+            .map_err(|_| VaultError::CannotOpen)?;
+        let mut out = Vec::with_capacity(1 + KEY_ID_BYTES + NONCE_BYTES + sealed.len());
+        out.push(FORM);
+        out.extend_from_slice(&self.current.id);
+        out.extend_from_slice(&nonce);
+        out.extend_from_slice(&sealed);
+        Ok(out)
+    }
+
+    /// Opens what [`Self::seal`] made for the same place.
+    pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let head = 1 + KEY_ID_BYTES + NONCE_BYTES;
+        if sealed.len() < head || sealed[0] != FORM {
+            return Err(VaultError::CannotOpen);
+        }
+        let id = &sealed[1..=KEY_ID_BYTES];
+        let key = std::iter::once(&self.current).chain(&self.old).find(|it| it.id == id);
+        let nonce: [u8; NONCE_BYTES] =
+            sealed[1 + KEY_ID_BYTES..head].try_into().map_err(|_| VaultError::CannotOpen)?;
+        let payload = Payload { msg: &sealed[head..], aad: place.as_bytes() };
+        let plain =
+            key.ok_or(VaultError::CannotOpen)?.cipher.decrypt(&XNonce::from(nonce), payload);
+        plain.map(Zeroizing::new).map_err(|_| VaultError::CannotOpen)
+    }
+
+    /// The token under which `parts` are found again. Parts do not run into each other.
+    #[must_use]
+    pub fn token(&self, parts: &[&[u8]]) -> Token {
+        let hash = hmac(&self.hash_key, parts);
+        let mut token = [0; 16];
+        token.copy_from_slice(&hash[..16]);
+        token
+    }
+}
+
+fn decode(key: &SecretString) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
+    let bytes = STANDARD.decode(key.expose_secret().trim()).map_err(|_| VaultError::BadKey)?;
+    let bytes = Zeroizing::new(bytes);
+    Ok(Zeroizing::new(bytes.as_slice().try_into().map_err(|_| VaultError::BadKey)?))
+}
+
+fn hmac(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> [u8; 32] {
+    let mut mac =
+        <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
+    for part in parts {
+        mac.update(&(part.len() as u64).to_le_bytes());
+        mac.update(part);
+    }
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_box_opens_in_its_place_with_its_key_and_nowhere_else() {
+        let (one, two) = (Vault::new_key().unwrap(), Vault::new_key().unwrap());
+        let vault = Vault::new(&one, &[]).unwrap();
+        let sealed = vault.seal("here", b"habari").unwrap();
+        assert_eq!(vault.open("here", &sealed).unwrap().as_slice(), b"habari");
+        assert_eq!(vault.open("there", &sealed), Err(VaultError::CannotOpen));
+        let other = Vault::new(&two, &[]).unwrap();
+        assert_eq!(other.open("here", &sealed), Err(VaultError::CannotOpen));
+        let rotated = Vault::new(&two, std::slice::from_ref(&one)).unwrap();
+        assert_eq!(rotated.open("here", &sealed).unwrap().as_slice(), b"habari");
+        assert_eq!(rotated.token(&[b"a"]), vault.token(&[b"a"]));
+        for cut in 0..sealed.len() {
+            assert!(vault.open("here", &sealed[..cut]).is_err());
+        }
+    }
+
+    #[test]
+    fn parts_of_a_token_do_not_run_into_each_other() {
+        let vault = Vault::new(&Vault::new_key().unwrap(), &[]).unwrap();
+        assert_ne!(vault.token(&[b"ab", b"c"]), vault.token(&[b"a", b"bc"]));
+    }
+}
