@@ -1,0 +1,129 @@
+//! What an entry's row remembers besides its columns: state and journey. No private data.
+
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    clock::Millis,
+    delivery::{Account, Delivery, Policy, State, Todo},
+    schedule::{Kind, Next},
+    vendor::OnUnknown,
+};
+
+/// Steps of the journey that are kept; later ones replace the last.
+const LOG_STEPS_MAX: usize = 48;
+
+/// The `life` column.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(super) struct Life {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) delivery: Option<Delivery>,
+    #[serde(default)]
+    pub(super) policy: StoredPolicy,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) is_automatic: bool,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) ticket: Option<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) log: Vec<(Millis, String)>,
+}
+
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct StoredPolicy {
+    is_retry: bool,
+    unknown_deadline: Millis,
+    routes: u8,
+}
+
+impl Default for StoredPolicy {
+    fn default() -> Self {
+        let unknown_deadline = crate::domain::vendor::UNKNOWN_DEADLINE;
+        Self { is_retry: false, unknown_deadline, routes: 1 }
+    }
+}
+
+impl From<Policy> for StoredPolicy {
+    fn from(it: Policy) -> Self {
+        let is_retry = it.on_unknown == OnUnknown::Retry;
+        Self { is_retry, unknown_deadline: it.unknown_deadline, routes: it.routes }
+    }
+}
+
+impl From<StoredPolicy> for Policy {
+    fn from(it: StoredPolicy) -> Self {
+        let on_unknown = if it.is_retry { OnUnknown::Retry } else { OnUnknown::GiveUp };
+        Self { on_unknown, unknown_deadline: it.unknown_deadline, routes: it.routes }
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(it: &bool) -> bool {
+    !*it
+}
+
+impl Life {
+    pub(super) fn parse(text: &str) -> Self {
+        // An empty column is a life without a step; a damaged one must not lose its entry.
+        serde_json::from_str(text).unwrap_or_default()
+    }
+
+    pub(super) fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    pub(super) fn note(&mut self, at: Millis, step: impl Into<String>) {
+        let step = step.into();
+        if self.log.last().is_some_and(|it| it.1 == step) {
+            return;
+        }
+        if self.log.len() >= LOG_STEPS_MAX {
+            self.log.pop();
+        }
+        self.log.push((at, step));
+    }
+}
+
+/// What the scheduler must do with an intent; `None` while a worker has it in hand.
+pub(super) fn next_of(delivery: &Delivery, policy: &Policy) -> Option<Next> {
+    let hold = delivery.holds_lane_until();
+    match delivery.todo(policy) {
+        Todo::Send { at } => Some(Next::Again { kind: Kind::Send, due: at, hold: None }),
+        Todo::Ask { at } | Todo::Tick { at } => {
+            Some(Next::Again { kind: Kind::Follow, due: at, hold })
+        }
+        Todo::InHand => None,
+        Todo::Nothing => Some(Next::Gone),
+    }
+}
+
+/// The word of a state, as callers and journeys have it.
+pub(super) fn word(state: &State) -> &'static str {
+    match state {
+        State::Waiting { .. } => "queued",
+        State::Begun => "sending",
+        State::Fenced { .. } => "unknown_yet",
+        State::Accepted { .. } => "accepted",
+        State::Sent => "sent",
+        State::Unknown => "unknown",
+        State::Parked(_) => "parked",
+        State::Dead(_) => "dead",
+    }
+}
+
+/// The reason of a state that has one.
+pub(super) fn reason(state: &State) -> Option<&'static str> {
+    match state {
+        State::Parked(reason) | State::Dead(reason) => Some(reason.as_str()),
+        _ => None,
+    }
+}
+
+/// The number an account is stored as.
+pub(super) fn code(account: Account) -> i64 {
+    match account {
+        Account::Waiting => 0,
+        Account::Sent => 1,
+        Account::Unknown => 2,
+        Account::Parked => 3,
+        Account::Dead => 4,
+    }
+}

@@ -1,0 +1,356 @@
+//! The durable record of work: events and intents, their lanes, due times and ends.
+//!
+//! Everything here is one transaction, on disk when the call returns. What it decides for other
+//! entries (a status that settles a fenced send, two contacts that turn out to be one) comes back
+//! as [`Change`]s for the scheduler.
+
+pub mod life;
+pub mod read;
+mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use self::{
+    read::{Conversation, Journey, Ledger, MessageRow, Page, Turn},
+    sqlite::SqliteJournal,
+};
+use crate::{
+    domain::{
+        answer::Unanswered,
+        clock::Millis,
+        contact::Address,
+        delivery::{Delivery, Input, Policy, Reason},
+        event::Event,
+        id::{ContactId, EntryId, InstanceId, VendorId},
+        message::Content,
+        schedule::{Job, Next},
+    },
+    sqlite::DbError,
+};
+
+/// How long a signal waits for the message it speaks of.
+pub const ORPHAN_WAIT: Millis = 10 * 60 * 1_000;
+/// How long an echo waits for a send in flight before it counts as typed by a human.
+pub const ECHO_WAIT: Millis = 10 * 1_000;
+/// An echo is ours when the same text was sent to the same contact within this time.
+pub const ECHO_WINDOW: Millis = 2 * 60 * 1_000;
+/// A body without an id is known again for this long.
+pub const RAW_DEDUPE: Millis = 60 * 1_000;
+/// An `Idempotency-Key`, and every dedupe key, is known for at least this long.
+pub const KEYS_KEPT_DAYS: i64 = 8;
+
+/// The journal could not do it, and nothing of it is kept.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("journal")]
+pub struct JournalError(#[from] DbError);
+
+/// The durable record of work.
+#[async_trait]
+pub trait Journal: Send + Sync {
+    /// Keeps the events of one webhook. Duplicates are decided in the same transaction; signals
+    /// are applied at once.
+    async fn append(&self, batch: NewEvents) -> Result<Appended, JournalError>;
+
+    /// Keeps a decision to send that came from outside.
+    async fn submit(&self, intent: NewIntent) -> Result<Submitted, JournalError>;
+
+    /// What is needed to answer a message. `None`: it has ended, or is none.
+    async fn message(&self, id: EntryId) -> Result<Option<ToAnswer>, JournalError>;
+
+    /// Ends a message, together with the intents that answer it.
+    async fn settle(&self, id: EntryId, end: MessageEnd) -> Result<Vec<Change>, JournalError>;
+
+    /// Marks an attempt as begun. Only when this has returned [`Begun::Go`] may the request leave.
+    async fn begin(&self, id: EntryId, now: Millis) -> Result<Begun, JournalError>;
+
+    /// Tells an intent what happened.
+    async fn step(&self, id: EntryId, step: Step, now: Millis) -> Result<Stepped, JournalError>;
+
+    /// What is needed to ask the provider about an intent.
+    async fn intent(&self, id: EntryId) -> Result<Option<ToFollow>, JournalError>;
+
+    /// Looks again at a signal that waited for its message.
+    async fn recheck(&self, id: EntryId, now: Millis) -> Result<Rechecked, JournalError>;
+
+    /// Adds what was learnt of a contact.
+    async fn learn(
+        &self,
+        instance: &InstanceId,
+        contact: ContactId,
+        address: Address,
+    ) -> Result<Vec<Change>, JournalError>;
+
+    /// Everything unfinished with an id above `after`, oldest first. Attempts that a crash cut off
+    /// are fenced before the first page is read.
+    async fn waiting(&self, after: EntryId, limit: usize) -> Result<Vec<Change>, JournalError>;
+
+    /// Pauses the bot in a conversation, or lets it go on (`None`).
+    async fn pause(&self, contact: ContactId, pause: Option<Pause>) -> Result<(), JournalError>;
+
+    /// A vendor's messages, newest first.
+    async fn messages(
+        &self,
+        vendor: &VendorId,
+        before: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Page, JournalError>;
+
+    /// All that is known of one of a vendor's messages.
+    async fn journey(
+        &self,
+        vendor: &VendorId,
+        id: EntryId,
+    ) -> Result<Option<Journey>, JournalError>;
+
+    /// A vendor's line of the ledger; `None` is the sum of all.
+    async fn ledger(&self, vendor: Option<&VendorId>) -> Result<Ledger, JournalError>;
+
+    /// The same, counted afresh from the entries.
+    async fn count(&self, vendor: Option<&VendorId>) -> Result<Ledger, JournalError>;
+
+    /// A key that equal texts share, white space aside.
+    fn text_key(&self, content: &Content) -> i64;
+
+    /// Whether it could keep something now.
+    async fn ready(&self) -> Result<(), JournalError>;
+}
+
+/// The events of one webhook.
+pub struct NewEvents {
+    /// Whose.
+    pub vendor: VendorId,
+    /// The instance that was proven.
+    pub instance: InstanceId,
+    /// How long a human on the phone keeps the bot quiet.
+    pub silence: Millis,
+    /// When they came.
+    pub now: Millis,
+    /// The raw body, by which events without an id are known again.
+    pub raw: bytes::Bytes,
+    /// The events.
+    pub events: Vec<NewEvent>,
+}
+
+/// One event, and why it needs no work, if so.
+pub struct NewEvent {
+    /// The event.
+    pub event: Event,
+    /// For messages: why it will not be answered.
+    pub unanswered: Option<Unanswered>,
+}
+
+/// What [`Journal::append`] did.
+#[derive(Debug, Default)]
+pub struct Appended {
+    /// One for each event, in order.
+    pub entries: Vec<Recorded>,
+    /// For the scheduler.
+    pub changes: Vec<Change>,
+    /// Conversations in which a human took over.
+    pub n_humans: usize,
+}
+
+/// One event's entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Recorded {
+    /// It is new.
+    New(EntryId),
+    /// It was there already, as this entry.
+    Duplicate(EntryId),
+}
+
+/// A decision to send one message.
+#[derive(Clone)]
+pub struct NewIntent {
+    /// Whose.
+    pub vendor: VendorId,
+    /// From whose number.
+    pub instance: InstanceId,
+    /// The conversation; found by `to` when it is not known.
+    pub contact: Option<ContactId>,
+    /// To whom.
+    pub to: Address,
+    /// What.
+    pub content: Content,
+    /// Decided by a responder: a human in the conversation stops it.
+    pub is_automatic: bool,
+    /// The message it answers.
+    pub origin: Option<EntryId>,
+    /// When it was decided; it may be sent from then on.
+    pub now: Millis,
+    /// After this it is not sent.
+    pub expires: Millis,
+    /// What its vendor has chosen.
+    pub policy: Policy,
+    /// It must wait for a person first.
+    pub parked: Option<Reason>,
+    /// The caller's own id for it.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// A caller's own id for a request, so that asking twice sends once.
+#[derive(Clone)]
+pub struct Idempotency {
+    /// The `Idempotency-Key`.
+    pub key: String,
+    /// What was asked, to tell a repetition from another request under the same key.
+    pub request: Vec<u8>,
+}
+
+/// What [`Journal::submit`] did.
+#[derive(Debug)]
+pub enum Submitted {
+    /// It is kept.
+    New(EntryId, Vec<Change>),
+    /// It was asked before, as this entry.
+    Same(EntryId),
+    /// Something else was asked under the same key.
+    Conflict,
+}
+
+/// A message, and what is needed to answer it.
+pub struct ToAnswer {
+    /// Whose.
+    pub vendor: VendorId,
+    /// The instance it came to.
+    pub instance: InstanceId,
+    /// Its conversation.
+    pub contact: ContactId,
+    /// The customer, with all that is known of them.
+    pub address: Address,
+    /// The message.
+    pub event: Event,
+    /// Until when the conversation is paused.
+    pub paused_until: Option<Millis>,
+    /// The latest turns before it, oldest first.
+    pub history: Vec<Turn>,
+    /// The latest automatic answers: when, and a key that equal texts share. Newest first.
+    pub answers: Vec<(Millis, i64)>,
+}
+
+/// How a message ends.
+pub struct MessageEnd {
+    /// The answers.
+    pub intents: Vec<NewIntent>,
+    /// Why there are none.
+    pub unanswered: Option<Unanswered>,
+    /// The conversation is paused.
+    pub pause: Option<Pause>,
+    /// When.
+    pub now: Millis,
+}
+
+/// A pause of one conversation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// Since when; automatic answers decided before that are not sent.
+    pub at: Millis,
+    /// Until when.
+    pub until: Millis,
+    /// Why: `human`, `requires_human`, `loop`, `admin`.
+    pub reason: &'static str,
+}
+
+/// What [`Journal::begin`] says.
+pub enum Begun {
+    /// The request may leave now.
+    Go(Box<ToSend>),
+    /// It may not.
+    No(Stepped),
+}
+
+/// An intent whose request may leave.
+pub struct ToSend {
+    /// Whose.
+    pub vendor: VendorId,
+    /// From whose number.
+    pub instance: InstanceId,
+    /// To whom.
+    pub to: Address,
+    /// What.
+    pub content: Content,
+    /// When the message it answers was accepted, for measuring.
+    pub origin: Option<EntryId>,
+    /// The attempt, counted from 1.
+    pub attempt: u32,
+}
+
+/// What happened to an intent, and what was learnt of its ids.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// What happened.
+    pub input: Input,
+    /// WhatsApp's id of it, once known.
+    pub provider_id: Option<String>,
+    /// The provider's own number for it.
+    pub ticket: Option<String>,
+}
+
+impl Step {
+    /// A step that teaches no ids.
+    #[must_use]
+    pub fn of(input: Input) -> Self {
+        Self { input, provider_id: None, ticket: None }
+    }
+}
+
+/// What the scheduler must do with an entry that was stepped, and with others.
+pub struct Stepped {
+    /// The entry itself.
+    pub next: Next,
+    /// Where it stands; `None` when it is not there.
+    pub delivery: Option<Delivery>,
+    /// Others.
+    pub changes: Vec<Change>,
+}
+
+/// An intent, and what is needed to ask the provider about it.
+pub struct ToFollow {
+    /// Whose.
+    pub vendor: VendorId,
+    /// From whose number.
+    pub instance: InstanceId,
+    /// To whom.
+    pub to: Address,
+    /// What.
+    pub content: Content,
+    /// Where it stands.
+    pub delivery: Delivery,
+    /// When its attempt began.
+    pub begun_at: Option<Millis>,
+    /// The provider's own number for it.
+    pub ticket: Option<String>,
+    /// What is to be done with it, by what is on disk.
+    pub next: Next,
+}
+
+/// What [`Journal::recheck`] found.
+pub struct Rechecked {
+    /// The signal itself.
+    pub next: Next,
+    /// Others.
+    pub changes: Vec<Change>,
+    /// A human was typing.
+    pub is_human: bool,
+}
+
+/// Something the scheduler must know.
+#[derive(Clone, Debug)]
+pub enum Change {
+    /// New work.
+    New(Job),
+    /// Something was decided about work.
+    Decided(Job, Next),
+    /// Two contacts are one person.
+    Merged {
+        /// This one is gone.
+        from: ContactId,
+        /// This one has its lanes.
+        into: ContactId,
+    },
+}
+
+/// A journal, shared.
+pub type SharedJournal = Arc<dyn Journal>;

@@ -1,0 +1,258 @@
+//! Keeping the events of a webhook: one transaction, duplicates decided in it, signals applied.
+
+use bytes::Bytes;
+
+use super::{
+    contacts, echo,
+    entries::{self, DONE, ECHO, MESSAGE, NewRow, SIGNAL, WAITING},
+    keys::{self, Key},
+    state::Cx,
+};
+use crate::{
+    domain::{
+        answer::Unanswered,
+        clock::Millis,
+        event::{Chat, Event, What},
+        id::{ContactId, EntryId, InstanceId, VendorId},
+        schedule::{Job, Kind},
+    },
+    journal::{Appended, Change, NewEvents, ORPHAN_WAIT, Recorded},
+    sqlite::DbError,
+    vault::{Token, Vault},
+};
+
+/// The events of a webhook with everything that can be computed outside the writer.
+pub(super) struct Prepared {
+    pub(super) vendor: VendorId,
+    pub(super) instance: InstanceId,
+    pub(super) silence: Millis,
+    pub(super) now: Millis,
+    events: Vec<PreparedEvent>,
+}
+
+pub(super) struct PreparedEvent {
+    pub(super) event: Event,
+    unanswered: Option<Unanswered>,
+    body: Vec<u8>,
+    aliases: Vec<Token>,
+    key: Option<Key>,
+    /// The message it is, or speaks of.
+    pub(super) pid: Option<Token>,
+    pub(super) text_key: Option<i64>,
+}
+
+pub(super) fn prepare(vault: &Vault, batch: NewEvents) -> Result<Prepared, DbError> {
+    let NewEvents { vendor, instance, silence, now, raw, events } = batch;
+    let events = events
+        .into_iter()
+        .enumerate()
+        .map(|(n, it)| prepare_one(vault, &instance, &raw, n, it.event, it.unanswered))
+        .collect::<Result<_, _>>()?;
+    Ok(Prepared { vendor, instance, silence, now, events })
+}
+
+fn prepare_one(
+    vault: &Vault,
+    instance: &InstanceId,
+    raw: &Bytes,
+    n: usize,
+    event: Event,
+    unanswered: Option<Unanswered>,
+) -> Result<PreparedEvent, DbError> {
+    let plain = serde_json::to_vec(&event).map_err(|_| DbError::Unreadable("event"))?;
+    let body = entries::seal(vault, instance, &plain)?;
+    let about = match &event.what {
+        What::Message(_) | What::Echo(_) => event.provider_id.as_deref(),
+        What::Edit { target, .. }
+        | What::Revoke { target }
+        | What::Reaction { target, .. }
+        | What::Status { target, .. } => Some(target.as_str()),
+        What::SendFailed { .. } | What::Connection(_) | What::Other { .. } => None,
+    };
+    let pid = about.map(|it| entries::pid(vault, instance, it));
+    let text_key = match &event.what {
+        What::Echo(content) => Some(entries::text_key(vault, content)),
+        _ => None,
+    };
+    // In a group the sender is not the conversation, but still tells equal ids apart.
+    let aliases = contacts::tokens(vault, instance, &event.contact);
+    let key = Key::of(vault, instance, &event, raw, n);
+    Ok(PreparedEvent { event, unanswered, body, aliases, key, pid, text_key })
+}
+
+pub(super) fn append(cx: &mut Cx<'_>, batch: &Prepared) -> Result<Appended, DbError> {
+    let mut appended = Appended::default();
+    for event in &batch.events {
+        let recorded = append_one(cx, batch, event, &mut appended)?;
+        if matches!(recorded, Recorded::Duplicate(_)) {
+            cx.delta(&batch.vendor).duplicates += 1;
+        }
+        appended.entries.push(recorded);
+    }
+    appended.changes = std::mem::take(&mut cx.changes);
+    Ok(appended)
+}
+
+fn append_one(
+    cx: &mut Cx<'_>,
+    batch: &Prepared,
+    it: &PreparedEvent,
+    appended: &mut Appended,
+) -> Result<Recorded, DbError> {
+    let (event, name) = (&it.event, it.event.name.as_ref());
+    let name = name.filter(|_| matches!(event.what, What::Message(_)));
+    let contact = contacts::resolve(cx, &batch.instance, &event.contact, &it.aliases, name)?;
+    let id = cx.next_id(batch.now)?;
+    if let Some(key) = it.key
+        && let Some(first) = keys::claim(cx, key, contact, id, batch.now)?
+    {
+        return Ok(Recorded::Duplicate(first));
+    }
+    let contact = contact.filter(|_| event.chat == Chat::Private);
+    match &event.what {
+        What::Message(_) => message(cx, batch, it, id, contact)?,
+        What::Echo(_) => {
+            appended.n_humans += usize::from(echo::arrived(cx, batch, it, &it.body, id, contact)?);
+        }
+        What::Edit { .. } | What::Revoke { .. } | What::Reaction { .. } | What::Status { .. } => {
+            about_a_message(cx, batch, it, id, contact)?;
+        }
+        What::SendFailed { .. } | What::Connection(_) | What::Other { .. } => {
+            signal(cx, batch, it, id, contact, Signal::Done { about: None })?;
+        }
+    }
+    Ok(Recorded::New(id))
+}
+
+fn message(
+    cx: &mut Cx<'_>,
+    batch: &Prepared,
+    it: &PreparedEvent,
+    id: EntryId,
+    contact: Option<ContactId>,
+) -> Result<(), DbError> {
+    // Without a conversation nobody could be answered.
+    let unanswered = it.unanswered.or(contact.is_none().then_some(Unanswered::NotPrivate));
+    entries::insert(
+        cx,
+        &NewRow {
+            id,
+            kind: MESSAGE,
+            account: if unanswered.is_some() { DONE } else { WAITING },
+            is_open: unanswered.is_none(),
+            vendor: &batch.vendor,
+            instance: &batch.instance,
+            contact,
+            pid: it.pid,
+            text_key: None,
+            origin: None,
+            status: None,
+            note: unanswered.map(Unanswered::as_str),
+            body: &it.body,
+            life: "",
+        },
+    )?;
+    if unanswered.is_none() {
+        cx.changes.push(Change::New(Job {
+            id,
+            vendor: batch.vendor.clone(),
+            instance: batch.instance.clone(),
+            contact,
+            kind: Kind::Message,
+            due: batch.now,
+        }));
+    }
+    Ok(())
+}
+
+/// How a signal is recorded.
+#[derive(Clone, Copy)]
+pub(super) enum Signal {
+    /// It has been applied, to this entry.
+    Done { about: Option<EntryId> },
+    /// It waits, for its message or for a send in flight, until then.
+    Waits { until: Millis },
+}
+
+fn about_a_message(
+    cx: &mut Cx<'_>,
+    batch: &Prepared,
+    it: &PreparedEvent,
+    id: EntryId,
+    contact: Option<ContactId>,
+) -> Result<(), DbError> {
+    let status = match it.event.what {
+        What::Status { status, .. } => Some(status),
+        _ => None,
+    };
+    let pid = it.pid.unwrap_or_default();
+    match echo::apply(cx, pid, status, batch.now)? {
+        Some(about) => signal(cx, batch, it, id, contact, Signal::Done { about: Some(about) }),
+        None => {
+            let until = batch.now + ORPHAN_WAIT;
+            signal(cx, batch, it, id, contact, Signal::Waits { until })
+        }
+    }
+}
+
+pub(super) fn signal(
+    cx: &mut Cx<'_>,
+    batch: &Prepared,
+    it: &PreparedEvent,
+    id: EntryId,
+    contact: Option<ContactId>,
+    how: Signal,
+) -> Result<(), DbError> {
+    let (waits, about) = match how {
+        Signal::Done { about } => (None, about),
+        Signal::Waits { until } => (Some(until), None),
+    };
+    let is_echo = matches!(it.event.what, What::Echo(_));
+    let status = match it.event.what {
+        What::Status { status, .. } => Some(status.code()),
+        _ => None,
+    };
+    entries::insert(
+        cx,
+        &NewRow {
+            id,
+            kind: if is_echo && about.is_none() { ECHO } else { SIGNAL },
+            account: if waits.is_some() { WAITING } else { DONE },
+            is_open: waits.is_some(),
+            vendor: &batch.vendor,
+            instance: &batch.instance,
+            contact,
+            // Once applied, only the message itself shall be found by its id.
+            pid: it.pid.filter(|_| waits.is_some() || (is_echo && about.is_none())),
+            text_key: it.text_key,
+            origin: about,
+            status,
+            note: None,
+            body: &it.body,
+            life: "",
+        },
+    )?;
+    if let Some(due) = waits {
+        cx.changes.push(Change::New(Job {
+            id,
+            vendor: batch.vendor.clone(),
+            instance: batch.instance.clone(),
+            contact: None,
+            kind: Kind::Signal,
+            due,
+        }));
+    }
+    Ok(())
+}
+
+impl PreparedEvent {
+    /// Whether an echo says what was sent; some providers' do not.
+    pub(super) fn has_text(&self) -> bool {
+        match &self.event.what {
+            What::Echo(content) => {
+                !(content.kind() == "unsupported" && content.as_text().trim().is_empty())
+            }
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,199 @@
+//! Contacts: who an event is from, under whichever of their names it comes.
+
+use std::collections::BTreeSet;
+
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use super::{keys, state::Cx};
+use crate::{
+    domain::{
+        contact::Address,
+        id::{ContactId, InstanceId},
+        message::Text,
+    },
+    journal::{Change, Pause},
+    sqlite::DbError,
+    vault::{Token, Vault},
+};
+
+/// What is sealed in a contact's row.
+#[derive(Default, Serialize, Deserialize)]
+pub(super) struct Doc {
+    pub(super) address: Address,
+    #[serde(default)]
+    pub(super) name: Option<Text>,
+}
+
+pub(super) fn place(instance: &str) -> String {
+    format!("contact:{instance}")
+}
+
+pub(super) fn open(vault: &Vault, instance: &str, sealed: &[u8]) -> Result<Doc, DbError> {
+    let plain = vault.open(&place(instance), sealed).map_err(|_| DbError::Unreadable("contact"))?;
+    serde_json::from_slice(&plain).map_err(|_| DbError::Unreadable("contact"))
+}
+
+/// The tokens a contact is found by.
+pub(super) fn tokens(vault: &Vault, instance: &InstanceId, address: &Address) -> Vec<Token> {
+    let token = |it: String| vault.token(&[b"alias", instance.as_str().as_bytes(), it.as_bytes()]);
+    address.aliases().into_iter().map(token).collect()
+}
+
+/// The contact of this address, made when there is none. When it names two contacts that we took
+/// for different people, they become one.
+pub(super) fn resolve(
+    cx: &mut Cx<'_>,
+    instance: &InstanceId,
+    address: &Address,
+    tokens: &[Token],
+    name: Option<&Text>,
+) -> Result<Option<ContactId>, DbError> {
+    if tokens.is_empty() {
+        return Ok(None);
+    }
+    let found: Vec<Option<ContactId>> =
+        tokens.iter().map(|it| find(cx, it)).collect::<Result<_, _>>()?;
+    let known: BTreeSet<ContactId> = found.iter().flatten().copied().collect();
+    let Some(contact) = known.first().copied() else {
+        return create(cx, instance, address, tokens, name).map(Some);
+    };
+    for other in known.into_iter().skip(1) {
+        merge(cx, instance, other, contact)?;
+    }
+    if found.iter().any(Option::is_none) {
+        add_aliases(cx, contact, tokens)?;
+        update_doc(cx, instance, contact, address, name)?;
+    }
+    Ok(Some(contact))
+}
+
+/// Adds what was learnt of a contact from elsewhere.
+pub(super) fn learn(
+    cx: &mut Cx<'_>,
+    instance: &InstanceId,
+    contact: ContactId,
+    address: &Address,
+) -> Result<(), DbError> {
+    let mut whole = address.clone();
+    if let Some(known) = doc(cx, instance, contact)? {
+        whole.phone = whole.phone.or(known.address.phone);
+        whole.lid = whole.lid.or(known.address.lid);
+    }
+    let tokens = tokens(cx.vault, instance, &whole);
+    resolve(cx, instance, &whole, &tokens, None).map(|_| ())
+}
+
+/// Pauses a conversation or lets it go on. A pause never shortens a longer one.
+pub(super) fn pause(
+    cx: &mut Cx<'_>,
+    contact: ContactId,
+    pause: Option<&Pause>,
+) -> Result<(), DbError> {
+    let Some(pause) = pause else {
+        let sql = "UPDATE contacts SET paused_until = NULL, pause_reason = NULL WHERE id = ?1";
+        cx.connection.prepare_cached(sql)?.execute([contact.0])?;
+        return Ok(());
+    };
+    let sql = "UPDATE contacts SET paused_until = max(coalesce(paused_until, 0), ?2),
+        paused_at = ?4, pause_reason = ?3 WHERE id = ?1";
+    let values = params![contact.0, pause.until, pause.reason, pause.at];
+    cx.connection.prepare_cached(sql)?.execute(values)?;
+    Ok(())
+}
+
+fn find(cx: &mut Cx<'_>, token: &Token) -> Result<Option<ContactId>, DbError> {
+    if let Some(contact) = cx.memory.contacts.get(token) {
+        return Ok(Some(*contact));
+    }
+    let mut statement =
+        cx.connection.prepare_cached("SELECT contact FROM aliases WHERE key = ?1")?;
+    let found = statement.query_row([token], |row| row.get(0).map(ContactId)).optional()?;
+    if let Some(contact) = found {
+        cx.memory.contacts.put(*token, contact);
+    }
+    Ok(found)
+}
+
+fn create(
+    cx: &mut Cx<'_>,
+    instance: &InstanceId,
+    address: &Address,
+    tokens: &[Token],
+    name: Option<&Text>,
+) -> Result<ContactId, DbError> {
+    let doc = Doc { address: address.clone(), name: name.cloned() };
+    let doc = seal(cx.vault, instance, &doc)?;
+    let sql = "INSERT INTO contacts (instance, doc) VALUES (?1, ?2)";
+    let id = cx.connection.prepare_cached(sql)?.insert(params![instance.as_str(), doc])?;
+    add_aliases(cx, ContactId(id), tokens)?;
+    Ok(ContactId(id))
+}
+
+fn add_aliases(cx: &mut Cx<'_>, contact: ContactId, tokens: &[Token]) -> Result<(), DbError> {
+    for token in tokens {
+        let sql = "INSERT OR REPLACE INTO aliases (key, contact) VALUES (?1, ?2)";
+        cx.connection.prepare_cached(sql)?.execute(params![token, contact.0])?;
+        cx.memory.contacts.put(*token, contact);
+    }
+    Ok(())
+}
+
+fn merge(
+    cx: &mut Cx<'_>,
+    instance: &InstanceId,
+    from: ContactId,
+    into: ContactId,
+) -> Result<(), DbError> {
+    let old = doc(cx, instance, from)?.unwrap_or_default();
+    update_doc(cx, instance, into, &old.address, old.name.as_ref())?;
+    let run = |sql: &str| cx.connection.prepare_cached(sql)?.execute([from.0, into.0]);
+    run("UPDATE aliases SET contact = ?2 WHERE contact = ?1")?;
+    run("UPDATE entries SET contact = ?2 WHERE contact = ?1")?;
+    run("UPDATE contacts SET
+            paused_until = nullif(max(coalesce(paused_until, 0),
+                coalesce((SELECT paused_until FROM contacts WHERE id = ?1), 0)), 0),
+            paused_at = nullif(max(coalesce(paused_at, 0),
+                coalesce((SELECT paused_at FROM contacts WHERE id = ?1), 0)), 0),
+            pause_reason = coalesce(pause_reason, (SELECT pause_reason FROM contacts WHERE id = ?1))
+        WHERE id = ?2")?;
+    cx.connection.prepare_cached("DELETE FROM contacts WHERE id = ?1")?.execute([from.0])?;
+    keys::join(cx, from, into)?;
+    // Merges are rare; finding which tokens pointed at `from` is not worth remembering.
+    cx.memory.contacts.clear();
+    cx.changes.push(Change::Merged { from, into });
+    Ok(())
+}
+
+pub(super) fn doc(
+    cx: &Cx<'_>,
+    instance: &InstanceId,
+    contact: ContactId,
+) -> Result<Option<Doc>, DbError> {
+    let mut statement = cx.connection.prepare_cached("SELECT doc FROM contacts WHERE id = ?1")?;
+    let sealed: Option<Vec<u8>> = statement.query_row([contact.0], |row| row.get(0)).optional()?;
+    sealed.map(|it| open(cx.vault, instance.as_str(), &it)).transpose()
+}
+
+fn update_doc(
+    cx: &mut Cx<'_>,
+    instance: &InstanceId,
+    contact: ContactId,
+    address: &Address,
+    name: Option<&Text>,
+) -> Result<(), DbError> {
+    let mut known = doc(cx, instance, contact)?.unwrap_or_default();
+    // What was known first stays what we write to: the second form of a number is an alias.
+    known.address.phone = known.address.phone.or_else(|| address.phone.clone());
+    known.address.lid = known.address.lid.or_else(|| address.lid.clone());
+    known.name = name.cloned().or(known.name);
+    let sealed = seal(cx.vault, instance, &known)?;
+    let sql = "UPDATE contacts SET doc = ?2 WHERE id = ?1";
+    cx.connection.prepare_cached(sql)?.execute(params![contact.0, sealed])?;
+    Ok(())
+}
+
+fn seal(vault: &Vault, instance: &InstanceId, doc: &Doc) -> Result<Vec<u8>, DbError> {
+    let plain = serde_json::to_vec(doc).map_err(|_| DbError::Unreadable("contact"))?;
+    vault.seal(&place(instance.as_str()), &plain).map_err(|_| DbError::Unreadable("contact"))
+}

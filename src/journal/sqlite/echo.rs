@@ -1,0 +1,259 @@
+//! Signals and the messages they speak of: statuses that settle sends, and echoes, which are ours
+//! or a human's.
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{
+    append::{self, Prepared, PreparedEvent, Signal},
+    contacts,
+    entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE, SIGNAL},
+    intents,
+    state::Cx,
+};
+use crate::{
+    domain::{
+        clock::Millis,
+        delivery::State,
+        event::Status,
+        id::{ContactId, EntryId, InstanceId},
+        schedule::{Kind, Next},
+    },
+    journal::{Change, ECHO_WAIT, ECHO_WINDOW, Pause, Rechecked},
+    sqlite::DbError,
+    vault::Token,
+};
+
+/// Applies a signal to the message with this id. The message, or `None` when it is not known.
+pub(super) fn apply(
+    cx: &mut Cx<'_>,
+    pid: Token,
+    status: Option<Status>,
+    now: Millis,
+) -> Result<Option<EntryId>, DbError> {
+    let Some(row) = by_pid(cx, pid)? else { return Ok(None) };
+    let Some(status) = status else { return Ok(Some(row.id)) };
+    if row.kind == INTENT {
+        intents::heard(cx, row, status, None, now).map(Some)
+    } else {
+        let best = row.status.and_then(Status::of_code).map_or(status, |it| it.then(status));
+        let mut life = row.life;
+        life.note(now, best.as_str());
+        let sql = "UPDATE entries SET status = ?2, life = ?3 WHERE id = ?1";
+        cx.connection.prepare_cached(sql)?.execute(params![row.id.0, best.code(), life.text()])?;
+        Ok(Some(row.id))
+    }
+}
+
+/// An echo came in. Whether a human was typing.
+pub(super) fn arrived(
+    cx: &mut Cx<'_>,
+    batch: &Prepared,
+    it: &PreparedEvent,
+    body: &[u8],
+    id: EntryId,
+    contact: Option<ContactId>,
+) -> Result<bool, DbError> {
+    debug_assert!(!body.is_empty());
+    let question = Question {
+        instance: &batch.instance,
+        contact,
+        pid: it.pid,
+        text_key: it.text_key.unwrap_or_default(),
+        has_text: it.has_text(),
+        at: batch.now,
+    };
+    match whose(cx, &question, batch.now, batch.now + ECHO_WAIT)? {
+        Whose::Ours(about) => {
+            append::signal(cx, batch, it, id, contact, Signal::Done { about: Some(about) })?;
+            Ok(false)
+        }
+        Whose::Unclear => {
+            let until = batch.now + ECHO_WAIT;
+            append::signal(cx, batch, it, id, contact, Signal::Waits { until })?;
+            remember_silence(cx, id, batch.silence)?;
+            Ok(false)
+        }
+        Whose::Human => {
+            append::signal(cx, batch, it, id, contact, Signal::Done { about: None })?;
+            take_over(cx, contact, batch.silence, batch.now)?;
+            Ok(true)
+        }
+    }
+}
+
+/// Looks again at a signal that waited: an echo while a send was in flight, or a signal whose
+/// message was not known.
+pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Rechecked, DbError> {
+    let row = entries::load(cx, id)?.filter(|it| it.is_open);
+    let gone = |cx: &mut Cx<'_>, is_human| Rechecked {
+        next: Next::Gone,
+        changes: std::mem::take(&mut cx.changes),
+        is_human,
+    };
+    let Some(row) = row else { return Ok(gone(cx, false)) };
+    if row.kind != ECHO {
+        let status = row.status.and_then(Status::of_code);
+        let about = match row.pid {
+            Some(pid) => apply(cx, pid, status, now)?,
+            None => None,
+        };
+        let step = if about.is_some() { "applied" } else { "recorded_alone" };
+        entries::end_event(cx, &row, None, about, step, now)?;
+        return Ok(gone(cx, false));
+    }
+    let question = Question {
+        instance: &row.instance,
+        contact: row.contact,
+        pid: row.pid,
+        text_key: row.text_key.unwrap_or_default(),
+        has_text: true,
+        at: row.id.ms(),
+    };
+    if let Whose::Ours(about) = whose(cx, &question, now, now)? {
+        let sql = "UPDATE entries SET kind = ?2, pid = NULL WHERE id = ?1";
+        cx.connection.prepare_cached(sql)?.execute(params![id.0, SIGNAL])?;
+        entries::end_event(cx, &row, None, Some(about), "ours", now)?;
+        return Ok(gone(cx, false));
+    }
+    entries::end_event(cx, &row, None, None, "human", now)?;
+    take_over(cx, row.contact, silence_of(&row), now)?;
+    Ok(gone(cx, true))
+}
+
+/// Signals that waited for this message are applied to it now.
+pub(super) fn join_orphans(
+    cx: &mut Cx<'_>,
+    pid: Token,
+    now: Millis,
+) -> Result<Vec<Status>, DbError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM entries WHERE pid = ?1 AND is_open = 1 AND kind IN (1, 3)");
+    let mut statement = cx.connection.prepare_cached(&sql)?;
+    let rows: Vec<EntryRow> =
+        statement.query_map([pid], EntryRow::read)?.collect::<Result<_, _>>()?;
+    drop(statement);
+    let mut statuses = Vec::new();
+    for row in rows {
+        let sql = "UPDATE entries SET kind = 1, pid = NULL WHERE id = ?1";
+        cx.connection.prepare_cached(sql)?.execute([row.id.0])?;
+        entries::end_event(cx, &row, None, None, "applied", now)?;
+        statuses.extend(row.status.and_then(Status::of_code));
+        cx.changes.push(Change::Decided(row.job(Kind::Signal, now), Next::Gone));
+    }
+    Ok(statuses)
+}
+
+fn by_pid(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
+    // An intent before anything else: it is what somebody waits for.
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entries WHERE pid = ?1 AND kind IN ({MESSAGE}, {INTENT}, {ECHO})
+         ORDER BY kind = {INTENT} DESC LIMIT 1"
+    );
+    let found = cx.connection.prepare_cached(&sql)?.query_row([pid], EntryRow::read).optional()?;
+    if found.is_some() {
+        return Ok(found);
+    }
+    // Some dialects speak of a send by the provider's own number for it.
+    let sql = format!("SELECT {COLUMNS} FROM entries WHERE tid = ?1 LIMIT 1");
+    Ok(cx.connection.prepare_cached(&sql)?.query_row([pid], EntryRow::read).optional()?)
+}
+
+enum Whose {
+    Ours(EntryId),
+    /// A send is in flight: its outcome may tell.
+    Unclear,
+    Human,
+}
+
+struct Question<'a> {
+    instance: &'a InstanceId,
+    contact: Option<ContactId>,
+    pid: Option<Token>,
+    text_key: i64,
+    has_text: bool,
+    /// When the echo came.
+    at: Millis,
+}
+
+/// Whose echo it is; in doubt it is ours.
+fn whose(
+    cx: &mut Cx<'_>,
+    it: &Question<'_>,
+    now: Millis,
+    wait_until: Millis,
+) -> Result<Whose, DbError> {
+    if let Some(pid) = it.pid
+        && let Some(row) = by_pid(cx, pid)?.filter(|row| row.kind == INTENT)
+    {
+        return Ok(Whose::Ours(intents::heard(cx, row, Status::Sent, None, now)?));
+    }
+    let recent = recent_sends(cx, it)?;
+    let is_known = it.contact.is_some_and(|it| has_phone(cx, it).unwrap_or(false));
+    let same_text: Vec<&EntryRow> =
+        recent.iter().filter(|row| row.text_key == Some(it.text_key) || !it.has_text).collect();
+    // A contact we know by phone must be the recipient; a bare LID may be anybody's.
+    let is_mine = |row: &&&EntryRow| !is_known || row.contact == it.contact;
+    let candidates: Vec<&&EntryRow> = same_text.iter().filter(is_mine).collect();
+    if let Some(first) = candidates.first().map(|row| row.id) {
+        let is_sure =
+            candidates.len() == 1 || candidates.iter().all(|row| row.contact == it.contact);
+        let pid = it.pid.filter(|_| is_sure);
+        let row = recent.into_iter().find(|row| row.id == first);
+        // Whose of several it is cannot be told, so none of them learns an id from it.
+        return match row.filter(|_| is_sure) {
+            Some(row) => Ok(Whose::Ours(intents::heard(cx, row, Status::Sent, pid, now)?)),
+            None => Ok(Whose::Ours(first)),
+        };
+    }
+    let in_flight = recent.iter().any(|row| {
+        let state = row.life.delivery.as_ref().map(|it| it.state);
+        let is_open = matches!(state, Some(State::Begun | State::Fenced { .. }));
+        is_open && (!is_known || row.contact == it.contact)
+    });
+    Ok(if in_flight && now < wait_until { Whose::Unclear } else { Whose::Human })
+}
+
+/// Sends of the instance within the window that no WhatsApp id is known of yet.
+fn recent_sends(cx: &Cx<'_>, it: &Question<'_>) -> Result<Vec<EntryRow>, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entries INDEXED BY entries_unlinked
+         WHERE instance = ?1 AND begun_at > ?2 AND begun_at IS NOT NULL AND pid IS NULL
+         ORDER BY begun_at LIMIT 512"
+    );
+    let mut statement = cx.connection.prepare_cached(&sql)?;
+    let since = it.at - ECHO_WINDOW;
+    let rows = statement.query_map(params![it.instance.as_str(), since], EntryRow::read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
+
+fn has_phone(cx: &Cx<'_>, contact: ContactId) -> Result<bool, DbError> {
+    let mut statement =
+        cx.connection.prepare_cached("SELECT instance, doc FROM contacts WHERE id = ?1")?;
+    let found: Option<(String, Vec<u8>)> =
+        statement.query_row([contact.0], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let Some((instance, doc)) = found else { return Ok(false) };
+    Ok(contacts::open(cx.vault, &instance, &doc)?.address.phone.is_some())
+}
+
+fn take_over(
+    cx: &mut Cx<'_>,
+    contact: Option<ContactId>,
+    silence: Millis,
+    now: Millis,
+) -> Result<(), DbError> {
+    let Some(contact) = contact else { return Ok(()) };
+    let pause = Pause { at: now, until: now + silence, reason: "human" };
+    contacts::pause(cx, contact, Some(&pause))
+}
+
+/// The vendor's silence, for the recheck: the row has no column that would otherwise be empty.
+fn remember_silence(cx: &mut Cx<'_>, id: EntryId, silence: Millis) -> Result<(), DbError> {
+    let sql = "UPDATE entries SET note = ?2 WHERE id = ?1";
+    cx.connection.prepare_cached(sql)?.execute(params![id.0, silence.to_string()])?;
+    Ok(())
+}
+
+fn silence_of(row: &EntryRow) -> Millis {
+    let noted = row.note.as_ref().and_then(|it| it.parse().ok());
+    noted.unwrap_or(crate::domain::vendor::SILENCE)
+}

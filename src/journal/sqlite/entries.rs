@@ -1,0 +1,202 @@
+//! Rows of the entries table.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::state::Cx;
+use crate::{
+    domain::{
+        clock::Millis,
+        id::{ContactId, EntryId, InstanceId, VendorId},
+        message::Content,
+        schedule::{Job, Kind},
+    },
+    journal::life::Life,
+    sqlite::DbError,
+    vault::{Token, Vault},
+};
+
+pub(super) const MESSAGE: i64 = 0;
+pub(super) const SIGNAL: i64 = 1;
+pub(super) const INTENT: i64 = 2;
+pub(super) const ECHO: i64 = 3;
+
+pub(super) const WAITING: i64 = 0;
+pub(super) const DONE: i64 = 1;
+
+/// A row to insert.
+pub(super) struct NewRow<'a> {
+    pub(super) id: EntryId,
+    pub(super) kind: i64,
+    pub(super) account: i64,
+    pub(super) is_open: bool,
+    pub(super) vendor: &'a VendorId,
+    pub(super) instance: &'a InstanceId,
+    pub(super) contact: Option<ContactId>,
+    pub(super) pid: Option<Token>,
+    pub(super) text_key: Option<i64>,
+    pub(super) origin: Option<EntryId>,
+    pub(super) status: Option<i64>,
+    pub(super) note: Option<&'a str>,
+    pub(super) body: &'a [u8],
+    pub(super) life: &'a str,
+}
+
+pub(super) fn insert(cx: &mut Cx<'_>, row: &NewRow<'_>) -> Result<(), DbError> {
+    let sql = "INSERT INTO entries (id, kind, account, is_open, vendor, instance, contact, pid,
+            text_key, origin, status, note, body, life)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+    cx.connection.prepare_cached(sql)?.execute(params![
+        row.id.0,
+        row.kind,
+        row.account,
+        row.is_open,
+        row.vendor.as_str(),
+        row.instance.as_str(),
+        row.contact.map(|it| it.0),
+        row.pid,
+        row.text_key,
+        row.origin.map(|it| it.0),
+        row.status,
+        row.note,
+        row.body,
+        row.life,
+    ])?;
+    let account = usize::try_from(row.account).unwrap_or_default();
+    let delta = cx.delta(row.vendor);
+    if row.kind == INTENT {
+        delta.created += 1;
+        delta.intents[account] += 1;
+    } else {
+        delta.accepted += 1;
+        delta.events[account] += 1;
+    }
+    Ok(())
+}
+
+/// A row, without its body.
+pub(super) struct EntryRow {
+    pub(super) id: EntryId,
+    pub(super) kind: i64,
+    pub(super) account: i64,
+    pub(super) is_open: bool,
+    pub(super) vendor: VendorId,
+    pub(super) instance: InstanceId,
+    pub(super) contact: Option<ContactId>,
+    pub(super) pid: Option<Token>,
+    pub(super) text_key: Option<i64>,
+    pub(super) begun_at: Option<Millis>,
+    pub(super) origin: Option<EntryId>,
+    pub(super) status: Option<i64>,
+    pub(super) note: Option<String>,
+    pub(super) life: Life,
+    pub(super) tid: Option<Token>,
+}
+
+pub(super) const COLUMNS: &str = "id, kind, account, is_open, vendor, instance, contact, pid, \
+    text_key, begun_at, origin, status, note, life, tid";
+
+impl EntryRow {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Self> {
+        let vendor: String = row.get(4)?;
+        let instance: String = row.get(5)?;
+        let life: String = row.get(13)?;
+        let bad = |at| {
+            rusqlite::Error::InvalidColumnType(at, "id".to_owned(), rusqlite::types::Type::Text)
+        };
+        Ok(Self {
+            id: EntryId(row.get(0)?),
+            kind: row.get(1)?,
+            account: row.get(2)?,
+            is_open: row.get(3)?,
+            vendor: VendorId::parse(&vendor).map_err(|_| bad(4))?,
+            instance: InstanceId::parse(&instance).map_err(|_| bad(5))?,
+            contact: row.get::<_, Option<i64>>(6)?.map(ContactId),
+            pid: row.get(7)?,
+            text_key: row.get(8)?,
+            begun_at: row.get(9)?,
+            origin: row.get::<_, Option<i64>>(10)?.map(EntryId),
+            status: row.get(11)?,
+            note: row.get(12)?,
+            life: Life::parse(&life),
+            tid: row.get(14)?,
+        })
+    }
+
+    /// The work it is, as far as the scheduler must know.
+    pub(super) fn job(&self, kind: Kind, due: Millis) -> Job {
+        Job {
+            id: self.id,
+            vendor: self.vendor.clone(),
+            instance: self.instance.clone(),
+            contact: self.contact,
+            kind,
+            due,
+        }
+    }
+}
+
+pub(super) fn load(cx: &Cx<'_>, id: EntryId) -> Result<Option<EntryRow>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM entries WHERE id = ?1");
+    Ok(cx.connection.prepare_cached(&sql)?.query_row([id.0], EntryRow::read).optional()?)
+}
+
+pub(super) fn body(cx: &Cx<'_>, id: EntryId) -> Result<Vec<u8>, DbError> {
+    let mut statement = cx.connection.prepare_cached("SELECT body FROM entries WHERE id = ?1")?;
+    Ok(statement.query_row([id.0], |row| row.get(0))?)
+}
+
+/// Ends an event. `false`: it had ended before, and nothing was changed.
+pub(super) fn end_event(
+    cx: &mut Cx<'_>,
+    row: &EntryRow,
+    note: Option<&str>,
+    origin: Option<EntryId>,
+    step: &str,
+    now: Millis,
+) -> Result<bool, DbError> {
+    let mut life = row.life.clone();
+    life.note(now, step);
+    let sql = "UPDATE entries SET account = 1, is_open = 0, note = ?2, life = ?3,
+        origin = coalesce(?4, origin) WHERE id = ?1 AND is_open = 1";
+    let values = params![row.id.0, note, life.text(), origin.map(|it| it.0)];
+    if cx.connection.prepare_cached(sql)?.execute(values)? == 0 {
+        return Ok(false);
+    }
+    let account = usize::try_from(row.account).unwrap_or_default();
+    let delta = cx.delta(&row.vendor);
+    delta.events[account] -= 1;
+    delta.events[1] += 1;
+    Ok(true)
+}
+
+/// What the provider's message id is known by.
+pub(super) fn pid(vault: &Vault, instance: &InstanceId, provider_id: &str) -> Token {
+    vault.token(&[b"pid", instance.as_str().as_bytes(), provider_id.as_bytes()])
+}
+
+/// What equal texts share. White space is WhatsApp's to change, so it does not count.
+pub(super) fn text_key(vault: &Vault, content: &Content) -> i64 {
+    let words: Vec<&str> = content.as_text().split_whitespace().collect();
+    let token = vault.token(&[b"text", words.join(" ").as_bytes()]);
+    i64::from_be_bytes([
+        token[0], token[1], token[2], token[3], token[4], token[5], token[6], token[7],
+    ])
+}
+
+/// The place a body is sealed for.
+pub(super) fn place(instance: &InstanceId) -> String {
+    format!("entry:{instance}")
+}
+
+pub(super) fn seal(vault: &Vault, instance: &InstanceId, plain: &[u8]) -> Result<Vec<u8>, DbError> {
+    vault.seal(&place(instance), plain).map_err(|_| DbError::Unreadable("body"))
+}
+
+pub(super) fn open<T: serde::de::DeserializeOwned>(
+    vault: &Vault,
+    instance: &InstanceId,
+    sealed: &[u8],
+) -> Result<T, DbError> {
+    let plain = vault.open(&place(instance), sealed).map_err(|_| DbError::Unreadable("body"))?;
+    serde_json::from_slice(&plain).map_err(|_| DbError::Unreadable("body"))
+}

@@ -1,0 +1,272 @@
+//! Intents: made, begun, stepped. What a step means is `domain/delivery.rs`'s to say; here it is
+//! made durable.
+
+use rusqlite::{OptionalExtension, params};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    contacts, echo,
+    entries::{self, COLUMNS, EntryRow, INTENT, NewRow},
+    state::Cx,
+};
+use crate::{
+    domain::{
+        answer::Unanswered,
+        clock::Millis,
+        contact::Address,
+        delivery::{Delivery, Input, Policy, Reason, State},
+        event::Status,
+        id::{ContactId, EntryId},
+        message::Content,
+        schedule::Next,
+    },
+    journal::{
+        Begun, Change, MessageEnd, NewIntent, Step, Stepped, Submitted, ToSend,
+        life::{self, Life},
+    },
+    sqlite::DbError,
+    vault::Token,
+};
+
+/// What is sealed in an intent's row.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Outbound {
+    pub(super) to: Address,
+    pub(super) content: Content,
+}
+
+pub(super) fn submit(cx: &mut Cx<'_>, intent: &NewIntent) -> Result<Submitted, DbError> {
+    let mut claim = None;
+    if let Some(idempotency) = &intent.idempotency {
+        let vendor = intent.vendor.as_str().as_bytes();
+        let key = cx.vault.token(&[b"idempotency", vendor, idempotency.key.as_bytes()]);
+        let request = cx.vault.token(&[b"request", vendor, &idempotency.request]);
+        let sql = "SELECT body, entry FROM idempotency WHERE key = ?1";
+        let mut statement = cx.connection.prepare_cached(sql)?;
+        let found: Option<(Token, i64)> =
+            statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        match found {
+            Some((body, entry)) if body == request => return Ok(Submitted::Same(EntryId(entry))),
+            Some(_) => return Ok(Submitted::Conflict),
+            None => claim = Some((key, request)),
+        }
+    }
+    let tokens = contacts::tokens(cx.vault, &intent.instance, &intent.to);
+    let contact = contacts::resolve(cx, &intent.instance, &intent.to, &tokens, None)?;
+    let id = insert(cx, intent, contact, None)?;
+    if let Some((key, request)) = claim {
+        let sql = "INSERT INTO idempotency (key, body, entry) VALUES (?1, ?2, ?3)";
+        cx.connection.prepare_cached(sql)?.execute(params![key, request, id.0])?;
+    }
+    Ok(Submitted::New(id, std::mem::take(&mut cx.changes)))
+}
+
+pub(super) fn settle_message(
+    cx: &mut Cx<'_>,
+    id: EntryId,
+    end: &MessageEnd,
+) -> Result<Vec<Change>, DbError> {
+    let Some(row) = entries::load(cx, id)?.filter(|it| it.is_open) else { return Ok(Vec::new()) };
+    // A human may have taken over while the responder was thinking.
+    let is_taken = match row.contact {
+        Some(contact) => is_paused(cx, contact, end.now)?,
+        None => false,
+    };
+    let unanswered = if is_taken { Some(Unanswered::Paused) } else { end.unanswered };
+    let intents = if is_taken { &[] } else { end.intents.as_slice() };
+    let note = unanswered.map(Unanswered::as_str);
+    let step = if intents.is_empty() { "not_answered" } else { "answered" };
+    if !entries::end_event(cx, &row, note, None, step, end.now)? {
+        return Ok(Vec::new());
+    }
+    for intent in intents {
+        insert(cx, intent, row.contact, Some(id))?;
+    }
+    if let (Some(contact), Some(pause)) = (row.contact, &end.pause) {
+        contacts::pause(cx, contact, Some(pause))?;
+    }
+    Ok(std::mem::take(&mut cx.changes))
+}
+
+fn insert(
+    cx: &mut Cx<'_>,
+    intent: &NewIntent,
+    contact: Option<ContactId>,
+    origin: Option<EntryId>,
+) -> Result<EntryId, DbError> {
+    let mut delivery = Delivery::new(intent.now, intent.expires);
+    if let Some(reason) = intent.parked {
+        delivery = delivery.step(Input::Park(reason), intent.now, &intent.policy);
+    }
+    let mut life =
+        Life { policy: intent.policy.into(), is_automatic: intent.is_automatic, ..Life::default() };
+    life.note(intent.now, life::word(&delivery.state));
+    let id = cx.next_id(intent.now)?;
+    let outbound = Outbound { to: intent.to.clone(), content: intent.content.clone() };
+    let plain = serde_json::to_vec(&outbound).map_err(|_| DbError::Unreadable("intent"))?;
+    let body = entries::seal(cx.vault, &intent.instance, &plain)?;
+    let next = life::next_of(&delivery, &intent.policy).unwrap_or(Next::Gone);
+    let note = life::reason(&delivery.state);
+    let account = life::code(delivery.account());
+    life.delivery = Some(delivery);
+    let row = NewRow {
+        id,
+        kind: INTENT,
+        account,
+        is_open: next != Next::Gone,
+        vendor: &intent.vendor,
+        instance: &intent.instance,
+        contact,
+        pid: None,
+        text_key: Some(entries::text_key(cx.vault, &intent.content)),
+        origin,
+        status: None,
+        note,
+        body: &body,
+        life: &life.text(),
+    };
+    entries::insert(cx, &row)?;
+    if let Next::Again { kind, due, .. } = next {
+        let (vendor, instance) = (intent.vendor.clone(), intent.instance.clone());
+        let job = crate::domain::schedule::Job { id, vendor, instance, contact, kind, due };
+        cx.changes.push(Change::New(job));
+    }
+    Ok(id)
+}
+
+pub(super) fn begin(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Begun, DbError> {
+    let Some(row) = load(cx, id)? else { return Ok(Begun::No(gone(cx))) };
+    let is_silenced = row.life.is_automatic && is_silenced(cx, &row, now)?;
+    let input = if is_silenced { Input::Withdraw(Reason::Silenced) } else { Input::Begin };
+    let (vendor, instance) = (row.vendor.clone(), row.instance.clone());
+    let origin = row.origin;
+    let stepped = advance(cx, row, &Step::of(input), now)?;
+    let is_begun = stepped.delivery.as_ref().filter(|it| it.state == State::Begun);
+    let Some(attempt) = is_begun.map(|it| it.attempts) else { return Ok(Begun::No(stepped)) };
+    let body = entries::body(cx, id)?;
+    let Outbound { to, content } = entries::open(cx.vault, &instance, &body)?;
+    Ok(Begun::Go(Box::new(ToSend { vendor, instance, to, content, origin, attempt })))
+}
+
+pub(super) fn step(
+    cx: &mut Cx<'_>,
+    id: EntryId,
+    step: &Step,
+    now: Millis,
+) -> Result<Stepped, DbError> {
+    let Some(row) = load(cx, id)? else { return Ok(gone(cx)) };
+    let mut stepped = advance(cx, row, step, now)?;
+    stepped.changes = std::mem::take(&mut cx.changes);
+    Ok(stepped)
+}
+
+/// A status, an echo or the like speaks of this intent.
+pub(super) fn heard(
+    cx: &mut Cx<'_>,
+    row: EntryRow,
+    status: Status,
+    pid: Option<Token>,
+    now: Millis,
+) -> Result<EntryId, DbError> {
+    let job = row.job(crate::domain::schedule::Kind::Follow, now);
+    let stepped = advance_with(cx, row, &Step::of(Input::Heard(status)), pid, now)?;
+    let is_in_hand = stepped.delivery.is_some_and(|it| it.state == State::Begun);
+    if !is_in_hand {
+        cx.changes.push(Change::Decided(job.clone(), stepped.next));
+    }
+    Ok(job.id)
+}
+
+/// Attempts that had begun when the process ended: nobody knows what became of them.
+pub(super) fn fence_cut_off(cx: &mut Cx<'_>) -> Result<(), DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entries WHERE is_open = 1 AND kind = {INTENT} AND begun_at IS NOT NULL"
+    );
+    let mut statement = cx.connection.prepare(&sql)?;
+    let rows: Vec<EntryRow> = statement.query_map((), EntryRow::read)?.collect::<Result<_, _>>()?;
+    for row in rows {
+        let is_begun = row.life.delivery.as_ref().is_some_and(|it| it.state == State::Begun);
+        if is_begun {
+            // The fence counts from when the request may have left.
+            let since = row.begun_at.unwrap_or_default();
+            advance(cx, row, &Step::of(Input::Crashed), since)?;
+        }
+    }
+    cx.changes.clear();
+    Ok(())
+}
+
+fn advance(cx: &mut Cx<'_>, row: EntryRow, step: &Step, now: Millis) -> Result<Stepped, DbError> {
+    let pid = step.provider_id.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it));
+    advance_with(cx, row, step, pid, now)
+}
+
+fn advance_with(
+    cx: &mut Cx<'_>,
+    mut row: EntryRow,
+    step: &Step,
+    pid: Option<Token>,
+    now: Millis,
+) -> Result<Stepped, DbError> {
+    let policy: Policy = row.life.policy.into();
+    let Some(before) = row.life.delivery.take() else { return Ok(gone(cx)) };
+    let attempts = before.attempts;
+    let mut after = before.step(step.input, now, &policy);
+    let pid = row.pid.or(pid);
+    let tid = step.ticket.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it)).or(row.tid);
+    for (before, now_known) in [(row.pid, pid), (row.tid, tid)] {
+        let Some(learnt) = now_known.filter(|it| before != Some(*it)) else { continue };
+        for status in echo::join_orphans(cx, learnt, now)? {
+            row.life.note(now, format!("heard_{}", status.as_str()));
+            after = after.step(Input::Heard(status), now, &policy);
+        }
+    }
+    if let Input::Heard(status) = step.input {
+        row.life.note(now, format!("heard_{}", status.as_str()));
+    }
+    row.life.note(now, life::word(&after.state));
+    row.life.ticket = step.ticket.clone().or(row.life.ticket);
+    let begun_at = if after.attempts > attempts { Some(now) } else { row.begun_at };
+    let next = life::next_of(&after, &policy);
+    let account = life::code(after.account());
+    row.life.delivery = Some(after.clone());
+    let sql = "UPDATE entries SET account = ?2, is_open = ?3, pid = ?4, begun_at = ?5, status = ?6,
+        note = ?7, life = ?8, tid = ?9 WHERE id = ?1";
+    cx.connection.prepare_cached(sql)?.execute(params![
+        row.id.0,
+        account,
+        next != Some(Next::Gone),
+        pid,
+        begun_at,
+        after.status.map(Status::code),
+        life::reason(&after.state),
+        row.life.text(),
+        tid,
+    ])?;
+    let delta = cx.delta(&row.vendor);
+    delta.intents[usize::try_from(row.account).unwrap_or_default()] -= 1;
+    delta.intents[usize::try_from(account).unwrap_or_default()] += 1;
+    let next = next.unwrap_or(Next::Gone);
+    Ok(Stepped { next, delivery: Some(after), changes: Vec::new() })
+}
+
+fn load(cx: &Cx<'_>, id: EntryId) -> Result<Option<EntryRow>, DbError> {
+    Ok(entries::load(cx, id)?.filter(|it| it.kind == INTENT))
+}
+
+fn gone(cx: &mut Cx<'_>) -> Stepped {
+    Stepped { next: Next::Gone, delivery: None, changes: std::mem::take(&mut cx.changes) }
+}
+
+fn is_paused(cx: &Cx<'_>, contact: ContactId, now: Millis) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM contacts WHERE id = ?1 AND paused_until > ?2";
+    Ok(cx.connection.prepare_cached(sql)?.exists(params![contact.0, now])?)
+}
+
+/// Whether somebody took the conversation over after this answer was decided.
+fn is_silenced(cx: &Cx<'_>, row: &EntryRow, now: Millis) -> Result<bool, DbError> {
+    let Some(contact) = row.contact else { return Ok(false) };
+    let sql = "SELECT 1 FROM contacts WHERE id = ?1 AND paused_until > ?2 AND paused_at > ?3";
+    let mut statement = cx.connection.prepare_cached(sql)?;
+    Ok(statement.exists(params![contact.0, now, row.id.ms()])?)
+}

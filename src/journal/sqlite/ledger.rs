@@ -1,0 +1,100 @@
+//! The ledger: cumulative counts per vendor, in the same transaction as what they count.
+
+use rusqlite::{Connection, OptionalExtension};
+
+use crate::{domain::id::VendorId, journal::Ledger, sqlite::DbError};
+
+/// What one transaction adds to a vendor's line.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Delta {
+    pub(super) accepted: i64,
+    pub(super) duplicates: i64,
+    /// By account code: waiting, done, (none), parked, dead.
+    pub(super) events: [i64; 5],
+    pub(super) created: i64,
+    /// By account code: waiting, sent, unknown, parked, dead.
+    pub(super) intents: [i64; 5],
+}
+
+pub(super) fn add(connection: &Connection, vendor: &VendorId, it: &Delta) -> Result<(), DbError> {
+    let sql = "INSERT INTO ledger (vendor, accepted, duplicates, events_waiting, events_done,
+            events_parked, events_dead, created, intents_waiting, intents_sent, intents_unknown,
+            intents_parked, intents_dead)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)
+        ON CONFLICT (vendor) DO UPDATE SET
+            accepted = accepted + ?2, duplicates = duplicates + ?3,
+            events_waiting = events_waiting + ?4, events_done = events_done + ?5,
+            events_parked = events_parked + ?6, events_dead = events_dead + ?7,
+            created = created + ?8, intents_waiting = intents_waiting + ?9,
+            intents_sent = intents_sent + ?10, intents_unknown = intents_unknown + ?11,
+            intents_parked = intents_parked + ?12, intents_dead = intents_dead + ?13";
+    let (e, i) = (it.events, it.intents);
+    connection.prepare_cached(sql)?.execute((
+        vendor.as_str(),
+        it.accepted,
+        it.duplicates,
+        e[0],
+        e[1],
+        e[3],
+        e[4],
+        it.created,
+        i[0],
+        i[1],
+        i[2],
+        i[3],
+        i[4],
+    ))?;
+    Ok(())
+}
+
+pub(super) fn read(connection: &Connection, vendor: Option<&VendorId>) -> Result<Ledger, DbError> {
+    let sql = "SELECT sum(accepted), sum(duplicates), sum(events_waiting), sum(events_done),
+            sum(events_parked), sum(events_dead), sum(created), sum(intents_waiting),
+            sum(intents_sent), sum(intents_unknown), sum(intents_parked), sum(intents_dead)
+        FROM ledger WHERE ?1 IS NULL OR vendor = ?1";
+    let found = connection.prepare_cached(sql)?.query_row([vendor.map(VendorId::as_str)], |row| {
+        let n = |at: usize| row.get::<_, Option<i64>>(at).map(Option::unwrap_or_default);
+        Ok(Ledger {
+            accepted: n(0)?,
+            duplicates: n(1)?,
+            events_waiting: n(2)?,
+            events_done: n(3)?,
+            events_parked: n(4)?,
+            events_dead: n(5)?,
+            created: n(6)?,
+            intents_waiting: n(7)?,
+            intents_sent: n(8)?,
+            intents_unknown: n(9)?,
+            intents_parked: n(10)?,
+            intents_dead: n(11)?,
+        })
+    });
+    Ok(found.optional()?.unwrap_or_default())
+}
+
+/// Counts the entries themselves. Duplicates leave none, so they are taken from the ledger.
+pub(super) fn count(connection: &Connection, vendor: Option<&VendorId>) -> Result<Ledger, DbError> {
+    let mut found =
+        Ledger { duplicates: read(connection, vendor)?.duplicates, ..Ledger::default() };
+    let sql = "SELECT kind = 2, account, count(*) FROM entries
+        WHERE ?1 IS NULL OR vendor = ?1 GROUP BY 1, 2";
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([vendor.map(VendorId::as_str)])?;
+    while let Some(row) = rows.next()? {
+        let (is_intent, account, n): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        *(if is_intent { &mut found.created } else { &mut found.accepted }) += n;
+        let column = match (is_intent, account) {
+            (false, 0) => &mut found.events_waiting,
+            (false, 1) => &mut found.events_done,
+            (false, 3) => &mut found.events_parked,
+            (false, _) => &mut found.events_dead,
+            (true, 0) => &mut found.intents_waiting,
+            (true, 1) => &mut found.intents_sent,
+            (true, 2) => &mut found.intents_unknown,
+            (true, 3) => &mut found.intents_parked,
+            (true, _) => &mut found.intents_dead,
+        };
+        *column += n;
+    }
+    Ok(found)
+}

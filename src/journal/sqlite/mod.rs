@@ -1,0 +1,186 @@
+//! The journal in the embedded database.
+
+mod append;
+mod contacts;
+mod echo;
+mod entries;
+mod intents;
+mod keys;
+mod ledger;
+mod show;
+mod state;
+
+use std::{path::Path, sync::Arc};
+
+use async_trait::async_trait;
+use rusqlite::Connection;
+
+use self::state::{Cx, State};
+use super::{
+    Appended, Begun, Change, Journal, JournalError, Journey, Ledger, MessageEnd, NewEvents,
+    NewIntent, Page, Pause, Rechecked, Step, Stepped, Submitted, ToAnswer, ToFollow,
+};
+use crate::{
+    domain::{
+        clock::Millis,
+        contact::Address,
+        id::{ContactId, EntryId, InstanceId, VendorId},
+        message::Content,
+    },
+    sqlite::{Db, DbError},
+    vault::Vault,
+};
+
+/// The journal in the embedded database. Clones share it.
+#[derive(Clone)]
+pub struct SqliteJournal {
+    db: Db,
+    vault: Arc<Vault>,
+    state: State,
+}
+
+impl SqliteJournal {
+    /// Opens the database file, or makes it.
+    pub fn open(path: &Path, vault: Arc<Vault>) -> Result<Self, DbError> {
+        let state = State::default();
+        let db = Db::open(path, state.batch())?;
+        Ok(Self { db, vault, state })
+    }
+
+    /// The database, for the store in the same file.
+    #[must_use]
+    pub fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Runs `f` in the next transaction, with what the writer remembers.
+    async fn write<T, F>(&self, mut f: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Cx<'_>) -> Result<T, DbError> + Send + 'static,
+    {
+        let (vault, state) = (Arc::clone(&self.vault), self.state.clone());
+        let run = move |connection: &Connection| {
+            let mut memory = state.lock();
+            let mut cx = Cx { connection, vault: &vault, memory: &mut memory, changes: Vec::new() };
+            f(&mut cx)
+        };
+        Ok(self.db.write(run).await?)
+    }
+
+    async fn read<T, F>(&self, f: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &Vault) -> Result<T, DbError> + Send + 'static,
+    {
+        let vault = Arc::clone(&self.vault);
+        Ok(self.db.read(move |connection| f(connection, &vault)).await?)
+    }
+}
+
+#[async_trait]
+impl Journal for SqliteJournal {
+    async fn append(&self, batch: NewEvents) -> Result<Appended, JournalError> {
+        let prepared = append::prepare(&self.vault, batch)?;
+        self.write(move |cx| append::append(cx, &prepared)).await
+    }
+
+    async fn submit(&self, intent: NewIntent) -> Result<Submitted, JournalError> {
+        self.write(move |cx| intents::submit(cx, &intent)).await
+    }
+
+    async fn message(&self, id: EntryId) -> Result<Option<ToAnswer>, JournalError> {
+        self.read(move |connection, vault| show::to_answer(connection, vault, id)).await
+    }
+
+    async fn settle(&self, id: EntryId, end: MessageEnd) -> Result<Vec<Change>, JournalError> {
+        self.write(move |cx| intents::settle_message(cx, id, &end)).await
+    }
+
+    async fn begin(&self, id: EntryId, now: Millis) -> Result<Begun, JournalError> {
+        self.write(move |cx| intents::begin(cx, id, now)).await
+    }
+
+    async fn step(&self, id: EntryId, step: Step, now: Millis) -> Result<Stepped, JournalError> {
+        self.write(move |cx| intents::step(cx, id, &step, now)).await
+    }
+
+    async fn intent(&self, id: EntryId) -> Result<Option<ToFollow>, JournalError> {
+        self.read(move |connection, vault| show::to_follow(connection, vault, id)).await
+    }
+
+    async fn recheck(&self, id: EntryId, now: Millis) -> Result<Rechecked, JournalError> {
+        self.write(move |cx| echo::recheck(cx, id, now)).await
+    }
+
+    async fn learn(
+        &self,
+        instance: &InstanceId,
+        contact: ContactId,
+        address: Address,
+    ) -> Result<Vec<Change>, JournalError> {
+        let instance = instance.clone();
+        self.write(move |cx| {
+            contacts::learn(cx, &instance, contact, &address)?;
+            Ok(std::mem::take(&mut cx.changes))
+        })
+        .await
+    }
+
+    async fn waiting(&self, after: EntryId, limit: usize) -> Result<Vec<Change>, JournalError> {
+        if after == EntryId(0) {
+            self.write(intents::fence_cut_off).await?;
+        }
+        self.read(move |connection, _| show::waiting(connection, after, limit)).await
+    }
+
+    async fn pause(&self, contact: ContactId, pause: Option<Pause>) -> Result<(), JournalError> {
+        self.write(move |cx| contacts::pause(cx, contact, pause.as_ref())).await
+    }
+
+    async fn messages(
+        &self,
+        vendor: &VendorId,
+        before: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Page, JournalError> {
+        let vendor = vendor.clone();
+        self.read(move |connection, vault| {
+            show::messages(connection, vault, &vendor, before, limit)
+        })
+        .await
+    }
+
+    async fn journey(
+        &self,
+        vendor: &VendorId,
+        id: EntryId,
+    ) -> Result<Option<Journey>, JournalError> {
+        let vendor = vendor.clone();
+        self.read(move |connection, vault| show::journey(connection, vault, &vendor, id)).await
+    }
+
+    async fn ledger(&self, vendor: Option<&VendorId>) -> Result<Ledger, JournalError> {
+        let vendor = vendor.cloned();
+        self.read(move |connection, _| ledger::read(connection, vendor.as_ref())).await
+    }
+
+    async fn count(&self, vendor: Option<&VendorId>) -> Result<Ledger, JournalError> {
+        let vendor = vendor.cloned();
+        self.read(move |connection, _| ledger::count(connection, vendor.as_ref())).await
+    }
+
+    fn text_key(&self, content: &Content) -> i64 {
+        entries::text_key(&self.vault, content)
+    }
+
+    async fn ready(&self) -> Result<(), JournalError> {
+        // A transaction that writes a page, so that a full or broken disk shows.
+        self.write(|cx| {
+            let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('ready', x'01')";
+            cx.connection.prepare_cached(sql)?.execute(())?;
+            Ok(())
+        })
+        .await
+    }
+}

@@ -1,0 +1,274 @@
+//! Reading the journal.
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use super::{
+    contacts,
+    entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE},
+    intents::Outbound,
+};
+use crate::{
+    domain::{
+        answer::ANSWERS_PER_WINDOW_MAX,
+        clock::Millis,
+        contact::Address,
+        event::{Event, Status, What},
+        id::{EntryId, VendorId},
+        message::{Content, Text},
+        schedule::{Kind, Next},
+    },
+    journal::{
+        Change, Journey, MessageRow, ORPHAN_WAIT, Page, ToAnswer, ToFollow, Turn,
+        life::{self, Life},
+    },
+    sqlite::DbError,
+    vault::Vault,
+};
+
+/// Turns of a conversation that a responder gets.
+const TURNS_MAX: usize = 10;
+/// Answers of one message that a journey shows.
+const ANSWERS_SHOWN_MAX: usize = 50;
+
+pub(super) fn to_answer(
+    connection: &Connection,
+    vault: &Vault,
+    id: EntryId,
+) -> Result<Option<ToAnswer>, DbError> {
+    let Some((row, body)) = with_body(connection, id)? else { return Ok(None) };
+    let Some(contact) = row.contact.filter(|_| row.is_open && row.kind == MESSAGE) else {
+        return Ok(None);
+    };
+    let event: Event = entries::open(vault, &row.instance, &body)?;
+    let sql = "SELECT doc, paused_until FROM contacts WHERE id = ?1";
+    let (doc, paused_until): (Vec<u8>, Option<Millis>) = connection
+        .prepare_cached(sql)?
+        .query_row([contact.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let address = contacts::open(vault, row.instance.as_str(), &doc)?.address;
+    let (mut history, mut answers) = (Vec::new(), Vec::new());
+    // What came after the message is not its history, but its answers count for the loop guard.
+    let sql = format!(
+        "SELECT {COLUMNS}, body FROM entries WHERE contact = ?1 AND kind IN (0, 2, 3)
+            AND account IN (0, 1) ORDER BY id DESC LIMIT 64"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([contact.0])?;
+    while let Some(found) = rows.next()? {
+        let entry = EntryRow::read(found)?;
+        if entry.kind == INTENT
+            && entry.life.is_automatic
+            && answers.len() <= ANSWERS_PER_WINDOW_MAX
+        {
+            answers.push((entry.id.ms(), entry.text_key.unwrap_or_default()));
+        }
+        if entry.id < id && history.len() < TURNS_MAX {
+            history.push(turn(vault, &entry, found)?);
+        }
+        if history.len() >= TURNS_MAX && answers.len() > ANSWERS_PER_WINDOW_MAX {
+            break;
+        }
+    }
+    history.reverse();
+    let (vendor, instance) = (row.vendor, row.instance);
+    Ok(Some(ToAnswer { vendor, instance, contact, address, event, paused_until, history, answers }))
+}
+
+pub(super) fn to_follow(
+    connection: &Connection,
+    vault: &Vault,
+    id: EntryId,
+) -> Result<Option<ToFollow>, DbError> {
+    let Some((row, body)) = with_body(connection, id)? else { return Ok(None) };
+    let Some(delivery) = row.life.delivery else { return Ok(None) };
+    let Outbound { to, content } = entries::open(vault, &row.instance, &body)?;
+    let next = life::next_of(&delivery, &row.life.policy.into()).unwrap_or(Next::Gone);
+    Ok(Some(ToFollow {
+        next,
+        vendor: row.vendor,
+        instance: row.instance,
+        to,
+        content,
+        delivery,
+        begun_at: row.begun_at,
+        ticket: row.life.ticket,
+    }))
+}
+
+pub(super) fn waiting(
+    connection: &Connection,
+    after: EntryId,
+    limit: usize,
+) -> Result<Vec<Change>, DbError> {
+    let sql =
+        format!("SELECT {COLUMNS} FROM entries WHERE is_open = 1 AND id > ?1 ORDER BY id LIMIT ?2");
+    let mut statement = connection.prepare_cached(&sql)?;
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map(params![after.0, limit], EntryRow::read)?;
+    rows.map(|row| Ok(unfinished(&row?))).collect()
+}
+
+fn unfinished(row: &EntryRow) -> Change {
+    let due = row.id.ms();
+    match (row.kind, &row.life.delivery) {
+        (MESSAGE, _) => Change::New(row.job(Kind::Message, due)),
+        (INTENT, Some(delivery)) => match life::next_of(delivery, &row.life.policy.into()) {
+            // A fence's hold belongs to its lane, which is only opened by deciding about it.
+            Some(next @ Next::Again { kind: Kind::Follow, due, .. }) => {
+                Change::Decided(row.job(Kind::Follow, due), next)
+            }
+            Some(Next::Again { kind, due, .. }) => Change::New(row.job(kind, due)),
+            Some(Next::Gone) | None => Change::Decided(row.job(Kind::Follow, due), Next::Gone),
+        },
+        (ECHO, _) => Change::New(row.job(Kind::Signal, due + crate::journal::ECHO_WAIT)),
+        _ => Change::New(row.job(Kind::Signal, due + ORPHAN_WAIT)),
+    }
+}
+
+pub(super) fn messages(
+    connection: &Connection,
+    vault: &Vault,
+    vendor: &VendorId,
+    before: Option<EntryId>,
+    limit: usize,
+) -> Result<Page, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS}, body FROM entries WHERE vendor = ?1 AND id < ?2 AND kind IN (0, 2, 3)
+         ORDER BY id DESC LIMIT ?3"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let before = before.map_or(i64::MAX, |it| it.0);
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
+    let mut rows = statement.query(params![vendor.as_str(), before, limit + 1])?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let body: Vec<u8> = row.get("body")?;
+        found.push(message_row(connection, vault, &EntryRow::read(row)?, &body)?);
+    }
+    let has_more = found.len() > usize::try_from(limit).unwrap_or(usize::MAX);
+    if has_more {
+        found.pop();
+    }
+    let next = found.last().map(|it| it.id).filter(|_| has_more);
+    Ok(Page { rows: found, next })
+}
+
+pub(super) fn journey(
+    connection: &Connection,
+    vault: &Vault,
+    vendor: &VendorId,
+    id: EntryId,
+) -> Result<Option<Journey>, DbError> {
+    let Some((row, body)) = with_body(connection, id)?.filter(|it| it.0.vendor == *vendor) else {
+        return Ok(None);
+    };
+    let first = if row.kind == INTENT { None } else { Some((id.ms(), "received".to_owned())) };
+    let steps = first.into_iter().chain(row.life.log.iter().cloned()).collect();
+    let attempts = row.life.delivery.as_ref().map_or(0, |it| it.attempts);
+    let mut answers = Vec::new();
+    if let Some(contact) = row.contact.filter(|_| row.kind == MESSAGE) {
+        let sql = format!(
+            "SELECT {COLUMNS}, body FROM entries WHERE contact = ?1 AND id > ?2 AND kind = 2
+                AND origin = ?2 ORDER BY id LIMIT {ANSWERS_SHOWN_MAX}"
+        );
+        let mut statement = connection.prepare_cached(&sql)?;
+        let mut rows = statement.query(params![contact.0, id.0])?;
+        while let Some(found) = rows.next()? {
+            let body: Vec<u8> = found.get("body")?;
+            answers.push(message_row(connection, vault, &EntryRow::read(found)?, &body)?);
+        }
+    }
+    let row = message_row(connection, vault, &row, &body)?;
+    Ok(Some(Journey { row, steps, attempts, answers }))
+}
+
+fn with_body(connection: &Connection, id: EntryId) -> Result<Option<(EntryRow, Vec<u8>)>, DbError> {
+    let sql = format!("SELECT {COLUMNS}, body FROM entries WHERE id = ?1");
+    let read = |row: &Row<'_>| Ok((EntryRow::read(row)?, row.get("body")?));
+    Ok(connection.prepare_cached(&sql)?.query_row([id.0], read).optional()?)
+}
+
+fn turn(vault: &Vault, entry: &EntryRow, row: &Row<'_>) -> Result<Turn, DbError> {
+    let body: Vec<u8> = row.get("body")?;
+    let (_, content) = said(vault, entry, &body)?;
+    let text = content.map(|it| it.as_text().to_owned()).unwrap_or_default();
+    Ok(Turn { is_user: entry.kind == MESSAGE, text: Text(text) })
+}
+
+struct Said {
+    address: Address,
+    name: Option<Text>,
+    at: Option<Millis>,
+    other: Option<String>,
+}
+
+fn said(vault: &Vault, row: &EntryRow, body: &[u8]) -> Result<(Said, Option<Content>), DbError> {
+    if row.kind == INTENT {
+        let Outbound { to, content } = entries::open(vault, &row.instance, body)?;
+        return Ok((Said { address: to, name: None, at: None, other: None }, Some(content)));
+    }
+    let event: Event = entries::open(vault, &row.instance, body)?;
+    let (content, other) = match event.what {
+        What::Message(content) | What::Echo(content) => (Some(content), None),
+        What::Edit { .. } => (None, Some("edit")),
+        What::Revoke { .. } => (None, Some("revoke")),
+        What::Reaction { .. } => (None, Some("reaction")),
+        What::Status { .. } => (None, Some("status")),
+        What::SendFailed { .. } => (None, Some("send_failed")),
+        What::Connection(_) => (None, Some("connection")),
+        What::Other { .. } => (None, Some("other")),
+    };
+    let other = other.map(str::to_owned);
+    Ok((Said { address: event.contact, name: event.name, at: event.at, other }, content))
+}
+
+fn message_row(
+    connection: &Connection,
+    vault: &Vault,
+    row: &EntryRow,
+    body: &[u8],
+) -> Result<MessageRow, DbError> {
+    let (mut said, content) = said(vault, row, body)?;
+    if let (None, Some(contact)) = (&said.address.phone, row.contact) {
+        // The number may have become known later than the message.
+        let sql = "SELECT doc FROM contacts WHERE id = ?1";
+        let mut statement = connection.prepare_cached(sql)?;
+        let doc: Option<Vec<u8>> = statement.query_row([contact.0], |row| row.get(0)).optional()?;
+        if let Some(doc) = doc {
+            said.address = contacts::open(vault, row.instance.as_str(), &doc)?.address;
+        }
+    }
+    let kind = content.as_ref().map(|it| it.kind().to_owned()).or(said.other);
+    let text = content.map(|it| it.as_text().to_owned()).unwrap_or_default();
+    Ok(MessageRow {
+        id: row.id,
+        instance: row.instance.clone(),
+        contact: row.contact,
+        is_inbound: row.kind == MESSAGE,
+        by_human: row.kind == ECHO,
+        address: said.address,
+        name: said.name,
+        kind: kind.unwrap_or_default(),
+        text: Text(text),
+        status: status_word(row).to_owned(),
+        reason: row.note.clone().filter(|_| !row.is_open || row.account != entries::WAITING),
+        origin: row.origin,
+        at: said.at,
+    })
+}
+
+fn status_word(row: &EntryRow) -> &'static str {
+    if row.kind != INTENT {
+        let heard = row.status.and_then(Status::of_code).map(Status::as_str);
+        return match (row.is_open, row.kind) {
+            (true, _) => "waiting",
+            (false, ECHO) => heard.unwrap_or("sent"),
+            (false, _) => "received",
+        };
+    }
+    let Life { delivery, .. } = &row.life;
+    let Some(delivery) = delivery else { return "queued" };
+    match (delivery.state, delivery.status) {
+        (crate::domain::delivery::State::Sent, Some(heard)) => heard.as_str(),
+        (state, _) => life::word(&state),
+    }
+}

@@ -1,0 +1,205 @@
+//! Vendors and instances as they are stored: JSON, sealed as a whole.
+
+use secrecy::ExposeSecret;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::{
+    clock::Millis,
+    event::Connection,
+    id::{InstanceId, VendorId},
+    phone::PhoneNumber,
+    secret::SecretString,
+    vendor::{OnUnknown, ResponderConfig, ResponseApi, Rule, Vendor, VendorStatus},
+    waba::{ProviderKind, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret},
+};
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct VendorDocument {
+    business_name: String,
+    status: String,
+    auto_reply_enabled: bool,
+    welcome_message: Option<String>,
+    apology: Option<String>,
+    silence_ms: Millis,
+    responders: Vec<ResponderDocument>,
+    signing_secret: String,
+    retries_unknown: bool,
+    unknown_deadline_ms: Millis,
+    max_answer_age_ms: Option<Millis>,
+    intent_ttl_ms: Option<Millis>,
+    created_at: Millis,
+    updated_at: Millis,
+}
+
+impl Default for VendorDocument {
+    fn default() -> Self {
+        let id = VendorId::parse("x").expect("a letter is an id");
+        Self::of(&Vendor::new(id, String::new(), SecretString::default(), 0))
+    }
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+enum ResponderDocument {
+    Rules { rules: Vec<(String, String)>, otherwise: Option<String> },
+    ResponseApi { url: String, headers: Vec<(String, String)> },
+}
+
+impl VendorDocument {
+    pub(super) fn of(vendor: &Vendor) -> Self {
+        Self {
+            business_name: vendor.business_name.clone(),
+            status: vendor.status.as_str().to_owned(),
+            auto_reply_enabled: vendor.auto_reply,
+            welcome_message: vendor.welcome_message.clone(),
+            apology: vendor.apology.clone(),
+            silence_ms: vendor.silence,
+            responders: vendor.responders.iter().map(responder_document).collect(),
+            signing_secret: vendor.signing_secret.expose_secret().to_owned(),
+            retries_unknown: vendor.on_unknown == OnUnknown::Retry,
+            unknown_deadline_ms: vendor.unknown_deadline,
+            max_answer_age_ms: vendor.max_answer_age,
+            intent_ttl_ms: vendor.intent_ttl,
+            created_at: vendor.created_at,
+            updated_at: vendor.updated_at,
+        }
+    }
+
+    pub(super) fn vendor(self, id: VendorId, paused: bool) -> Vendor {
+        Vendor {
+            id,
+            business_name: self.business_name,
+            // An unknown word must not start answering anybody's customers.
+            status: VendorStatus::parse(&self.status).unwrap_or(VendorStatus::Suspended),
+            auto_reply: self.auto_reply_enabled,
+            welcome_message: self.welcome_message,
+            apology: self.apology,
+            silence: self.silence_ms,
+            responders: self.responders.into_iter().map(responder).collect(),
+            signing_secret: self.signing_secret.into(),
+            on_unknown: if self.retries_unknown { OnUnknown::Retry } else { OnUnknown::GiveUp },
+            unknown_deadline: self.unknown_deadline_ms,
+            max_answer_age: self.max_answer_age_ms,
+            intent_ttl: self.intent_ttl_ms,
+            paused,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+}
+
+fn responder_document(responder: &ResponderConfig) -> ResponderDocument {
+    match responder {
+        ResponderConfig::Rules { rules, otherwise } => ResponderDocument::Rules {
+            rules: rules.iter().map(|it| (it.contains.clone(), it.reply.clone())).collect(),
+            otherwise: otherwise.clone(),
+        },
+        ResponderConfig::ResponseApi(api) => ResponderDocument::ResponseApi {
+            url: api.url.clone(),
+            headers: api
+                .headers
+                .iter()
+                .map(|it| (it.0.clone(), it.1.expose_secret().to_owned()))
+                .collect(),
+        },
+    }
+}
+
+fn responder(document: ResponderDocument) -> ResponderConfig {
+    match document {
+        ResponderDocument::Rules { rules, otherwise } => ResponderConfig::Rules {
+            rules: rules.into_iter().map(|(contains, reply)| Rule { contains, reply }).collect(),
+            otherwise,
+        },
+        ResponderDocument::ResponseApi { url, headers } => {
+            let headers = headers.into_iter().map(|it| (it.0, it.1.into())).collect();
+            ResponderConfig::ResponseApi(ResponseApi { url, headers })
+        }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct InstanceDocument {
+    phone_number: PhoneNumber,
+    provider: String,
+    #[serde(default = "yes")]
+    accepts_hmac: bool,
+    #[serde(default = "yes")]
+    accepts_secret: bool,
+    #[serde(default)]
+    account_protection: bool,
+    #[serde(default)]
+    wasender_instance_id: Option<String>,
+    #[serde(default)]
+    wasender_api_key: Option<String>,
+    #[serde(default)]
+    webhook_secrets: Vec<(String, Option<Millis>)>,
+    #[serde(default)]
+    wasender_token: Option<String>,
+    created_at: Millis,
+    updated_at: Millis,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl InstanceDocument {
+    pub(super) fn of(instance: &WabaInstance) -> Self {
+        let expose = |it: &SecretString| it.expose_secret().to_owned();
+        let account = &instance.wasender;
+        Self {
+            phone_number: instance.phone_number.clone(),
+            provider: instance.provider.as_str().to_owned(),
+            accepts_hmac: instance.schemes.hmac,
+            accepts_secret: instance.schemes.secret,
+            account_protection: instance.account_protection,
+            wasender_instance_id: account.instance_id.clone(),
+            wasender_api_key: account.session_key.as_ref().map(expose),
+            webhook_secrets: account
+                .webhook_secrets
+                .iter()
+                .map(|it| (expose(&it.secret), it.until))
+                .collect(),
+            wasender_token: account.token.as_ref().map(expose),
+            created_at: instance.created_at,
+            updated_at: instance.updated_at,
+        }
+    }
+
+    pub(super) fn instance(
+        self,
+        id: InstanceId,
+        vendor_id: VendorId,
+        status: &str,
+        last_sync: Option<Millis>,
+    ) -> WabaInstance {
+        let secret =
+            |it: (String, Option<Millis>)| WebhookSecret { secret: it.0.into(), until: it.1 };
+        WabaInstance {
+            id,
+            vendor_id,
+            phone_number: self.phone_number,
+            provider: ProviderKind::Wasender,
+            status: connection(status),
+            schemes: SignatureSchemes { hmac: self.accepts_hmac, secret: self.accepts_secret },
+            account_protection: self.account_protection,
+            wasender: WasenderAccount {
+                instance_id: self.wasender_instance_id,
+                session_key: self.wasender_api_key.map(SecretString::from),
+                webhook_secrets: self.webhook_secrets.into_iter().map(secret).collect(),
+                token: self.wasender_token.map(SecretString::from),
+            },
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            last_sync,
+        }
+    }
+}
+
+fn connection(word: &str) -> Connection {
+    let all = [Connection::Connected, Connection::Pending, Connection::Disconnected];
+    all.into_iter().find(|it| it.as_str() == word).unwrap_or(Connection::Error)
+}

@@ -1,0 +1,113 @@
+//! Vendors, instances and keys.
+
+mod document;
+mod sqlite;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use self::sqlite::{SqliteStore, check_key};
+use crate::{
+    domain::{
+        clock::Millis,
+        event::Connection,
+        id::{InstanceId, VendorId},
+        vendor::Vendor,
+        waba::{InstanceKey, WabaInstance},
+    },
+    sqlite::DbError,
+};
+
+/// The store could not say, or could not keep it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("store")]
+pub struct StoreError(#[from] DbError);
+
+/// Vendors, instances and keys. `None` is "does not exist", an error is "could not find out".
+#[async_trait]
+pub trait Store: Send + Sync {
+    /// A vendor.
+    async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError>;
+
+    /// Vendors in order of their ids, after one.
+    async fn vendors(
+        &self,
+        after: Option<&VendorId>,
+        limit: usize,
+    ) -> Result<Vec<Vendor>, StoreError>;
+
+    /// Keeps a vendor, new or changed. Whether it is paused is kept apart.
+    async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError>;
+
+    /// Stops a vendor's sends, or lets them go on; `None` is everybody.
+    async fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) -> Result<(), StoreError>;
+
+    /// The vendors that are paused, and whether everybody is.
+    async fn paused(&self) -> Result<(Vec<VendorId>, bool), StoreError>;
+
+    /// A vendor's instances, oldest first.
+    async fn instances(&self, vendor: &VendorId) -> Result<Vec<WabaInstance>, StoreError>;
+
+    /// The instance with this id, or found by this key. A key claimed by two vendors finds none.
+    async fn instance_by_key(
+        &self,
+        key: &InstanceKey,
+    ) -> Result<Option<(VendorId, InstanceId)>, StoreError>;
+
+    /// Whether an instance of this id exists, whoever's it is.
+    async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError>;
+
+    /// Keeps an instance, new or changed.
+    async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError>;
+
+    /// Keeps vendors and instances together: all or none.
+    async fn put_all(
+        &self,
+        vendors: &[Vendor],
+        instances: &[WabaInstance],
+    ) -> Result<(), StoreError>;
+
+    /// What the provider says of the session. Touches nothing else of the instance.
+    async fn set_status(
+        &self,
+        instance: &InstanceId,
+        status: Option<Connection>,
+        at: Millis,
+    ) -> Result<(), StoreError>;
+
+    /// Keeps a key's hash.
+    async fn put_key(&self, key: &ApiKey) -> Result<(), StoreError>;
+
+    /// The key with this hash.
+    async fn key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError>;
+
+    /// All keys.
+    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError>;
+
+    /// Revokes a key. Whether there was one.
+    async fn delete_key(&self, id: &str) -> Result<bool, StoreError>;
+
+    /// Vendors that changed after `seq`, by whichever process, and the last change's number.
+    async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError>;
+}
+
+/// A gateway key. The key itself is shown once and never kept.
+#[derive(Clone, Debug)]
+pub struct ApiKey {
+    /// By which it is listed and revoked.
+    pub id: String,
+    /// SHA-256 of the key.
+    pub hash: [u8; 32],
+    /// What it is for.
+    pub name: String,
+    /// The one vendor it may speak for; `None` is an admin's.
+    pub vendor: Option<VendorId>,
+    /// It may only look.
+    pub read_only: bool,
+    /// When it was made.
+    pub created_at: Millis,
+}
+
+/// A store, shared.
+pub type SharedStore = Arc<dyn Store>;

@@ -1,0 +1,389 @@
+//! The store in the embedded database.
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use async_trait::async_trait;
+use rusqlite::{Connection as Sqlite, OptionalExtension, Row, params};
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    ApiKey, Store, StoreError,
+    document::{InstanceDocument, VendorDocument},
+};
+use crate::{
+    domain::{
+        clock::Millis,
+        event::Connection,
+        id::{InstanceId, VendorId},
+        vendor::Vendor,
+        waba::{InstanceKey, WabaInstance},
+    },
+    sqlite::{Db, DbError},
+    vault::{Token, Vault},
+};
+
+/// The name under which a pause of everybody is kept; no vendor's id has a star.
+const EVERYBODY: &str = "paused:*";
+/// Sealed under the key the data is sealed with, to tell a wrong key at start.
+const KEY_CHECK: &str = "key_check";
+
+/// The store in the embedded database.
+#[derive(Clone)]
+pub struct SqliteStore {
+    db: Db,
+    vault: Arc<Vault>,
+}
+
+impl SqliteStore {
+    /// A store in this database.
+    #[must_use]
+    pub fn new(db: Db, vault: Arc<Vault>) -> Self {
+        Self { db, vault }
+    }
+
+    /// Sees whether the database was sealed with this vault's key; a new one is marked with it.
+    pub async fn check_key(&self) -> Result<(), StoreError> {
+        let vault = Arc::clone(&self.vault);
+        let run = move |connection: &Sqlite| check_key(connection, &vault);
+        Ok(self.db.write(run).await?)
+    }
+
+    async fn write<T, F>(&self, mut f: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Sqlite, &Vault) -> Result<T, DbError> + Send + 'static,
+    {
+        let vault = Arc::clone(&self.vault);
+        Ok(self.db.write(move |connection| f(connection, &vault)).await?)
+    }
+
+    async fn read<T, F>(&self, f: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Sqlite, &Vault) -> Result<T, DbError> + Send + 'static,
+    {
+        let vault = Arc::clone(&self.vault);
+        Ok(self.db.read(move |connection| f(connection, &vault)).await?)
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError> {
+        let id = id.clone();
+        self.read(move |connection, vault| {
+            let sql = "SELECT id, doc, paused FROM vendors WHERE id = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let found = statement.query_row([id.as_str()], raw_vendor).optional()?;
+            found.map(|it| vendor(vault, it)).transpose()
+        })
+        .await
+    }
+
+    async fn vendors(
+        &self,
+        after: Option<&VendorId>,
+        limit: usize,
+    ) -> Result<Vec<Vendor>, StoreError> {
+        let after = after.map(|it| it.as_str().to_owned()).unwrap_or_default();
+        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+        self.read(move |connection, vault| {
+            let sql = "SELECT id, doc, paused FROM vendors WHERE id > ?1 ORDER BY id LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map(params![after, limit], raw_vendor)?;
+            rows.map(|it| vendor(vault, it?)).collect()
+        })
+        .await
+    }
+
+    async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError> {
+        self.put_all(std::slice::from_ref(vendor), &[]).await
+    }
+
+    async fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) -> Result<(), StoreError> {
+        let vendor = vendor.cloned();
+        self.write(move |connection, _| {
+            match &vendor {
+                Some(vendor) => {
+                    let sql = "UPDATE vendors SET paused = ?2 WHERE id = ?1";
+                    connection.execute(sql, params![vendor.as_str(), is_paused])?;
+                    changed(connection, vendor)?;
+                }
+                None if is_paused => {
+                    let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, x'01')";
+                    connection.execute(sql, [EVERYBODY])?;
+                }
+                None => {
+                    connection.execute("DELETE FROM meta WHERE key = ?1", [EVERYBODY])?;
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn paused(&self) -> Result<(Vec<VendorId>, bool), StoreError> {
+        self.read(|connection, _| {
+            let mut statement = connection.prepare("SELECT id FROM vendors WHERE paused = 1")?;
+            let ids = statement.query_map((), |row| row.get::<_, String>(0))?;
+            let ids: Vec<VendorId> = ids.map(|it| vendor_id(&it?)).collect::<Result<_, _>>()?;
+            let mut all = connection.prepare("SELECT 1 FROM meta WHERE key = ?1")?;
+            Ok((ids, all.exists([EVERYBODY])?))
+        })
+        .await
+    }
+
+    async fn instances(&self, vendor: &VendorId) -> Result<Vec<WabaInstance>, StoreError> {
+        let vendor = vendor.clone();
+        self.read(move |connection, vault| {
+            let sql = "SELECT id, vendor, doc, status, last_sync FROM instances WHERE vendor = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([vendor.as_str()], raw_instance)?;
+            let mut found: Vec<WabaInstance> =
+                rows.map(|it| instance(vault, it?)).collect::<Result<_, DbError>>()?;
+            found.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+            Ok(found)
+        })
+        .await
+    }
+
+    async fn instance_by_key(
+        &self,
+        key: &InstanceKey,
+    ) -> Result<Option<(VendorId, InstanceId)>, StoreError> {
+        let key = key.clone();
+        self.read(move |connection, vault| {
+            let sql = "SELECT instances.vendor, instances.id FROM instance_keys
+                JOIN instances ON instances.id = instance_keys.instance
+                WHERE instance_keys.key = ?1 ORDER BY instances.id";
+            let mut statement = connection.prepare_cached(sql)?;
+            let rows = statement.query_map([token(vault, &key)], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })?;
+            let found: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
+            let vendors: BTreeSet<&String> = found.iter().map(|it| &it.0).collect();
+            match found.first().filter(|_| vendors.len() == 1) {
+                Some((vendor, id)) => Ok(Some((vendor_id(vendor)?, instance_id(id)?))),
+                None => Ok(None),
+            }
+        })
+        .await
+    }
+
+    async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.read(move |connection, _| {
+            let mut statement =
+                connection.prepare_cached("SELECT 1 FROM instances WHERE id = ?1")?;
+            Ok(statement.exists([id.as_str()])?)
+        })
+        .await
+    }
+
+    async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError> {
+        self.put_all(&[], std::slice::from_ref(instance)).await
+    }
+
+    async fn put_all(
+        &self,
+        vendors: &[Vendor],
+        instances: &[WabaInstance],
+    ) -> Result<(), StoreError> {
+        let (vendors, instances) = (vendors.to_vec(), instances.to_vec());
+        self.write(move |connection, vault| {
+            vendors.iter().try_for_each(|it| put_vendor(connection, vault, it))?;
+            instances.iter().try_for_each(|it| put_instance(connection, vault, it))
+        })
+        .await
+    }
+
+    async fn set_status(
+        &self,
+        instance: &InstanceId,
+        status: Option<Connection>,
+        at: Millis,
+    ) -> Result<(), StoreError> {
+        let instance = instance.clone();
+        self.write(move |connection, _| {
+            let sql = "UPDATE instances SET status = coalesce(?2, status), last_sync = ?3
+                WHERE id = ?1";
+            let values = params![instance.as_str(), status.map(Connection::as_str), at];
+            connection.prepare_cached(sql)?.execute(values)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn put_key(&self, key: &ApiKey) -> Result<(), StoreError> {
+        let key = key.clone();
+        self.write(move |connection, _| {
+            let sql = "INSERT INTO api_keys (id, hash, name, vendor, read_only, created_at)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+            let vendor = key.vendor.as_ref().map(VendorId::as_str);
+            let values = params![key.id, key.hash, key.name, vendor, key.read_only, key.created_at];
+            connection.execute(sql, values)?;
+            Ok(())
+        })
+        .await
+    }
+
+    async fn key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
+        let hash = *hash;
+        self.read(move |connection, _| {
+            let sql = "SELECT id, hash, name, vendor, read_only, created_at FROM api_keys
+                WHERE hash = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(statement.query_row([hash], api_key).optional()?)
+        })
+        .await
+    }
+
+    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.read(|connection, _| {
+            let sql = "SELECT id, hash, name, vendor, read_only, created_at FROM api_keys
+                ORDER BY created_at, id";
+            let mut statement = connection.prepare(sql)?;
+            let rows = statement.query_map((), api_key)?;
+            Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn delete_key(&self, id: &str) -> Result<bool, StoreError> {
+        let id = id.to_owned();
+        self.write(move |connection, _| {
+            Ok(connection.execute("DELETE FROM api_keys WHERE id = ?1", [&id])? > 0)
+        })
+        .await
+    }
+
+    async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError> {
+        self.read(move |connection, _| {
+            let sql = "SELECT seq, vendor FROM changes WHERE seq > ?1 ORDER BY seq";
+            let mut statement = connection.prepare_cached(sql)?;
+            let (mut vendors, mut last) = (BTreeSet::new(), seq);
+            let mut rows = statement.query([seq])?;
+            while let Some(row) = rows.next()? {
+                last = row.get(0)?;
+                vendors.insert(vendor_id(&row.get::<_, String>(1)?)?);
+            }
+            Ok((vendors.into_iter().collect(), last))
+        })
+        .await
+    }
+}
+
+/// Sees whether the database was sealed with this vault's key; a new one is marked with it.
+pub fn check_key(connection: &Sqlite, vault: &Vault) -> Result<(), DbError> {
+    let sql = "SELECT value FROM meta WHERE key = ?1";
+    let found: Option<Vec<u8>> =
+        connection.query_row(sql, [KEY_CHECK], |row| row.get(0)).optional()?;
+    if let Some(sealed) = found {
+        let opened = vault.open(KEY_CHECK, &sealed);
+        return opened
+            .map(|_| ())
+            .map_err(|_| DbError::Unreadable("the data was sealed with another ENCRYPTION_KEY"));
+    }
+    let sealed = vault.seal(KEY_CHECK, b"waba-gateway").map_err(|_| DbError::Unreadable("key"))?;
+    connection
+        .execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![KEY_CHECK, sealed])?;
+    Ok(())
+}
+
+fn put_vendor(connection: &Sqlite, vault: &Vault, vendor: &Vendor) -> Result<(), DbError> {
+    let place = format!("vendor:{}", vendor.id);
+    let doc = seal(vault, &place, &VendorDocument::of(vendor))?;
+    let sql = "INSERT INTO vendors (id, doc) VALUES (?1, ?2)
+        ON CONFLICT (id) DO UPDATE SET doc = ?2";
+    connection.prepare_cached(sql)?.execute(params![vendor.id.as_str(), doc])?;
+    changed(connection, &vendor.id)
+}
+
+fn put_instance(connection: &Sqlite, vault: &Vault, it: &WabaInstance) -> Result<(), DbError> {
+    let place = format!("instance:{}:{}", it.vendor_id, it.id);
+    let doc = seal(vault, &place, &InstanceDocument::of(it))?;
+    // Status and lastSync are written by `set_status` alone once the instance is there.
+    let sql =
+        "INSERT INTO instances (id, vendor, doc, status, last_sync) VALUES (?1, ?2, ?3, ?4, ?5)
+        ON CONFLICT (id) DO UPDATE SET doc = ?3 WHERE vendor = ?2";
+    let (id, vendor) = (it.id.as_str(), it.vendor_id.as_str());
+    let values = params![id, vendor, doc, it.status.as_str(), it.last_sync];
+    if connection.prepare_cached(sql)?.execute(values)? == 0 {
+        return Err(DbError::Unreadable("the instance id belongs to another vendor"));
+    }
+    connection.prepare_cached("DELETE FROM instance_keys WHERE instance = ?1")?.execute([id])?;
+    for key in it.keys() {
+        let sql = "INSERT OR IGNORE INTO instance_keys (key, instance) VALUES (?1, ?2)";
+        connection.prepare_cached(sql)?.execute(params![token(vault, &key), id])?;
+    }
+    changed(connection, &it.vendor_id)
+}
+
+fn changed(connection: &Sqlite, vendor: &VendorId) -> Result<(), DbError> {
+    let sql = "INSERT INTO changes (vendor) VALUES (?1)";
+    connection.prepare_cached(sql)?.execute([vendor.as_str()])?;
+    // Only what a running server has not seen yet is of use.
+    let sql = "DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes) - 200000";
+    connection.prepare_cached(sql)?.execute(())?;
+    Ok(())
+}
+
+fn token(vault: &Vault, key: &InstanceKey) -> Token {
+    match key {
+        InstanceKey::Phone(it) => vault.token(&[b"instance phone", it.as_bytes()]),
+        InstanceKey::Wasender(it) => vault.token(&[b"instance wasender", it.as_bytes()]),
+    }
+}
+
+fn raw_vendor(row: &Row<'_>) -> rusqlite::Result<(String, Vec<u8>, bool)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+fn vendor(vault: &Vault, (id, doc, paused): (String, Vec<u8>, bool)) -> Result<Vendor, DbError> {
+    let document: VendorDocument = open(vault, &format!("vendor:{id}"), &doc)?;
+    Ok(document.vendor(vendor_id(&id)?, paused))
+}
+
+type RawInstance = (String, String, Vec<u8>, String, Option<Millis>);
+
+fn raw_instance(row: &Row<'_>) -> rusqlite::Result<RawInstance> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+}
+
+fn instance(vault: &Vault, raw: RawInstance) -> Result<WabaInstance, DbError> {
+    let (id, vendor, doc, status, last_sync) = raw;
+    let document: InstanceDocument = open(vault, &format!("instance:{vendor}:{id}"), &doc)?;
+    Ok(document.instance(instance_id(&id)?, vendor_id(&vendor)?, &status, last_sync))
+}
+
+fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
+    let vendor: Option<String> = row.get(3)?;
+    let bad =
+        |_| rusqlite::Error::InvalidColumnType(3, "vendor".to_owned(), rusqlite::types::Type::Text);
+    Ok(ApiKey {
+        id: row.get(0)?,
+        hash: row.get(1)?,
+        name: row.get(2)?,
+        vendor: vendor.map(|it| VendorId::parse(&it)).transpose().map_err(bad)?,
+        read_only: row.get(4)?,
+        created_at: row.get(5)?,
+    })
+}
+
+fn vendor_id(text: &str) -> Result<VendorId, DbError> {
+    VendorId::parse(text).map_err(|_| DbError::Unreadable("vendor id"))
+}
+
+fn instance_id(text: &str) -> Result<InstanceId, DbError> {
+    InstanceId::parse(text).map_err(|_| DbError::Unreadable("instance id"))
+}
+
+fn seal(vault: &Vault, place: &str, document: &impl Serialize) -> Result<Vec<u8>, DbError> {
+    let plain = serde_json::to_vec(document).map_err(|_| DbError::Unreadable("document"))?;
+    vault.seal(place, &plain).map_err(|_| DbError::Unreadable("document"))
+}
+
+fn open<T: DeserializeOwned>(vault: &Vault, place: &str, sealed: &[u8]) -> Result<T, DbError> {
+    let plain = vault.open(place, sealed).map_err(|_| DbError::Unreadable("a sealed document"))?;
+    serde_json::from_slice(&plain).map_err(|_| DbError::Unreadable("a sealed document"))
+}
