@@ -1,0 +1,147 @@
+//! The services that carry messages. A provider translates between its wire and our words, and
+//! nothing else: storing, answering, retrying and logging are the gateway's, the same for all.
+
+pub mod wasender;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+pub use self::wasender::Wasender;
+use crate::domain::{
+    clock::Millis,
+    contact::Lid,
+    delivery::Outcome,
+    event::{Connection, Event, Status},
+    message::Content,
+    phone::PhoneNumber,
+    schedule::Limit,
+    secret::SecretString,
+    waba::{ProviderKind, WabaInstance},
+    webhook::{Proof, Verified, Webhook},
+};
+
+/// A service that carries messages.
+#[async_trait]
+pub trait Provider: Send + Sync {
+    /// Which one it is.
+    fn kind(&self) -> ProviderKind;
+
+    /// How this instance's webhooks may prove themselves now.
+    fn proofs<'a>(&self, instance: &'a WabaInstance, now: Millis) -> Vec<Proof<'a>>;
+
+    /// Puts a webhook into our words. What we have no words for is kept raw, `secrets` masked.
+    fn parse(
+        &self,
+        hook: &Webhook<Verified>,
+        secrets: &[&SecretString],
+    ) -> Result<Parsed, Unreadable>;
+
+    /// How fast this instance may send.
+    fn limit(&self, instance: &WabaInstance) -> Limit;
+
+    /// Sends one message, once.
+    async fn send(&self, instance: &WabaInstance, to: &PhoneNumber, content: &Content) -> Attempt;
+
+    /// Asks what became of a message.
+    async fn ask(&self, instance: &WabaInstance, question: &Question<'_>) -> Found;
+
+    /// The phone number behind a hidden id, where the provider tells it.
+    async fn phone_of(&self, instance: &WabaInstance, lid: &Lid) -> Option<PhoneNumber>;
+
+    /// The state of the instance's session now.
+    async fn connection(&self, instance: &WabaInstance) -> Option<Connection>;
+}
+
+/// A webhook in our words.
+#[derive(Debug, Default)]
+pub struct Parsed {
+    /// The instance id that the body names.
+    pub instance: Option<String>,
+    /// Its events.
+    pub events: Vec<Event>,
+}
+
+/// A proven webhook that is not of the provider's form. It does not quote it.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("not of the provider's form at line {line}, column {column}")]
+pub struct Unreadable {
+    /// Where, from 1.
+    pub line: usize,
+    /// Where, from 1.
+    pub column: usize,
+}
+
+/// What one attempt to send came to.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// Sent, refused or unknown.
+    pub outcome: Outcome,
+    /// WhatsApp's id of the message, where the answer tells it.
+    pub provider_id: Option<String>,
+    /// The provider's own number for it.
+    pub ticket: Option<String>,
+    /// The provider wants nothing from this instance before then.
+    pub blocked_until: Option<Millis>,
+    /// A word for the log and the metrics.
+    pub word: &'static str,
+}
+
+impl Attempt {
+    /// An attempt that taught nothing but its outcome.
+    #[must_use]
+    pub fn of(outcome: Outcome, word: &'static str) -> Self {
+        Self { outcome, provider_id: None, ticket: None, blocked_until: None, word }
+    }
+}
+
+/// What is asked about a message.
+pub struct Question<'a> {
+    /// To whom it was sent.
+    pub to: &'a PhoneNumber,
+    /// What was sent.
+    pub content: &'a Content,
+    /// When its request left, or may have.
+    pub begun_at: Millis,
+    /// The provider's own number for it, once known.
+    pub ticket: Option<&'a str>,
+}
+
+/// What the provider says of a message.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// How far it has got; `None` when the provider could not say.
+    pub status: Option<Status>,
+    /// WhatsApp's id of it.
+    pub provider_id: Option<String>,
+    /// The provider's own number for it.
+    pub ticket: Option<String>,
+}
+
+/// The providers of this process.
+#[derive(Clone)]
+pub struct Providers {
+    wasender: Arc<Wasender>,
+}
+
+impl Providers {
+    /// The list.
+    #[must_use]
+    pub fn new(wasender: Wasender) -> Self {
+        Self { wasender: Arc::new(wasender) }
+    }
+
+    /// The provider of this kind.
+    #[must_use]
+    pub fn of(&self, kind: ProviderKind) -> &dyn Provider {
+        match kind {
+            ProviderKind::Wasender => self.wasender.as_ref(),
+        }
+    }
+
+    /// Wasender, for setting up what only it has.
+    #[must_use]
+    pub fn wasender(&self) -> &Wasender {
+        &self.wasender
+    }
+}
