@@ -1,0 +1,227 @@
+//! Puts the parts together, once: `main` and the tests start the same thing.
+
+mod bootstrap;
+mod changes;
+
+use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    cache::memory::InstanceCache,
+    config::{Config, Targets},
+    domain::{clock::Clock, id::EntryId, secret::SecretString},
+    gateway::{Gateway, Inner, Settings, Work},
+    http::{Allow, Http, Reach, reach},
+    journal::SqliteJournal,
+    provider::{Providers, Wasender},
+    sqlite::Db,
+    store::{SharedStore, SqliteStore},
+    vendor::{Parts, VendorRegistry, WabaManager},
+    web::{self, Web},
+    worker,
+};
+
+/// For sends that have begun when the process is asked to stop; with the connections' goodbye it
+/// stays within 20 s.
+const SENDS_END_WITHIN: Duration = Duration::from_secs(15);
+/// Unfinished entries read at once at start.
+const WAITING_PAGE: usize = 5_000;
+
+/// The gateway, running.
+pub struct App {
+    /// What it does.
+    pub gateway: Gateway,
+    /// Where webhooks and administration are served.
+    pub address: std::net::SocketAddr,
+    /// Where `/metrics` is served without a key.
+    pub metrics_address: Option<std::net::SocketAddr>,
+    /// The admin key, when it was made at this start.
+    pub new_admin_key: Option<SecretString>,
+    db: Db,
+    stop_work: CancellationToken,
+    stop_serving: CancellationToken,
+    worker: JoinHandle<()>,
+    others: Vec<JoinHandle<()>>,
+    /// Held for as long as the process uses the directory.
+    _lock: std::fs::File,
+}
+
+/// Sockets to serve on.
+pub struct Listeners {
+    /// Webhooks and administration.
+    pub main: TcpListener,
+    /// `/metrics` without a key.
+    pub metrics: Option<TcpListener>,
+}
+
+impl App {
+    /// Starts the gateway: takes the directory, opens what is in it, takes up what was unfinished,
+    /// serves.
+    pub async fn start(
+        config: &Config,
+        clock: Clock,
+        listeners: Listeners,
+        metrics: PrometheusHandle,
+    ) -> anyhow::Result<Self> {
+        let lock = bootstrap::take_directory(&config.data_dir)?;
+        let vault = Arc::new(bootstrap::vault(config)?);
+        let (path, for_open) = (config.data_dir.join("waba.db"), Arc::clone(&vault));
+        let open = move || SqliteJournal::open(&path, for_open);
+        let journal = tokio::task::spawn_blocking(open).await?.context("open waba.db")?;
+        let db = journal.db().clone();
+        let store = SqliteStore::new(db.clone(), Arc::clone(&vault));
+        store.check_key().await.context("the encryption key does not fit the data")?;
+        let gateway = assemble(config, clock, journal, Arc::new(store))?;
+        let new_admin_key = bootstrap::admin_key(config, &gateway).await?;
+        take_up(&gateway).await.context("take up unfinished work")?;
+
+        let web = Web::new(gateway.clone(), metrics, config.body_bytes_max);
+        let (stop_work, stop_serving) = (CancellationToken::new(), CancellationToken::new());
+        let address = listeners.main.local_addr()?;
+        let metrics_address =
+            listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
+        let serve =
+            |listener, router| tokio::spawn(web::serve(listener, router, stop_serving.clone()));
+        let mut others = vec![serve(listeners.main, web.router())];
+        others.extend(listeners.metrics.map(|it| serve(it, web.metrics_router())));
+        others.push(tokio::spawn(changes::watch(
+            gateway.clone(),
+            db.clone(),
+            stop_serving.clone(),
+        )));
+        let worker = tokio::spawn(worker::run(gateway.clone(), stop_work.clone()));
+        Ok(Self {
+            gateway,
+            address,
+            metrics_address,
+            new_admin_key,
+            db,
+            stop_work,
+            stop_serving,
+            worker,
+            others,
+            _lock: lock,
+        })
+    }
+
+    /// Stops: sends that have begun end, responders' calls are dropped, and webhooks are taken to
+    /// the very end.
+    pub async fn stop(self) {
+        self.stop_work.cancel();
+        if tokio::time::timeout(SENDS_END_WITHIN, self.worker).await.is_err() {
+            tracing::error!(
+                "a send did not end in time; what became of it is asked after the restart"
+            );
+        }
+        self.stop_serving.cancel();
+        for other in self.others {
+            // A task that panicked has told so.
+            let _ = other.await;
+        }
+        let db = self.db;
+        let _ = tokio::task::spawn_blocking(move || db.close()).await;
+    }
+}
+
+fn assemble(
+    config: &Config,
+    clock: Clock,
+    journal: SqliteJournal,
+    store: SharedStore,
+) -> anyhow::Result<Gateway> {
+    let http = Http::new(Arc::new(Guard(config.targets.clone()))).context("the HTTP client")?;
+    let (url, token) = (config.wasender_url.clone(), config.wasender_token.clone());
+    let providers = Providers::new(Wasender::new(http.clone(), url, token, clock.clone()));
+    let cache = InstanceCache::new(config.cache_ttl);
+    let manager = WabaManager::new(cache, Arc::clone(&store));
+    let parts = Parts {
+        providers: providers.clone(),
+        http,
+        clock: clock.clone(),
+        default_responder: config
+            .response_url
+            .clone()
+            .map(|it| (it, config.forward_secret.clone())),
+    };
+    let registry =
+        VendorRegistry::new(Arc::clone(&store), manager.clone(), parts, config.cache_ttl);
+    Ok(Gateway::new(Inner {
+        journal: Arc::new(journal),
+        store,
+        registry,
+        manager,
+        providers,
+        work: Work::new(clock.clone()),
+        clock,
+        settings: Settings {
+            base_url: config.base_url.clone(),
+            wasender_url: config.wasender_url.clone(),
+            max_answer_age: config.max_answer_age,
+            min_free_disk_bytes: config.min_free_disk_bytes,
+            data_dir: config.data_dir.clone(),
+        },
+        synced: Mutex::default(),
+    }))
+}
+
+/// What was unfinished when the last process ended.
+async fn take_up(gateway: &Gateway) -> anyhow::Result<()> {
+    let (paused, all) = gateway.store().paused().await?;
+    paused.iter().for_each(|it| gateway.work().pause(Some(it), true));
+    if all {
+        gateway.work().pause(None, true);
+    }
+    let (mut after, mut n_taken) = (EntryId(0), 0);
+    loop {
+        let page = gateway.journal().waiting(after, WAITING_PAGE).await?;
+        n_taken += page.len();
+        let last = page.iter().rev().find_map(|it| match it {
+            crate::journal::Change::New(job) | crate::journal::Change::Decided(job, _) => {
+                Some(job.id)
+            }
+            crate::journal::Change::Merged { .. } => None,
+        });
+        let is_last = page.len() < WAITING_PAGE;
+        gateway.work().apply(page);
+        match last.filter(|_| !is_last) {
+            Some(last) => after = last,
+            None => break,
+        }
+    }
+    if n_taken > 0 {
+        tracing::info!(n_entries = n_taken, "took up unfinished work");
+    }
+    Ok(())
+}
+
+/// What vendors' URLs may reach.
+struct Guard(Targets);
+
+impl Allow for Guard {
+    fn allows(&self, host: &str, address: IpAddr) -> bool {
+        let is_named = || {
+            self.0.nets.iter().any(|it| it.contains(&address))
+                || self.0.hosts.iter().any(|it| it.eq_ignore_ascii_case(host))
+        };
+        match reach(address) {
+            Reach::Public => true,
+            Reach::Private => self.0.all_private || is_named(),
+            Reach::Never => false,
+        }
+    }
+}
+
+/// The address of a fresh loopback port, for the demo and the tests.
+pub async fn loopback() -> std::io::Result<TcpListener> {
+    TcpListener::bind(("127.0.0.1", 0)).await
+}
+
+/// Where the data of this configuration is.
+#[must_use]
+pub fn database_of(config: &Config) -> PathBuf {
+    config.data_dir.join("waba.db")
+}

@@ -1,0 +1,116 @@
+//! What the first start makes: the directory, the encryption key, the admin key.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{ErrorKind, Write},
+    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    path::Path,
+};
+
+use anyhow::{Context, bail};
+
+use crate::{
+    config::Config,
+    domain::secret::{ExposeSecret, SecretString},
+    gateway::Gateway,
+    vault::Vault,
+};
+
+const ENCRYPTION_KEY_FILE: &str = "encryption.key";
+const ADMIN_KEY_FILE: &str = "admin.key";
+const DATABASE_FILE: &str = "waba.db";
+
+/// Makes the directory, readable by its owner alone, and locks it against a second process.
+pub(super) fn take_directory(directory: &Path) -> anyhow::Result<File> {
+    make_directory(directory)?;
+    let path = directory.join("lock");
+    let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
+    let lock = lock.with_context(|| format!("open {}", path.display()))?;
+    match lock.try_lock() {
+        Ok(()) => Ok(lock),
+        Err(fs::TryLockError::WouldBlock) => {
+            bail!("another process uses the data directory {}", directory.display())
+        }
+        Err(fs::TryLockError::Error(error)) => Err(error).context("lock the data directory"),
+    }
+}
+
+fn make_directory(directory: &Path) -> anyhow::Result<()> {
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(directory)
+        .with_context(|| format!("make the data directory {}", directory.display()))
+}
+
+/// The vault of this directory. A key is made only where there is no data yet: data without its
+/// key must never get another one.
+pub fn vault(config: &Config) -> anyhow::Result<Vault> {
+    make_directory(&config.data_dir)?;
+    let file = config.data_dir.join(ENCRYPTION_KEY_FILE);
+    let key = match (&config.encryption_key, read_secret(&file)?) {
+        (Some(key), _) => key.clone(),
+        (None, Some(key)) => key,
+        (None, None) if config.data_dir.join(DATABASE_FILE).exists() => bail!(
+            "there is data in {} but no encryption key: set ENCRYPTION_KEY or put {ENCRYPTION_KEY_FILE} back",
+            config.data_dir.display()
+        ),
+        (None, None) => {
+            let key = Vault::new_key()?;
+            write_secret(&file, &key)?;
+            tracing::info!(
+                file = ENCRYPTION_KEY_FILE,
+                "made an encryption key in the data directory; keep a copy of it apart from the data"
+            );
+            key
+        }
+    };
+    Vault::new(&key, &config.old_encryption_keys).context("ENCRYPTION_KEY")
+}
+
+/// Keeps the operator's admin key, or makes one at the first start. Answers the one that was made.
+pub(super) async fn admin_key(
+    config: &Config,
+    gateway: &Gateway,
+) -> anyhow::Result<Option<SecretString>> {
+    let file = config.data_dir.join(ADMIN_KEY_FILE);
+    if let Some(key) = &config.admin_key {
+        gateway.adopt_admin_key(key).await?;
+        return Ok(None);
+    }
+    if let Some(key) = read_secret(&file)? {
+        gateway.adopt_admin_key(&key).await?;
+        return Ok(None);
+    }
+    let has_admin = gateway.store().keys().await?.iter().any(|it| it.vendor.is_none());
+    if has_admin {
+        return Ok(None);
+    }
+    let key = crate::gateway::random_key();
+    write_secret(&file, &key)?;
+    gateway.adopt_admin_key(&key).await?;
+    Ok(Some(key))
+}
+
+fn read_secret(path: &Path) -> anyhow::Result<Option<SecretString>> {
+    match fs::read_to_string(path) {
+        Ok(text) if text.trim().is_empty() => bail!("{} is empty", path.display()),
+        Ok(text) => Ok(Some(text.trim().to_owned().into())),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("read {}", path.display())),
+    }
+}
+
+/// Written beside and renamed, so that a crash leaves either no file or a whole one.
+fn write_secret(path: &Path, secret: &SecretString) -> anyhow::Result<()> {
+    let beside = path.with_extension("new");
+    let write = || -> std::io::Result<()> {
+        let mut file =
+            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+        writeln!(file, "{}", secret.expose_secret())?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    };
+    write().with_context(|| format!("write {}", path.display()))
+}

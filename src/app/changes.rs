@@ -1,0 +1,37 @@
+//! Notices what other processes (`waba-migrate`) change in the database, and forgets what is
+//! remembered of it.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{gateway::Gateway, sqlite::Db, telemetry::Chain};
+
+/// How soon a change is noticed.
+const EVERY: Duration = Duration::from_millis(200);
+
+pub(super) async fn watch(gateway: Gateway, db: Db, stop: CancellationToken) {
+    let mut seen_version = None;
+    // What was changed before the start is read from the store anyway.
+    let mut seen = gateway.store().changes_after(0).await.map_or(0, |it| it.1);
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(EVERY) => {}
+            () = stop.cancelled() => return,
+        }
+        // Of one connection: it changes when any other has committed.
+        let Ok(version) = db.version().await else { continue };
+        if seen_version.replace(version) == Some(version) {
+            continue;
+        }
+        match gateway.store().changes_after(seen).await {
+            Ok((vendors, last)) => {
+                seen = last;
+                for vendor in &vendors {
+                    gateway.forget(vendor).await;
+                }
+            }
+            Err(error) => tracing::warn!(error = %Chain(&error), "changes could not be read"),
+        }
+    }
+}

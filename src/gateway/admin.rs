@@ -1,0 +1,167 @@
+//! Vendors: made, changed, paused.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+
+use super::Gateway;
+use crate::{
+    domain::{
+        clock::Millis,
+        id::VendorId,
+        secret::SecretString,
+        vendor::{OnUnknown, ResponderConfig, Vendor, VendorStatus},
+    },
+    journal::JournalError,
+    store::StoreError,
+};
+
+/// Random bytes of a signing secret; Standard Webhooks asks for 24 to 64.
+const SIGNING_BYTES: usize = 32;
+
+/// Why an admin's request was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// There is no such vendor.
+    #[error("unknown vendor")]
+    NoVendor,
+    /// There is no such instance.
+    #[error("unknown WABA instance")]
+    NoInstance,
+    /// There is no such message.
+    #[error("unknown message")]
+    NoMessage,
+    /// What was asked for is not possible; the text says why.
+    #[error("{0}")]
+    Invalid(String),
+    /// It contradicts what is there; the text says how.
+    #[error("{0}")]
+    Conflict(String),
+    /// The store is away.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The journal is away.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// What to change of a vendor; `None` leaves it as it is, or at its default.
+#[derive(Default)]
+pub struct VendorChange {
+    /// The name.
+    pub business_name: Option<String>,
+    /// Whether it is served.
+    pub status: Option<VendorStatus>,
+    /// Whether its customers are answered automatically.
+    pub auto_reply: Option<bool>,
+    /// Sent first; `Some(None)` takes it away.
+    pub welcome_message: Option<Option<String>>,
+    /// Sent when nobody could answer.
+    pub apology: Option<Option<String>>,
+    /// How long a human keeps the bot quiet.
+    pub silence: Option<Millis>,
+    /// Who answers.
+    pub responders: Option<Vec<ResponderConfig>>,
+    /// What to do when an outcome stays unknown.
+    pub on_unknown: Option<OnUnknown>,
+    /// After how long.
+    pub unknown_deadline: Option<Millis>,
+    /// Older messages are not answered.
+    pub max_answer_age: Option<Option<Millis>>,
+    /// How long a message is worth sending.
+    pub intent_ttl: Option<Option<Millis>>,
+}
+
+impl Gateway {
+    /// A vendor.
+    pub async fn vendor(&self, id: &VendorId) -> Result<Vendor, AdminError> {
+        self.inner.store.vendor(id).await?.ok_or(AdminError::NoVendor)
+    }
+
+    /// Vendors in order of their ids.
+    pub async fn vendors(
+        &self,
+        after: Option<&VendorId>,
+        limit: usize,
+    ) -> Result<Vec<Vendor>, AdminError> {
+        Ok(self.inner.store.vendors(after, limit).await?)
+    }
+
+    /// Makes or changes a vendor. A new one's signing secret is answered this once.
+    pub async fn put_vendor(
+        &self,
+        id: &VendorId,
+        change: VendorChange,
+    ) -> Result<(Vendor, Option<SecretString>), AdminError> {
+        let now = self.inner.clock.now();
+        let found = self.inner.store.vendor(id).await?;
+        let fresh = found.is_none().then(signing_secret);
+        let mut vendor = match (found, &fresh) {
+            (Some(vendor), _) => vendor,
+            (None, secret) => {
+                let secret = secret.clone().unwrap_or_default();
+                Vendor::new(id.clone(), id.to_string(), secret, now)
+            }
+        };
+        change.apply(&mut vendor);
+        vendor.updated_at = now;
+        self.inner.store.put_vendor(&vendor).await?;
+        self.inner.registry.forget(id).await;
+        Ok((vendor, fresh))
+    }
+
+    /// Replaces the secret that calls of the vendor's responders are signed with. It is answered
+    /// this once.
+    pub async fn renew_signing_secret(&self, id: &VendorId) -> Result<SecretString, AdminError> {
+        let mut vendor = self.vendor(id).await?;
+        vendor.signing_secret = signing_secret();
+        vendor.updated_at = self.inner.clock.now();
+        self.inner.store.put_vendor(&vendor).await?;
+        self.inner.registry.forget(id).await;
+        Ok(vendor.signing_secret)
+    }
+
+    /// Stops a vendor's sends durably, or lets them go on; `None` is everybody. Intake goes on.
+    pub async fn pause(&self, id: Option<&VendorId>, is_paused: bool) -> Result<(), AdminError> {
+        if let Some(id) = id {
+            self.vendor(id).await?;
+        }
+        // Stopped before it is on disk, let go only after.
+        if is_paused {
+            self.inner.work.pause(id, true);
+        }
+        self.inner.store.pause(id, is_paused).await?;
+        self.inner.work.pause(id, is_paused);
+        if let Some(id) = id {
+            self.inner.registry.forget(id).await;
+        }
+        Ok(())
+    }
+}
+
+impl VendorChange {
+    fn apply(self, vendor: &mut Vendor) {
+        fn set<T>(target: &mut T, value: Option<T>) {
+            if let Some(value) = value {
+                *target = value;
+            }
+        }
+        set(&mut vendor.business_name, self.business_name);
+        set(&mut vendor.status, self.status);
+        set(&mut vendor.auto_reply, self.auto_reply);
+        set(&mut vendor.welcome_message, self.welcome_message);
+        set(&mut vendor.apology, self.apology);
+        set(&mut vendor.silence, self.silence);
+        set(&mut vendor.responders, self.responders);
+        set(&mut vendor.on_unknown, self.on_unknown);
+        set(&mut vendor.unknown_deadline, self.unknown_deadline);
+        set(&mut vendor.max_answer_age, self.max_answer_age);
+        set(&mut vendor.intent_ttl, self.intent_ttl);
+    }
+}
+
+/// A fresh secret for Standard Webhooks signatures.
+#[must_use]
+pub fn signing_secret() -> SecretString {
+    let mut bytes = [0_u8; SIGNING_BYTES];
+    getrandom::fill(&mut bytes).expect("the system has random numbers");
+    format!("whsec_{}", STANDARD.encode(bytes)).into()
+}

@@ -1,0 +1,166 @@
+//! An intent is sent: begun durably, sent once, settled by what `domain/delivery.rs` says.
+
+use std::{sync::Arc, time::Duration};
+
+use metrics::{counter, histogram};
+
+use super::{Gateway, reply::WorkError};
+use crate::{
+    domain::{
+        clock::SECOND,
+        delivery::{Delivery, Input, Outcome, Reason, State},
+        id::EntryId,
+        phone::PhoneNumber,
+        schedule::{Job, Kind, Next},
+        waba::WabaInstance,
+    },
+    journal::{Begun, Step, Stepped, ToSend},
+    provider::{Attempt, Question},
+    telemetry::{Chain, names},
+    vendor::VendorService,
+};
+
+/// Between two tries to record an outcome. Until it is recorded nobody else may touch the intent.
+const RECORD_AGAIN: Duration = Duration::from_millis(500);
+/// Tries to record an outcome. After that the intent stays begun, and a restart fences it.
+const RECORD_TRIES: u32 = 120;
+
+impl Gateway {
+    /// Sends one intent, if it may still be sent. Must not be dropped half-way: who stops the
+    /// process waits for it.
+    pub async fn deliver(&self, job: &Job) -> Result<Next, WorkError> {
+        let Some((service, instance)) = self.sender(job).await? else {
+            return self.end(job.id, Step::of(Input::Withdraw(Reason::Gone))).await;
+        };
+        if instance.wasender.session_key.is_none() {
+            tracing::warn!(vendor.id = %job.vendor, waba.id = %job.instance, "the instance has no session key; the message is parked");
+            return self.end(job.id, Step::of(Input::Park(Reason::NoSessionKey))).await;
+        }
+        self.inner.work.set_limit(&instance.id, service.provider(&instance).limit(&instance));
+        let to_send = match self.inner.journal.begin(job.id, self.inner.clock.now()).await? {
+            Begun::Go(to_send) => to_send,
+            Begun::No(stepped) => return Ok(self.take(stepped)),
+        };
+        let Some(to) = to_send.to.phone.clone() else {
+            let due = self.inner.clock.now();
+            self.end(job.id, Step::of(Input::Unbegin { due })).await?;
+            return self.end(job.id, Step::of(Input::Park(Reason::NoPhone))).await;
+        };
+        let attempt = self.attempt(&service, &instance, &to, &to_send).await;
+        if let Some(until) = attempt.blocked_until {
+            self.inner.work.block_instance(&instance.id, until);
+        }
+        let step = Step {
+            input: Input::Outcome(attempt.outcome),
+            provider_id: attempt.provider_id,
+            ticket: attempt.ticket,
+        };
+        self.record_outcome(job.id, step).await
+    }
+
+    async fn attempt(
+        &self,
+        service: &VendorService,
+        instance: &WabaInstance,
+        to: &PhoneNumber,
+        to_send: &ToSend,
+    ) -> Attempt {
+        let started_at = self.inner.clock.now();
+        let attempt = service.provider(instance).send(instance, to, &to_send.content).await;
+        let now = self.inner.clock.now();
+        counter!(names::SENDS, "provider" => instance.provider.as_str(), "outcome" => attempt.word)
+            .increment(1);
+        histogram!(names::SEND_SECONDS).record(seconds(now - started_at));
+        match attempt.outcome {
+            Outcome::Sent => {
+                if let Some(origin) = to_send.origin.filter(|_| to_send.attempt == 1) {
+                    histogram!(names::REPLY_SECONDS).record(seconds(now - origin.ms()));
+                }
+            }
+            Outcome::Refused(_) | Outcome::Unknown => {
+                tracing::warn!(vendor.id = %to_send.vendor, waba.id = %to_send.instance, attempt = to_send.attempt, outcome = attempt.word, "a message was not sent");
+            }
+        }
+        attempt
+    }
+
+    /// Asks about an intent whose end is not known, or lets its time run out.
+    pub async fn follow(&self, job: &Job) -> Result<Next, WorkError> {
+        let Some(intent) = self.inner.journal.intent(job.id).await? else { return Ok(Next::Gone) };
+        match intent.next {
+            Next::Again { kind: Kind::Follow, due, .. } if due <= self.inner.clock.now() => {}
+            next => return Ok(next),
+        }
+        let before = intent.delivery.clone();
+        let sender = self.sender(job).await?;
+        let found = match (sender, &intent.to.phone, intent.begun_at) {
+            (Some((service, instance)), Some(to), Some(begun_at)) => {
+                let ticket = intent.ticket.as_deref();
+                let question = Question { to, content: &intent.content, begun_at, ticket };
+                Some(service.provider(&instance).ask(&instance, &question).await)
+            }
+            _ => None,
+        };
+        let Some(found) = found.filter(|it| it.status.is_some() || it.ticket.is_some()) else {
+            return self.end(job.id, Step::of(Input::NoAnswer)).await;
+        };
+        let input = found.status.map_or(Input::Tick, Input::Heard);
+        let step = Step { input, provider_id: found.provider_id, ticket: found.ticket };
+        let stepped = self.inner.journal.step(job.id, step, self.inner.clock.now()).await?;
+        if is_where_it_was(&before, stepped.delivery.as_ref()) {
+            self.take(stepped);
+            return self.end(job.id, Step::of(Input::NoAnswer)).await;
+        }
+        Ok(self.take(stepped))
+    }
+
+    /// The service and instance an intent is sent by.
+    async fn sender(
+        &self,
+        job: &Job,
+    ) -> Result<Option<(Arc<VendorService>, Arc<WabaInstance>)>, WorkError> {
+        let Some(service) = self.inner.registry.get(&job.vendor).await? else { return Ok(None) };
+        let instance = service.instance(&job.instance).cloned();
+        Ok(instance.map(|it| (service, it)))
+    }
+
+    /// The request has left: what came of it must be recorded, however long that takes.
+    async fn record_outcome(&self, id: EntryId, step: Step) -> Result<Next, WorkError> {
+        let mut tries = 0;
+        loop {
+            let now = self.inner.clock.now();
+            match self.inner.journal.step(id, step.clone(), now).await {
+                Ok(stepped) => return Ok(self.take(stepped)),
+                Err(error) if tries >= RECORD_TRIES => return Err(error.into()),
+                Err(error) => {
+                    tries += 1;
+                    tracing::error!(message.id = %id, error = %Chain(&error), "an outcome could not be recorded; trying again");
+                    tokio::time::sleep(RECORD_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    async fn end(&self, id: EntryId, step: Step) -> Result<Next, WorkError> {
+        let stepped = self.inner.journal.step(id, step, self.inner.clock.now()).await?;
+        Ok(self.take(stepped))
+    }
+
+    fn take(&self, stepped: Stepped) -> Next {
+        if stepped.delivery.is_some_and(|it| it.state == State::Unknown) {
+            counter!(names::UNKNOWN).increment(1);
+            tracing::error!("a message was given up without knowing whether it arrived");
+        }
+        self.inner.work.apply(stepped.changes);
+        stepped.next
+    }
+}
+
+fn is_where_it_was(before: &Delivery, after: Option<&Delivery>) -> bool {
+    after.is_some_and(|it| it.state == before.state && it.asked == before.asked)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds fit many times over")]
+fn seconds(ms: i64) -> f64 {
+    ms as f64 / SECOND as f64
+}

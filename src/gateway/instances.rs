@@ -1,0 +1,149 @@
+//! WABA instances: made and listed.
+
+use super::{AdminError, Gateway};
+use crate::domain::{
+    clock::Millis,
+    event::Connection,
+    id::{InstanceId, VendorId},
+    phone::PhoneNumber,
+    secret::{ExposeSecret, SecretString, same},
+    waba::{
+        INSTANCES_PER_VENDOR_MAX, ProviderKind, SignatureSchemes, WabaInstance, WasenderAccount,
+        WebhookSecret,
+    },
+};
+
+/// The shortest webhook secret.
+pub const WEBHOOK_SECRET_CHARS_MIN: usize = 8;
+
+/// An instance to make.
+pub struct NewInstance {
+    /// The number messages leave from.
+    pub phone_number: PhoneNumber,
+    /// The session's number at Wasender.
+    pub wasender_instance_id: Option<String>,
+    /// The session's own API key.
+    pub session_key: Option<SecretString>,
+    /// What its webhooks are proven by.
+    pub webhook_secret: Option<SecretString>,
+    /// A personal access token of the vendor's own account.
+    pub token: Option<SecretString>,
+    /// The provider throttles it.
+    pub account_protection: bool,
+    /// How its webhooks may prove themselves.
+    pub schemes: SignatureSchemes,
+}
+
+impl NewInstance {
+    /// The instance, with this id.
+    #[must_use]
+    pub fn instance(self, id: InstanceId, vendor_id: VendorId, now: Millis) -> WabaInstance {
+        let secrets = self.webhook_secret.into_iter();
+        WabaInstance {
+            id,
+            vendor_id,
+            phone_number: self.phone_number,
+            provider: ProviderKind::Wasender,
+            status: Connection::Pending,
+            schemes: self.schemes,
+            account_protection: self.account_protection,
+            wasender: WasenderAccount {
+                instance_id: self.wasender_instance_id,
+                session_key: self.session_key,
+                webhook_secrets: secrets
+                    .map(|secret| WebhookSecret { secret, until: None })
+                    .collect(),
+                token: self.token,
+            },
+            created_at: now,
+            updated_at: now,
+            last_sync: None,
+        }
+    }
+}
+
+impl Gateway {
+    /// A vendor's instances, oldest first, as they are on disk.
+    pub async fn instances(&self, vendor: &VendorId) -> Result<Vec<WabaInstance>, AdminError> {
+        self.vendor(vendor).await?;
+        Ok(self.inner.store.instances(vendor).await?)
+    }
+
+    /// One instance of a vendor.
+    pub async fn instance(
+        &self,
+        vendor: &VendorId,
+        id: &InstanceId,
+    ) -> Result<WabaInstance, AdminError> {
+        let mut instances = self.instances(vendor).await?;
+        let at = instances.iter().position(|it| it.id == *id).ok_or(AdminError::NoInstance)?;
+        Ok(instances.swap_remove(at))
+    }
+
+    /// Makes an instance.
+    pub async fn create_instance(
+        &self,
+        vendor: &VendorId,
+        new: NewInstance,
+    ) -> Result<WabaInstance, AdminError> {
+        let present = self.instances(vendor).await?;
+        if present.len() >= INSTANCES_PER_VENDOR_MAX {
+            return Err(AdminError::Conflict(format!(
+                "the vendor has {INSTANCES_PER_VENDOR_MAX} instances, and may not have more"
+            )));
+        }
+        if present.iter().any(|it| it.phone_number.alias() == new.phone_number.alias()) {
+            return Err(AdminError::Conflict(
+                "the vendor has an instance of this number".to_owned(),
+            ));
+        }
+        if let Some(secret) = &new.webhook_secret {
+            if secret.expose_secret().chars().count() < WEBHOOK_SECRET_CHARS_MIN {
+                let why = format!(
+                    "wasenderWebhookSecret has fewer than {WEBHOOK_SECRET_CHARS_MIN} characters"
+                );
+                return Err(AdminError::Invalid(why));
+            }
+            refuse_shared_secret(&present, None, secret)?;
+        }
+        let id = self.free_id(vendor).await?;
+        let instance = new.instance(id, vendor.clone(), self.inner.clock.now());
+        self.keep(&instance).await?;
+        Ok(instance)
+    }
+
+    pub(super) async fn keep(&self, instance: &WabaInstance) -> Result<(), AdminError> {
+        self.inner.store.put_instance(instance).await?;
+        self.inner.manager.forget_keys(instance);
+        self.inner.registry.forget(&instance.vendor_id).await;
+        Ok(())
+    }
+
+    /// The first id of this vendor that is nobody's: the second instance of `a` and the first of
+    /// `a_2` would have the same one.
+    async fn free_id(&self, vendor: &VendorId) -> Result<InstanceId, AdminError> {
+        for n in 1..=2 * INSTANCES_PER_VENDOR_MAX {
+            let id = InstanceId::nth(vendor, n);
+            if !self.inner.store.has_instance(&id).await? {
+                return Ok(id);
+            }
+        }
+        Err(AdminError::Conflict("no instance id is free for this vendor".to_owned()))
+    }
+}
+
+/// Two instances of a vendor with one secret could not be told apart.
+pub(super) fn refuse_shared_secret(
+    present: &[WabaInstance],
+    but: Option<&InstanceId>,
+    secret: &SecretString,
+) -> Result<(), AdminError> {
+    let secret = secret.expose_secret().as_bytes();
+    let others = present.iter().filter(|it| Some(&it.id) != but);
+    let mut secrets = others.flat_map(|it| &it.wasender.webhook_secrets);
+    if secrets.any(|it| same(it.secret.expose_secret().as_bytes(), secret)) {
+        let why = "another instance of this vendor has the same webhook secret";
+        return Err(AdminError::Conflict(why.to_owned()));
+    }
+    Ok(())
+}

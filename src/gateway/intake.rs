@@ -1,0 +1,268 @@
+//! A webhook comes in: proven, put into our words, kept. Everything else happens later.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use metrics::counter;
+
+use super::Gateway;
+use crate::{
+    domain::{
+        answer,
+        clock::{MINUTE, Millis},
+        contact::Address,
+        event::{Chat, Connection, Event, What},
+        id::{EntryId, InstanceId, VendorId},
+        message::Text,
+        secret,
+        waba::{InstanceKey, WabaInstance},
+        webhook::{Headers, Verified, Webhook},
+    },
+    journal::{Appended, JournalError, NewEvent, NewEvents, Recorded},
+    provider::Parsed,
+    store::StoreError,
+    telemetry::{Chain, names},
+    vendor::VendorService,
+};
+
+/// `lastSync` is written at most this often.
+const SYNC_EVERY: Millis = MINUTE;
+/// Events of one webhook; a body of the allowed size with more is nobody's message.
+const EVENTS_MAX: usize = 10_000;
+
+/// Why a webhook is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// Not proven. Nothing tells why.
+    #[error("not proven")]
+    NotProven,
+    /// The vendor has too much waiting.
+    #[error("too many entries are waiting for this vendor")]
+    Overloaded,
+    /// The disk is nearly full.
+    #[error("the disk is nearly full")]
+    DiskFull,
+    /// The store cannot say who this is.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot be kept.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// A webhook that is kept.
+#[derive(Debug)]
+pub struct Accepted {
+    /// Its first event's entry; of a duplicate, the entry it duplicates.
+    pub id: Option<EntryId>,
+    /// All its events were there already.
+    pub is_duplicate: bool,
+}
+
+impl Gateway {
+    /// Whether a webhook with these headers may be one of the vendor's, asked before its body is
+    /// read.
+    ///
+    /// # Errors
+    ///
+    /// [`AcceptError::NotProven`] only when the store says that there is no such vendor, or no
+    /// header could prove anything; [`AcceptError::Store`] when it cannot say.
+    pub async fn knock(
+        &self,
+        vendor: &str,
+        headers: &Headers,
+    ) -> Result<Arc<VendorService>, AcceptError> {
+        let vendor = VendorId::parse(vendor).map_err(|_| AcceptError::NotProven)?;
+        let service = self.inner.registry.get(&vendor).await?;
+        let may_prove = |it: &Arc<VendorService>| it.may_prove(headers);
+        service.filter(may_prove).ok_or(AcceptError::NotProven)
+    }
+
+    /// Keeps a webhook: proven, put into our words, on disk when this returns.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was kept.
+    pub async fn accept(
+        &self,
+        service: &VendorService,
+        headers: Headers,
+        body: Bytes,
+    ) -> Result<Accepted, AcceptError> {
+        let hook =
+            service.verify(Webhook::new(headers, body)).map_err(|_| AcceptError::NotProven)?;
+        let vendor = &service.vendor().id;
+        let instance = service.instance(hook.instance()).ok_or(AcceptError::NotProven)?;
+        let parsed = read(service, &hook);
+        self.refuse_foreign(instance, parsed.instance.as_deref()).await?;
+        if !self.inner.work.admits(vendor) {
+            return Err(AcceptError::Overloaded);
+        }
+        self.check_disk()?;
+        let now = self.inner.clock.now();
+        let told = told_connection(&parsed.events);
+        let batch = NewEvents {
+            vendor: vendor.clone(),
+            instance: instance.id.clone(),
+            silence: service.vendor().silence,
+            now,
+            raw: hook.body().clone(),
+            events: self.news(service, instance, parsed.events, now),
+        };
+        let (appended, synced) =
+            tokio::join!(self.inner.journal.append(batch), self.sync(service, instance, told, now));
+        synced?;
+        Ok(self.record(appended?))
+    }
+
+    /// The events worth keeping, and which of the messages will not be answered.
+    fn news(
+        &self,
+        service: &VendorService,
+        instance: &WabaInstance,
+        events: Vec<Event>,
+        now: Millis,
+    ) -> Vec<NewEvent> {
+        let max_age = self.inner.settings.max_answer_age;
+        // The state of a session is never a duplicate, but the present state is no news.
+        let is_news = |it: &Event| it.what != What::Connection(instance.status);
+        let new = |event: Event| {
+            counter!(names::EVENTS, "kind" => kind(&event.what)).increment(1);
+            let unanswered = match event.what {
+                What::Message(_) => {
+                    answer::may_answer(service.vendor(), &event, now, max_age).err()
+                }
+                _ => None,
+            };
+            NewEvent { event, unanswered }
+        };
+        events.into_iter().take(EVENTS_MAX).filter(is_news).map(new).collect()
+    }
+
+    fn record(&self, appended: Appended) -> Accepted {
+        if appended.n_humans > 0 {
+            tracing::info!(
+                n_conversations = appended.n_humans,
+                "a human answers; the bot is quiet"
+            );
+        }
+        let is_new = |it: &&Recorded| matches!(it, Recorded::New(_));
+        let n_new = appended.entries.iter().filter(is_new).count();
+        counter!(names::DUPLICATES).increment((appended.entries.len() - n_new) as u64);
+        let first = appended.entries.iter().find(is_new).or(appended.entries.first());
+        let id = first.map(|it| match it {
+            Recorded::New(id) | Recorded::Duplicate(id) => *id,
+        });
+        self.inner.work.apply(appended.changes);
+        Accepted { id, is_duplicate: n_new == 0 && id.is_some() }
+    }
+
+    /// A body may name the instance it is from. One that names another's was not meant for this
+    /// vendor, whatever its signature says.
+    async fn refuse_foreign(
+        &self,
+        proven: &WabaInstance,
+        named: Option<&str>,
+    ) -> Result<(), AcceptError> {
+        let Some(named) = named.filter(|it| proven.wasender.instance_id.as_deref() != Some(it))
+        else {
+            return Ok(());
+        };
+        counter!(names::FOREIGN_INSTANCE_ID).increment(1);
+        let key = InstanceKey::Wasender(named.to_owned());
+        let owner = self.inner.manager.by_key(&key).await?;
+        if owner.is_some_and(|it| it.id != proven.id) {
+            return Err(AcceptError::NotProven);
+        }
+        Ok(())
+    }
+
+    /// Keeps what the provider says of the session, and when it was last heard of.
+    async fn sync(
+        &self,
+        service: &VendorService,
+        instance: &WabaInstance,
+        told: Option<Connection>,
+        now: Millis,
+    ) -> Result<(), StoreError> {
+        let news = told.filter(|it| *it != instance.status);
+        let is_due = {
+            let mut synced = self.inner.synced.lock().await;
+            let last = synced.get(&instance.id).copied();
+            let is_due = news.is_some() || last.is_none_or(|it| now - it >= SYNC_EVERY);
+            if is_due {
+                synced.insert(instance.id.clone(), now);
+            }
+            is_due
+        };
+        if is_due {
+            self.inner.store.set_status(&instance.id, news, now).await?;
+        }
+        if let Some(state) = news {
+            self.tell_connection(service, &instance.id, state).await;
+        }
+        Ok(())
+    }
+
+    async fn tell_connection(&self, service: &VendorService, id: &InstanceId, state: Connection) {
+        let vendor = &service.vendor().id;
+        self.inner.registry.forget(vendor).await;
+        if matches!(state, Connection::Disconnected | Connection::Error) {
+            counter!(names::DISCONNECTED).increment(1);
+            tracing::error!(vendor.id = %vendor, waba.id = %id, state = state.as_str(), "the session is not connected: nothing reaches this number until somebody links it again");
+        } else {
+            tracing::info!(vendor.id = %vendor, waba.id = %id, state = state.as_str(), "the session changed");
+        }
+    }
+
+    fn check_disk(&self) -> Result<(), AcceptError> {
+        let settings = &self.inner.settings;
+        let Ok(disk) = rustix::fs::statvfs(&settings.data_dir) else { return Ok(()) };
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        if free < settings.min_free_disk_bytes { Err(AcceptError::DiskFull) } else { Ok(()) }
+    }
+
+    /// Whether a webhook could be kept now.
+    pub async fn ready(&self) -> Result<(), AcceptError> {
+        self.check_disk()?;
+        Ok(self.inner.journal.ready().await?)
+    }
+}
+
+/// The events of a proven body; one that nobody can read is an event of its own.
+fn read(service: &VendorService, hook: &Webhook<Verified>) -> Parsed {
+    match service.parse(hook) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            counter!(names::UNREADABLE).increment(1);
+            tracing::warn!(vendor.id = %service.vendor().id, error = %Chain(&error), "kept a webhook that nobody can read");
+            let text = String::from_utf8_lossy(hook.body());
+            let raw = Text(secret::without(&text, &service.secrets()));
+            let what = What::Other { name: "unreadable".to_owned(), raw };
+            let (contact, chat) = (Address::default(), Chat::None);
+            let event = Event { what, chat, contact, name: None, provider_id: None, at: None };
+            Parsed { instance: None, events: vec![event] }
+        }
+    }
+}
+
+fn told_connection(events: &[Event]) -> Option<Connection> {
+    events.iter().rev().find_map(|it| match it.what {
+        What::Connection(state) => Some(state),
+        _ => None,
+    })
+}
+
+fn kind(what: &What) -> &'static str {
+    match what {
+        What::Message(_) => "message",
+        What::Echo(_) => "echo",
+        What::Edit { .. } => "edit",
+        What::Revoke { .. } => "revoke",
+        What::Reaction { .. } => "reaction",
+        What::Status { .. } => "status",
+        What::SendFailed { .. } => "send_failed",
+        What::Connection(_) => "connection",
+        What::Other { .. } => "other",
+    }
+}

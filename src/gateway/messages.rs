@@ -1,0 +1,151 @@
+//! Messages sent through the API, and what is shown of messages.
+
+use super::{AdminError, Gateway};
+use crate::{
+    domain::{
+        clock::{HOUR, Millis},
+        contact::Address,
+        id::{ContactId, EntryId, InstanceId, VendorId},
+        message::Content,
+        phone::PhoneNumber,
+        vendor::SEND_TTL,
+    },
+    journal::{Idempotency, Journey, Ledger, NewIntent, Page, Pause, Submitted},
+};
+
+/// WhatsApp's limit for a text, in characters.
+const TEXT_CHARS_MAX: usize = 65_536;
+/// The longest `Idempotency-Key`, in characters.
+const IDEMPOTENCY_CHARS_MAX: usize = 255;
+/// A conversation paused by an admin without an end stays so for this long.
+const PAUSE_MAX: Millis = 10 * 365 * 24 * HOUR;
+
+/// A message to send.
+pub struct SendMessage {
+    /// As somebody typed it.
+    pub to: String,
+    /// The text.
+    pub text: String,
+    /// From which instance; the vendor's first without it.
+    pub instance: Option<InstanceId>,
+    /// The caller's own id for it.
+    pub idempotency_key: Option<String>,
+}
+
+/// Why it is not sent.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// What every admin request can meet.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// The vendor has too much waiting.
+    #[error("too many messages are waiting for this vendor")]
+    Overloaded,
+}
+
+impl Gateway {
+    /// Takes a message to send; it is on disk when this returns.
+    pub async fn send_message(
+        &self,
+        vendor: &VendorId,
+        message: SendMessage,
+    ) -> Result<EntryId, SendError> {
+        let invalid = |why: String| SendError::Admin(AdminError::Invalid(why));
+        let service = self.inner.registry.get(vendor).await.map_err(AdminError::from)?;
+        let service = service.ok_or(AdminError::NoVendor)?;
+        let instance = match &message.instance {
+            Some(id) => service.instance(id).ok_or(AdminError::NoInstance)?,
+            None => service.instances().first().ok_or_else(|| {
+                AdminError::Conflict("the vendor has no WABA instance to send from".to_owned())
+            })?,
+        };
+        if message.text.trim().is_empty() {
+            return Err(invalid("message is empty".to_owned()));
+        }
+        if message.text.chars().count() > TEXT_CHARS_MAX {
+            return Err(invalid(format!("message has more than {TEXT_CHARS_MAX} characters")));
+        }
+        let to = PhoneNumber::from_person(&message.to, Some(&instance.phone_number))
+            .map_err(|it| invalid(format!("to: {it}")))?;
+        if !self.inner.work.admits(vendor) {
+            return Err(SendError::Overloaded);
+        }
+        let now = self.inner.clock.now();
+        let request = format!("{}\n{}\n{}", instance.id, to.digits(), message.text).into_bytes();
+        let intent = NewIntent {
+            vendor: vendor.clone(),
+            instance: instance.id.clone(),
+            contact: None,
+            to: Address::phone(to),
+            content: Content::text(message.text),
+            is_automatic: false,
+            origin: None,
+            now,
+            expires: now + service.ttl(SEND_TTL),
+            policy: service.policy(),
+            parked: None,
+            idempotency: idempotency(message.idempotency_key, request)?,
+        };
+        match self.inner.journal.submit(intent).await.map_err(AdminError::from)? {
+            Submitted::New(id, changes) => {
+                self.inner.work.apply(changes);
+                Ok(id)
+            }
+            Submitted::Same(id) => Ok(id),
+            Submitted::Conflict => {
+                let why = "another message was sent with this Idempotency-Key";
+                Err(AdminError::Conflict(why.to_owned()).into())
+            }
+        }
+    }
+
+    /// A vendor's messages, newest first.
+    pub async fn messages(
+        &self,
+        vendor: &VendorId,
+        before: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Page, AdminError> {
+        self.vendor(vendor).await?;
+        Ok(self.inner.journal.messages(vendor, before, limit).await?)
+    }
+
+    /// All that is known of one of a vendor's messages.
+    pub async fn journey(&self, vendor: &VendorId, id: EntryId) -> Result<Journey, AdminError> {
+        self.vendor(vendor).await?;
+        self.inner.journal.journey(vendor, id).await?.ok_or(AdminError::NoMessage)
+    }
+
+    /// A vendor's line of the ledger.
+    pub async fn ledger(&self, vendor: &VendorId) -> Result<Ledger, AdminError> {
+        self.vendor(vendor).await?;
+        Ok(self.inner.journal.ledger(Some(vendor)).await?)
+    }
+
+    /// Pauses the bot in the conversation of this message, or lets it go on.
+    pub async fn pause_conversation(
+        &self,
+        vendor: &VendorId,
+        message: EntryId,
+        minutes: Option<Option<i64>>,
+    ) -> Result<ContactId, AdminError> {
+        let journey = self.journey(vendor, message).await?;
+        let contact = journey.row.contact.ok_or(AdminError::NoMessage)?;
+        let at = self.inner.clock.now();
+        let pause = minutes.map(|minutes| {
+            let lasts = minutes.map_or(PAUSE_MAX, |it| it.clamp(1, PAUSE_MAX / 60_000) * 60_000);
+            Pause { at, until: at + lasts, reason: "admin" }
+        });
+        self.inner.journal.pause(contact, pause).await?;
+        Ok(contact)
+    }
+}
+
+fn idempotency(key: Option<String>, request: Vec<u8>) -> Result<Option<Idempotency>, AdminError> {
+    let Some(key) = key else { return Ok(None) };
+    if key.is_empty() || key.chars().count() > IDEMPOTENCY_CHARS_MAX {
+        let why = format!("Idempotency-Key has 1 to {IDEMPOTENCY_CHARS_MAX} characters");
+        return Err(AdminError::Invalid(why));
+    }
+    Ok(Some(Idempotency { key, request }))
+}

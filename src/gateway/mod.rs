@@ -1,0 +1,117 @@
+//! What the program does, one file each.
+
+mod access;
+mod admin;
+mod deliver;
+mod instances;
+mod intake;
+mod messages;
+mod reply;
+mod setup;
+mod status;
+mod work;
+
+use std::{collections::HashMap, sync::Arc};
+
+use tokio::sync::Mutex;
+use url::Url;
+
+pub use self::{
+    access::{Access, AccessError, Caller, NewKey, hash, random_key},
+    admin::{AdminError, VendorChange, signing_secret},
+    instances::NewInstance,
+    intake::{AcceptError, Accepted},
+    messages::{SendError, SendMessage},
+    setup::{SetUp, SetUpDone, SetUpError, StatusOfInstance},
+    work::Work,
+};
+use crate::{
+    domain::{
+        clock::{Clock, Millis},
+        id::InstanceId,
+    },
+    journal::SharedJournal,
+    provider::Providers,
+    store::SharedStore,
+    vendor::{VendorRegistry, WabaManager},
+};
+
+/// The gateway. Clones share it.
+#[derive(Clone)]
+pub struct Gateway {
+    inner: Arc<Inner>,
+}
+
+/// What the gateway is made of.
+pub struct Inner {
+    /// The durable record of work.
+    pub journal: SharedJournal,
+    /// Vendors, instances and keys.
+    pub store: SharedStore,
+    /// Vendors' services.
+    pub registry: VendorRegistry,
+    /// Finds instances.
+    pub manager: WabaManager,
+    /// The providers.
+    pub providers: Providers,
+    /// What may start now.
+    pub work: Work,
+    /// The time.
+    pub clock: Clock,
+    /// What the operator has set.
+    pub settings: Settings,
+    /// When each instance's `lastSync` was last written.
+    pub synced: Mutex<HashMap<InstanceId, Millis>>,
+}
+
+/// What the operator has set.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// Base of the webhook URLs handed to providers.
+    pub base_url: Url,
+    /// Base of Wasender's API: one on this machine may reach us here.
+    pub wasender_url: Url,
+    /// Older messages are recorded, not answered.
+    pub max_answer_age: Millis,
+    /// Below this many free bytes intake answers 503.
+    pub min_free_disk_bytes: u64,
+    /// Where the data is.
+    pub data_dir: std::path::PathBuf,
+}
+
+impl Gateway {
+    /// Puts a gateway together.
+    #[must_use]
+    pub fn new(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
+    }
+
+    /// What may start now.
+    #[must_use]
+    pub fn work(&self) -> &Work {
+        &self.inner.work
+    }
+
+    /// The durable record of work.
+    #[must_use]
+    pub fn journal(&self) -> &SharedJournal {
+        &self.inner.journal
+    }
+
+    /// Vendors, instances and keys.
+    #[must_use]
+    pub fn store(&self) -> &SharedStore {
+        &self.inner.store
+    }
+
+    /// The time.
+    #[must_use]
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// Drops what is remembered of a vendor, because somebody changed it.
+    pub async fn forget(&self, vendor: &crate::domain::id::VendorId) {
+        self.inner.registry.forget(vendor).await;
+    }
+}

@@ -1,0 +1,319 @@
+//! Setting up a vendor's webhook at Wasender, with every safety of `docs/CONTRACT.md` §1: nothing
+//! of a session that is in use elsewhere is taken over unasked.
+
+use url::{Host, Url};
+
+use super::{AdminError, Gateway, instances::refuse_shared_secret};
+use crate::{
+    domain::{
+        clock::{HOUR, Millis},
+        event::Connection,
+        id::VendorId,
+        phone::PhoneNumber,
+        secret::{ExposeSecret, SecretString, same},
+        waba::{WabaInstance, WebhookSecret},
+    },
+    http::{Reach, reach},
+    provider::wasender::{Session, SessionFault},
+};
+
+/// How long a replaced secret is still accepted.
+const OLD_SECRET_LASTS: Millis = 24 * HOUR;
+/// What the gateway needs to hear. Received and upsert name the same messages, which dedupe joins;
+/// only upsert tells of messages typed on the phone.
+const EVENTS: [&str; 7] = [
+    "messages.received",
+    "messages.upsert",
+    "message.sent",
+    "messages.update",
+    "messages.reaction",
+    "messages.delete",
+    "session.status",
+];
+
+/// What to set up; what is absent is as stored.
+#[derive(Default)]
+pub struct SetUp {
+    /// The session's number at Wasender.
+    pub wasender_instance_id: Option<String>,
+    /// The number messages leave from, as somebody typed it.
+    pub phone_number: Option<String>,
+    /// A secret that webhooks may be proven by.
+    pub webhook_secret: Option<SecretString>,
+    /// Take over a session whose webhooks go elsewhere.
+    pub replace: bool,
+}
+
+/// What was set up.
+#[derive(Debug)]
+pub struct SetUpDone {
+    /// Where the session's webhooks go now.
+    pub webhook_url: String,
+    /// What Wasender, or the session's state, gives cause to say.
+    pub warnings: Vec<String>,
+}
+
+/// Why it was not set up. Each names what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum SetUpError {
+    /// What every admin request can meet.
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    /// Wasender, or the token.
+    #[error(transparent)]
+    Session(#[from] SessionFault),
+    /// Wasender cannot call us there.
+    #[error(
+        "APP_BASE_URL is {0}, which Wasender cannot reach: it needs https and a public host name"
+    )]
+    BaseUrl(String),
+    /// The session's webhooks go elsewhere.
+    #[error("the session's webhooks go to {0}; repeat with \"replace\": true to take them over")]
+    Foreign(String),
+    /// The session is another number's.
+    #[error("the session at Wasender belongs to another phone number than this instance")]
+    OtherNumber,
+    /// Wasender said yes and did something else.
+    #[error("Wasender did not keep the webhook's {0}")]
+    NotKept(&'static str),
+}
+
+/// An instance and what its provider says of it now.
+pub struct StatusOfInstance {
+    /// The instance.
+    pub instance: WabaInstance,
+    /// What the provider says; `None` when it could not be asked.
+    pub live: Option<Connection>,
+}
+
+impl Gateway {
+    /// Points the session of a vendor's instance at this gateway.
+    pub async fn set_up_webhook(
+        &self,
+        vendor: &VendorId,
+        set_up: SetUp,
+    ) -> Result<SetUpDone, SetUpError> {
+        let present = self.instances(vendor).await?;
+        let mut instance = choose(&present, set_up.wasender_instance_id.as_deref())?.clone();
+        overwrite(&mut instance, &set_up, &present, self.inner.clock.now())?;
+        let url = self.webhook_url(vendor)?;
+        let wasender = self.inner.providers.wasender();
+        let session = wasender.session(&instance).await?;
+        let mut warnings = Vec::new();
+        check(&instance, &session, &url, set_up.replace, &mut warnings)?;
+        self.adopt(&mut instance, &session, &present)?;
+        // Before Wasender is told: a webhook may come the moment after.
+        self.keep(&instance).await?;
+        let events = united(&session.webhook_events);
+        warnings.extend(wasender.set_webhook(&instance, &url, &events).await?);
+        let session = wasender.session(&instance).await?;
+        read_back(&session, &url, &events)?;
+        // The secret may have been made by this very change.
+        if self.adopt(&mut instance, &session, &present)? {
+            self.keep(&instance).await?;
+        }
+        let now = self.inner.clock.now();
+        let status = session.status;
+        self.inner.store.set_status(&instance.id, status, now).await.map_err(AdminError::from)?;
+        self.inner.registry.forget(vendor).await;
+        warnings.extend(remarks(&instance, &session));
+        Ok(SetUpDone { webhook_url: url.into(), warnings })
+    }
+
+    /// A vendor's first instance and the state of its session now.
+    pub async fn instance_status(&self, vendor: &VendorId) -> Result<StatusOfInstance, AdminError> {
+        let present = self.instances(vendor).await?;
+        let instance = present.into_iter().next().ok_or(AdminError::NoInstance)?;
+        let live = self.inner.providers.of(instance.provider).connection(&instance).await;
+        let now = self.inner.clock.now();
+        if live.is_some() {
+            self.inner.store.set_status(&instance.id, live, now).await?;
+            self.inner.registry.forget(vendor).await;
+        }
+        let instance = self.instance(vendor, &instance.id).await?;
+        Ok(StatusOfInstance { instance, live })
+    }
+
+    /// Where a vendor's webhooks go.
+    #[must_use]
+    pub fn url_of_webhook(&self, vendor: &VendorId) -> Url {
+        let mut url = self.inner.settings.base_url.clone();
+        if let Ok(mut path) = url.path_segments_mut() {
+            path.pop_if_empty().extend(["api", "webhooks", "wasender", vendor.as_str()]);
+        }
+        url
+    }
+
+    fn webhook_url(&self, vendor: &VendorId) -> Result<Url, SetUpError> {
+        let settings = &self.inner.settings;
+        let (base, wasender) = (&settings.base_url, &settings.wasender_url);
+        // A Wasender on this machine or in this network reaches us where others do not.
+        let is_reached = is_private(wasender) || (base.scheme() == "https" && !is_private(base));
+        if !is_reached {
+            return Err(SetUpError::BaseUrl(base.to_string()));
+        }
+        Ok(self.url_of_webhook(vendor))
+    }
+
+    /// Takes over what only the session knows: its secret, beside those we have, and its key.
+    fn adopt(
+        &self,
+        instance: &mut WabaInstance,
+        session: &Session,
+        present: &[WabaInstance],
+    ) -> Result<bool, AdminError> {
+        let mut is_changed = false;
+        if let Some(secret) = &session.webhook_secret {
+            refuse_shared_secret(present, Some(&instance.id), secret)?;
+            is_changed |= add_secret(instance, secret);
+        }
+        if let Some(key) = &session.api_key {
+            let known = instance.wasender.session_key.as_ref();
+            if known.is_none_or(|it| it.expose_secret() != key.expose_secret()) {
+                instance.wasender.session_key = Some(key.clone());
+                is_changed = true;
+            }
+        }
+        if instance.account_protection != session.account_protection {
+            instance.account_protection = session.account_protection;
+            is_changed = true;
+        }
+        if is_changed {
+            instance.updated_at = self.inner.clock.now();
+        }
+        Ok(is_changed)
+    }
+}
+
+fn choose<'a>(
+    present: &'a [WabaInstance],
+    wasender_id: Option<&str>,
+) -> Result<&'a WabaInstance, AdminError> {
+    let named = present
+        .iter()
+        .find(|it| wasender_id.is_some() && it.wasender.instance_id.as_deref() == wasender_id);
+    named.or(present.first()).ok_or_else(|| {
+        let why = "the vendor has no WABA instance: create one with POST …/waba-instances";
+        AdminError::Invalid(why.to_owned())
+    })
+}
+
+fn overwrite(
+    instance: &mut WabaInstance,
+    set_up: &SetUp,
+    present: &[WabaInstance],
+    now: Millis,
+) -> Result<(), AdminError> {
+    if let Some(id) = &set_up.wasender_instance_id {
+        instance.wasender.instance_id = Some(id.clone());
+    }
+    if let Some(number) = &set_up.phone_number {
+        let number = PhoneNumber::from_person(number, Some(&instance.phone_number));
+        instance.phone_number =
+            number.map_err(|it| AdminError::Invalid(format!("phoneNumber: {it}")))?;
+    }
+    if let Some(secret) = &set_up.webhook_secret {
+        refuse_shared_secret(present, Some(&instance.id), secret)?;
+        instance.wasender.adopt_secret(secret.clone(), now + OLD_SECRET_LASTS);
+    }
+    instance.updated_at = now;
+    Ok(())
+}
+
+fn check(
+    instance: &WabaInstance,
+    session: &Session,
+    url: &Url,
+    replace: bool,
+    warnings: &mut Vec<String>,
+) -> Result<(), SetUpError> {
+    match &session.phone_number {
+        Some(number) if number.alias() != instance.phone_number.alias() => {
+            return Err(SetUpError::OtherNumber);
+        }
+        Some(_) => {}
+        None => warnings
+            .push("Wasender does not tell the session's number; it was not compared".to_owned()),
+    }
+    let foreign = session.webhook_url.as_deref().filter(|it| *it != url.as_str());
+    match foreign.filter(|_| session.webhook_enabled) {
+        Some(foreign) if !replace => Err(SetUpError::Foreign(without_query(foreign))),
+        _ => Ok(()),
+    }
+}
+
+/// A foreign URL's query and user may hold somebody's secret.
+fn without_query(text: &str) -> String {
+    let Ok(mut url) = Url::parse(text) else { return "an address that is not a URL".to_owned() };
+    url.set_query(None);
+    url.set_fragment(None);
+    // Fails for URLs that cannot have a user, which then have none.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.to_string()
+}
+
+/// The session's own secret is what Wasender sends: it stays for good, beside the others.
+fn add_secret(instance: &mut WabaInstance, secret: &SecretString) -> bool {
+    let secrets = &mut instance.wasender.webhook_secrets;
+    let is_same = |it: &&mut WebhookSecret| {
+        same(it.secret.expose_secret().as_bytes(), secret.expose_secret().as_bytes())
+    };
+    match secrets.iter_mut().find(is_same) {
+        Some(known) => known.until.take().is_some(),
+        None => {
+            secrets.push(WebhookSecret { secret: secret.clone(), until: None });
+            true
+        }
+    }
+}
+
+fn united(present: &[String]) -> Vec<String> {
+    let mut events = present.to_vec();
+    for event in EVENTS {
+        if !events.iter().any(|it| it == event) {
+            events.push(event.to_owned());
+        }
+    }
+    events
+}
+
+fn read_back(session: &Session, url: &Url, events: &[String]) -> Result<(), SetUpError> {
+    if session.webhook_url.as_deref() != Some(url.as_str()) {
+        return Err(SetUpError::NotKept("address"));
+    }
+    if !session.webhook_enabled {
+        return Err(SetUpError::NotKept("activation"));
+    }
+    if !events.iter().all(|it| session.webhook_events.contains(it)) {
+        return Err(SetUpError::NotKept("events"));
+    }
+    Ok(())
+}
+
+fn remarks(instance: &WabaInstance, session: &Session) -> Vec<String> {
+    let mut remarks = Vec::new();
+    if session.status != Some(Connection::Connected) {
+        remarks.push(
+            "the session is not connected: link the phone in the Wasender dashboard".to_owned(),
+        );
+    }
+    if !session.log_messages {
+        remarks.push("log_messages is off at Wasender: a send whose outcome is unknown cannot be looked up there".to_owned());
+    }
+    if instance.wasender.session_key.is_none() {
+        remarks.push("Wasender did not tell the session's API key: messages are parked until wasenderApiKey is set".to_owned());
+    }
+    remarks
+}
+
+fn is_private(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => {
+            name == "localhost" || name.ends_with(".localhost") || !name.contains('.')
+        }
+        Some(Host::Ipv4(it)) => reach(it.into()) != Reach::Public,
+        Some(Host::Ipv6(it)) => reach(it.into()) != Reach::Public,
+        None => true,
+    }
+}

@@ -1,0 +1,106 @@
+//! The scheduler, shared: intake and settlements put work in, the worker takes it out.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::{
+    domain::{
+        clock::{Clock, Millis},
+        id::{EntryId, InstanceId, VendorId},
+        schedule::{Job, Limit, Next, Scheduler},
+    },
+    journal::Change,
+};
+
+/// Entries of one vendor that may wait; more is 503 for that vendor alone.
+pub const WAITING_PER_VENDOR_MAX: usize = 20_000;
+
+/// The scheduler, shared.
+pub struct Work {
+    scheduler: Mutex<Scheduler>,
+    wake: Notify,
+    clock: Clock,
+}
+
+impl Work {
+    /// Nothing to do.
+    #[must_use]
+    pub fn new(clock: Clock) -> Self {
+        Self { scheduler: Mutex::new(Scheduler::new(clock.now())), wake: Notify::new(), clock }
+    }
+
+    /// Takes over what the journal decided.
+    pub fn apply(&self, changes: Vec<Change>) {
+        if changes.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let mut scheduler = self.lock();
+        for change in changes {
+            match change {
+                Change::New(job) => scheduler.add(job, now),
+                Change::Decided(job, next) => scheduler.decided(job, next, now),
+                Change::Merged { from, into } => scheduler.merge(from, into, now),
+            }
+        }
+        drop(scheduler);
+        self.wake.notify_one();
+    }
+
+    /// The next work that may start.
+    pub fn next(&self) -> Option<Job> {
+        self.lock().next(self.clock.now())
+    }
+
+    /// Ends a run of work.
+    pub fn finish(&self, id: EntryId, next: Next) {
+        self.lock().finish(id, next, self.clock.now());
+        self.wake.notify_one();
+    }
+
+    /// Waits until something may have become startable.
+    pub async fn changed(&self) {
+        let at = self.lock().wake_at();
+        match at {
+            None => self.wake.notified().await,
+            Some(at) => tokio::select! {
+                () = self.wake.notified() => {}
+                () = self.clock.sleep_until(at) => {}
+            },
+        }
+    }
+
+    /// Whether this vendor may have more entries waiting.
+    #[must_use]
+    pub fn admits(&self, vendor: &VendorId) -> bool {
+        self.lock().n_jobs_of(vendor) < WAITING_PER_VENDOR_MAX
+    }
+
+    /// Stops a vendor's sends, or lets them go on; `None` is everybody.
+    pub fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) {
+        self.lock().pause(vendor, is_paused);
+        self.wake.notify_one();
+    }
+
+    /// Sets how fast an instance may send.
+    pub fn set_limit(&self, instance: &InstanceId, limit: Limit) {
+        self.lock().set_limit(instance, limit);
+    }
+
+    /// The provider wants nothing from this instance before `until`.
+    pub fn block_instance(&self, instance: &InstanceId, until: Millis) {
+        self.lock().block_instance(instance, until);
+    }
+
+    /// Entries that wait or run, those that run, and when the oldest was committed.
+    #[must_use]
+    pub fn load(&self) -> (usize, usize, Option<Millis>) {
+        let scheduler = self.lock();
+        (scheduler.n_jobs(), scheduler.n_running(), scheduler.oldest())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Scheduler> {
+        self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,112 @@
+//! Who calls: the bearer key of a request, and how often it may.
+
+use std::num::NonZeroU32;
+
+use axum::{
+    extract::FromRequestParts,
+    http::{HeaderMap, Method, header::AUTHORIZATION, request::Parts},
+};
+use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use serde::Deserialize;
+
+use super::{Web, error::ApiError, extract::Path};
+use crate::{
+    domain::id::VendorId,
+    gateway::{Access, AccessError, Caller},
+};
+
+/// Requests of one key in a minute (`docs/CONTRACT.md` §1).
+const PER_KEY_MINUTE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
+/// Requests about one vendor in a second.
+const PER_VENDOR_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
+/// Sending has a pace of its own instead.
+const UNLIMITED: &str = "/send-message";
+
+/// How often admin routes may be called.
+pub(super) struct Limits {
+    keys: DefaultKeyedRateLimiter<String>,
+    vendors: DefaultKeyedRateLimiter<VendorId>,
+}
+
+impl Limits {
+    pub(super) fn new() -> Self {
+        Self {
+            keys: RateLimiter::keyed(Quota::per_minute(PER_KEY_MINUTE)),
+            vendors: RateLimiter::keyed(Quota::per_second(PER_VENDOR_SECOND)),
+        }
+    }
+
+    fn check(&self, caller: &Caller, vendor: Option<&VendorId>) -> Result<(), ApiError> {
+        if self.keys.len() + self.vendors.len() > 10_000 {
+            self.keys.retain_recent();
+            self.vendors.retain_recent();
+        }
+        let key = self.keys.check_key(&caller.key_id);
+        key.map_err(|_| ApiError::TooMany("100 a minute for one key"))?;
+        let Some(vendor) = vendor else { return Ok(()) };
+        let vendor = self.vendors.check_key(vendor);
+        vendor.map_err(|_| ApiError::TooMany("10 a second for one vendor"))
+    }
+}
+
+/// A caller that may do what the method says with the vendor in the path.
+pub(super) struct ForVendor(pub(super) VendorId);
+
+/// A caller that may be an admin; the handler asks for what.
+pub(super) struct Admin(Caller);
+
+impl Admin {
+    pub(super) fn may_read(&self) -> Result<(), AccessError> {
+        self.0.may(Access::Admin { changes: false })
+    }
+
+    pub(super) fn may_change(&self) -> Result<(), AccessError> {
+        self.0.may(Access::Admin { changes: true })
+    }
+}
+
+#[derive(Deserialize)]
+struct VendorPath {
+    vendor_id: String,
+}
+
+impl FromRequestParts<Web> for ForVendor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, ApiError> {
+        let caller = caller(web, &parts.headers).await?;
+        let Path(path) = Path::<VendorPath>::from_request_parts(parts, web).await?;
+        // What cannot be an id is nobody's vendor: to a vendor's key it is as any other.
+        let vendor = VendorId::parse(&path.vendor_id);
+        let Ok(vendor) = vendor else {
+            caller.may(Access::Admin { changes: false })?;
+            return Err(crate::gateway::AdminError::NoVendor.into());
+        };
+        let is_read = matches!(parts.method, Method::GET | Method::HEAD);
+        caller.may(if is_read { Access::Read(&vendor) } else { Access::Write(&vendor) })?;
+        if !parts.uri.path().ends_with(UNLIMITED) {
+            web.limits.check(&caller, Some(&vendor))?;
+        }
+        tracing::Span::current().record("vendor.id", tracing::field::display(&vendor));
+        Ok(Self(vendor))
+    }
+}
+
+impl FromRequestParts<Web> for Admin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, ApiError> {
+        let caller = caller(web, &parts.headers).await?;
+        web.limits.check(&caller, None)?;
+        Ok(Self(caller))
+    }
+}
+
+async fn caller(web: &Web, headers: &HeaderMap) -> Result<Caller, ApiError> {
+    let given = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
+    let key = given.and_then(|it| {
+        let (scheme, key) = it.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
+    });
+    Ok(web.gateway.caller(key.ok_or(AccessError::NoKey)?).await?)
+}

@@ -1,0 +1,167 @@
+//! The only file with status codes. A caller learns nothing it should not; details go to our log.
+
+use axum::{
+    Json,
+    http::{HeaderValue, StatusCode, header::RETRY_AFTER},
+    response::{IntoResponse, Response},
+};
+use serde_json::json;
+
+use crate::{
+    gateway::{AcceptError, AccessError, AdminError, SendError, SetUpError},
+    provider::wasender::SessionFault,
+    store::StoreError,
+    telemetry::Chain,
+};
+
+/// Everything a caller can be told instead of what they asked for.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum ApiError {
+    #[error("not found")]
+    NoRoute,
+    #[error("method not allowed")]
+    NoMethod,
+    #[error("internal error")]
+    Internal(String),
+    #[error("the body is too large")]
+    TooLarge,
+    #[error("the body came too slowly")]
+    TooSlow,
+    #[error("the body ended early")]
+    Truncated,
+    #[error("too many requests at once")]
+    Busy,
+    #[error("too many requests: at most {0}")]
+    TooMany(&'static str),
+    #[error("{0}")]
+    BadRequest(String),
+    #[error("unknown key")]
+    NoSuchKey,
+    #[error(transparent)]
+    Accept(#[from] AcceptError),
+    #[error(transparent)]
+    Access(#[from] AccessError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    SetUp(#[from] SetUpError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<SendError> for ApiError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Admin(error) => Self::Admin(error),
+            SendError::Overloaded => Self::Busy,
+        }
+    }
+}
+
+impl ApiError {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoRoute | Self::NoSuchKey => StatusCode::NOT_FOUND,
+            Self::NoMethod => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Truncated | Self::BadRequest(_) => StatusCode::BAD_REQUEST,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Busy | Self::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Accept(error) => match error {
+                AcceptError::NotProven => StatusCode::UNAUTHORIZED,
+                AcceptError::Overloaded
+                | AcceptError::DiskFull
+                | AcceptError::Store(_)
+                | AcceptError::Journal(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            Self::Access(error) => match error {
+                AccessError::NoKey => StatusCode::UNAUTHORIZED,
+                AccessError::Forbidden => StatusCode::FORBIDDEN,
+                AccessError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+            },
+            Self::Admin(error) | Self::SetUp(SetUpError::Admin(error)) => admin(error),
+            Self::SetUp(error) => set_up(error),
+        }
+    }
+
+    /// Failures of ours: what caused them is for the log alone.
+    fn cause(&self) -> Option<&dyn std::error::Error> {
+        match self {
+            Self::Store(error)
+            | Self::Accept(AcceptError::Store(error))
+            | Self::Access(AccessError::Store(error))
+            | Self::Admin(AdminError::Store(error))
+            | Self::SetUp(SetUpError::Admin(AdminError::Store(error))) => Some(error),
+            Self::Accept(AcceptError::Journal(error))
+            | Self::Admin(AdminError::Journal(error))
+            | Self::SetUp(SetUpError::Admin(AdminError::Journal(error))) => Some(error),
+            _ => None,
+        }
+    }
+
+    fn body(&self, status: StatusCode) -> serde_json::Value {
+        match self {
+            // One constant body, whatever was wrong.
+            Self::Accept(AcceptError::NotProven) => json!({ "error": "unauthorized" }),
+            Self::Internal(id) => json!({ "error": self.to_string(), "requestId": id }),
+            Self::SetUp(error @ SetUpError::Foreign(url)) => {
+                json!({ "error": error.to_string(), "webhookUrl": url })
+            }
+            _ if status == StatusCode::SERVICE_UNAVAILABLE && self.cause().is_some() => {
+                json!({ "error": "temporarily unavailable; nothing was kept" })
+            }
+            _ => json!({ "error": self.to_string() }),
+        }
+    }
+}
+
+fn admin(error: &AdminError) -> StatusCode {
+    match error {
+        AdminError::NoVendor | AdminError::NoInstance | AdminError::NoMessage => {
+            StatusCode::NOT_FOUND
+        }
+        AdminError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        AdminError::Conflict(_) => StatusCode::CONFLICT,
+        AdminError::Store(_) | AdminError::Journal(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn set_up(error: &SetUpError) -> StatusCode {
+    match error {
+        SetUpError::Admin(error) => admin(error),
+        SetUpError::BaseUrl(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        SetUpError::Foreign(_) | SetUpError::OtherNumber => StatusCode::CONFLICT,
+        SetUpError::NotKept(_) => StatusCode::BAD_GATEWAY,
+        SetUpError::Session(fault) => match fault {
+            SessionFault::NoToken
+            | SessionFault::SessionToken
+            | SessionFault::NoSessionId
+            | SessionFault::Refused
+            | SessionFault::NotFound => StatusCode::UNPROCESSABLE_ENTITY,
+            SessionFault::Unreachable | SessionFault::Garbled(_) => StatusCode::BAD_GATEWAY,
+        },
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if let Some(cause) = self.cause() {
+            tracing::error!(error = %Chain(cause), "a request failed");
+        } else if status == StatusCode::SERVICE_UNAVAILABLE {
+            tracing::warn!(error = %self, "a request was refused");
+        }
+        let mut answer = (status, Json(self.body(status))).into_response();
+        let wait = match status {
+            StatusCode::SERVICE_UNAVAILABLE => Some("5"),
+            StatusCode::TOO_MANY_REQUESTS => Some("1"),
+            _ => None,
+        };
+        if let Some(wait) = wait {
+            answer.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static(wait));
+        }
+        answer
+    }
+}

@@ -1,0 +1,161 @@
+//! HTTP → gateway.
+
+mod admin;
+mod auth;
+mod body;
+mod error;
+mod extract;
+mod instances;
+mod messages;
+mod serve;
+mod vendors;
+mod views;
+mod webhooks;
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{DefaultBodyLimit, MatchedPath, Request, State},
+    http::{HeaderValue, Method, StatusCode},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    routing::{delete, get, post, put},
+};
+use futures_util::FutureExt;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tracing::{Instrument, field::Empty};
+
+pub use self::serve::serve;
+use self::{auth::Limits, body::UnprovenBytes, error::ApiError};
+use crate::{domain::clock::SECOND, gateway::Gateway, telemetry::names};
+
+/// The largest body of an admin request, in bytes.
+const ADMIN_BODY_BYTES_MAX: usize = 1024 * 1024;
+
+/// What handlers work with.
+#[derive(Clone)]
+pub struct Web {
+    gateway: Gateway,
+    metrics: PrometheusHandle,
+    limits: Arc<Limits>,
+    unproven: UnprovenBytes,
+}
+
+impl Web {
+    /// Serves this gateway; webhooks have at most `body_bytes_max`.
+    #[must_use]
+    pub fn new(gateway: Gateway, metrics: PrometheusHandle, body_bytes_max: usize) -> Self {
+        let unproven = UnprovenBytes::new(body_bytes_max);
+        Self { gateway, metrics, limits: Arc::new(Limits::new()), unproven }
+    }
+
+    /// Everything that is served.
+    #[must_use]
+    pub fn router(&self) -> Router {
+        Router::new()
+            .route("/api/webhooks/wasender/{vendor_id}", post(webhooks::receive))
+            .route("/api/webhooks/wasender/{vendor_id}/status", post(webhooks::receive))
+            .route("/api/webhooks/wasender/{vendor_id}/connection", post(webhooks::receive))
+            .merge(admin_routes())
+            .route("/health", get(health))
+            .route("/api/health", get(health))
+            .route("/ready", get(ready))
+            .route("/metrics", get(metrics_with_key))
+            .fallback(|| async { ApiError::NoRoute })
+            .method_not_allowed_fallback(|| async { ApiError::NoMethod })
+            .layer(middleware::from_fn(around))
+            .with_state(self.clone())
+    }
+
+    /// What is served on the inner port, without a key.
+    #[must_use]
+    pub fn metrics_router(&self) -> Router {
+        Router::new()
+            .route("/metrics", get(|State(web): State<Self>| async move { web.render() }))
+            .route("/health", get(health))
+            .with_state(self.clone())
+    }
+
+    fn render(&self) -> String {
+        let (n_jobs, _, oldest) = self.gateway.work().load();
+        let now = self.gateway.clock().now();
+        #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+        let (n_jobs, age) =
+            (n_jobs as f64, oldest.map_or(0.0, |it| (now - it) as f64 / SECOND as f64));
+        metrics::gauge!(names::WAITING).set(n_jobs);
+        metrics::gauge!(names::OLDEST_SECONDS).set(age);
+        self.metrics.run_upkeep();
+        self.metrics.render()
+    }
+}
+
+fn admin_routes() -> Router<Web> {
+    let of_vendor = Router::new()
+        .route("/", put(vendors::put).get(vendors::get))
+        .route("/signing-secret", post(vendors::renew_signing_secret))
+        .route("/pause", post(vendors::pause))
+        .route("/resume", post(vendors::resume))
+        .route("/ledger", get(messages::ledger))
+        .route("/waba-instances", post(instances::create).get(instances::list))
+        .route("/waba/{waba_id}", get(instances::get))
+        .route("/setup-wasender-webhook", post(instances::set_up))
+        .route("/wasender-status", get(instances::status))
+        .route("/send-message", post(messages::send))
+        .route("/messages", get(messages::list))
+        .route("/messages/{message_id}", get(messages::journey))
+        .route("/messages/{message_id}/pause", post(messages::pause))
+        .route("/messages/{message_id}/resume", post(messages::resume));
+    Router::new()
+        .nest("/api/admin/vendors/{vendor_id}", of_vendor)
+        .route("/api/admin/vendors", get(vendors::list))
+        .route("/api/admin/keys", post(admin::create_key).get(admin::list_keys))
+        .route("/api/admin/keys/{key_id}", delete(admin::delete_key))
+        .route("/api/admin/pause", post(admin::pause))
+        .route("/api/admin/resume", post(admin::resume))
+        .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
+}
+
+async fn health() -> impl IntoResponse {
+    axum::Json(serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
+}
+
+async fn ready(State(web): State<Web>) -> Result<impl IntoResponse, ApiError> {
+    web.gateway.ready().await?;
+    Ok(axum::Json(serde_json::json!({ "status": "ready" })))
+}
+
+async fn metrics_with_key(State(web): State<Web>, caller: auth::Admin) -> Result<String, ApiError> {
+    caller.may_read()?;
+    Ok(web.render())
+}
+
+/// One span and one id for each request; a panic is a 500 and not a cut connection. The route is
+/// logged and the path is not.
+async fn around(request: Request, next: Next) -> Response {
+    let id = request_id();
+    let route = request.extensions().get::<MatchedPath>().map(|it| it.as_str().to_owned());
+    let route = route.unwrap_or_else(|| "none".to_owned());
+    let method: Method = request.method().clone();
+    let span = tracing::info_span!("request", request.id = %id, %method, route, vendor.id = Empty);
+    let run = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
+    let answer = run.instrument(span.clone()).await;
+    let mut answer = answer.unwrap_or_else(|_| {
+        span.in_scope(|| tracing::error!("a request panicked"));
+        ApiError::Internal(id.clone()).into_response()
+    });
+    if answer.status() >= StatusCode::BAD_REQUEST {
+        span.in_scope(|| tracing::debug!(http.status = answer.status().as_u16(), "refused"));
+    }
+    if let Ok(id) = HeaderValue::from_str(&id) {
+        answer.headers_mut().insert("x-request-id", id);
+    }
+    answer
+}
+
+fn request_id() -> String {
+    let mut bytes = [0_u8; 8];
+    // Without randomness an id of zeros still lets the request through.
+    let _ = getrandom::fill(&mut bytes);
+    format!("req_{}", hex::encode(bytes))
+}

@@ -1,0 +1,263 @@
+//! What admins are shown. No secret is in it, at most the tail by which its owner knows it.
+
+use serde::Serialize;
+
+use crate::{
+    domain::{
+        clock::{MINUTE, SECOND, iso},
+        secret::{SecretString, masked},
+        vendor::{ResponderConfig, Vendor},
+        waba::WabaInstance,
+    },
+    gateway::StatusOfInstance,
+    journal::{Journey, MessageRow},
+    store::ApiKey,
+};
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct VendorView {
+    vendor_id: String,
+    business_name: String,
+    status: &'static str,
+    auto_reply_enabled: bool,
+    welcome_message: Option<String>,
+    apology: Option<String>,
+    silence_minutes: i64,
+    responders: Vec<ResponderView>,
+    on_unknown: &'static str,
+    unknown_deadline_seconds: i64,
+    max_answer_age_seconds: Option<i64>,
+    intent_ttl_seconds: Option<i64>,
+    paused: bool,
+    created_at: String,
+    updated_at: String,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "camelCase")]
+enum ResponderView {
+    Rules { rules: Vec<RuleView>, otherwise: Option<String> },
+    ResponseApi { url: String, dialect: &'static str, headers: Vec<HeaderView> },
+}
+
+#[derive(Serialize)]
+struct RuleView {
+    contains: String,
+    reply: String,
+}
+
+#[derive(Serialize)]
+struct HeaderView {
+    name: String,
+    value: String,
+}
+
+impl From<&Vendor> for VendorView {
+    fn from(it: &Vendor) -> Self {
+        Self {
+            vendor_id: it.id.to_string(),
+            business_name: it.business_name.clone(),
+            status: it.status.as_str(),
+            auto_reply_enabled: it.auto_reply,
+            welcome_message: it.welcome_message.clone(),
+            apology: it.apology.clone(),
+            silence_minutes: it.silence / MINUTE,
+            responders: it.responders.iter().map(responder).collect(),
+            on_unknown: it.on_unknown.as_str(),
+            unknown_deadline_seconds: it.unknown_deadline / SECOND,
+            max_answer_age_seconds: it.max_answer_age.map(|it| it / SECOND),
+            intent_ttl_seconds: it.intent_ttl.map(|it| it / SECOND),
+            paused: it.paused,
+            created_at: iso(it.created_at),
+            updated_at: iso(it.updated_at),
+        }
+    }
+}
+
+fn responder(it: &ResponderConfig) -> ResponderView {
+    match it {
+        ResponderConfig::Rules { rules, otherwise } => {
+            let rule = |it: &crate::domain::vendor::Rule| RuleView {
+                contains: it.contains.clone(),
+                reply: it.reply.clone(),
+            };
+            ResponderView::Rules {
+                rules: rules.iter().map(rule).collect(),
+                otherwise: otherwise.clone(),
+            }
+        }
+        ResponderConfig::ResponseApi(api) => {
+            let header = |it: &(String, SecretString)| HeaderView {
+                name: it.0.clone(),
+                value: masked(&it.1),
+            };
+            let headers = api.headers.iter().map(header).collect();
+            ResponderView::ResponseApi { url: api.url.clone(), dialect: "bot", headers }
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct InstanceView {
+    id: String,
+    vendor_id: String,
+    phone_number: String,
+    provider: &'static str,
+    status: &'static str,
+    wasender_instance_id: Option<String>,
+    /// The tail of each, newest first.
+    wasender_webhook_secrets: Vec<String>,
+    wasender_api_key: Option<String>,
+    wasender_token: Option<String>,
+    signature_schemes: Vec<&'static str>,
+    account_protection: bool,
+    created_at: String,
+    updated_at: String,
+    last_sync: Option<String>,
+}
+
+impl From<&WabaInstance> for InstanceView {
+    fn from(it: &WabaInstance) -> Self {
+        let account = &it.wasender;
+        let schemes = [("hmac", it.schemes.hmac), ("secret", it.schemes.secret)];
+        let secrets = account.webhook_secrets.iter().map(|it| masked(&it.secret));
+        Self {
+            id: it.id.to_string(),
+            vendor_id: it.vendor_id.to_string(),
+            phone_number: it.phone_number.expose(),
+            provider: it.provider.as_str(),
+            status: it.status.as_str(),
+            wasender_instance_id: account.instance_id.clone(),
+            wasender_webhook_secrets: secrets.collect(),
+            wasender_api_key: account.session_key.as_ref().map(masked),
+            wasender_token: account.token.as_ref().map(masked),
+            signature_schemes: schemes.iter().filter(|it| it.1).map(|it| it.0).collect(),
+            account_protection: it.account_protection,
+            created_at: iso(it.created_at),
+            updated_at: iso(it.updated_at),
+            last_sync: it.last_sync.map(iso),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct StatusView {
+    vendor_id: String,
+    phone_number: String,
+    status: &'static str,
+    wasender_instance_id: Option<String>,
+    created_at: String,
+    last_sync: Option<String>,
+    /// What Wasender says now; null when it could not be asked.
+    live: Option<&'static str>,
+}
+
+impl From<&StatusOfInstance> for StatusView {
+    fn from(it: &StatusOfInstance) -> Self {
+        let instance = &it.instance;
+        Self {
+            vendor_id: instance.vendor_id.to_string(),
+            phone_number: instance.phone_number.expose(),
+            status: instance.status.as_str(),
+            wasender_instance_id: instance.wasender.instance_id.clone(),
+            created_at: iso(instance.created_at),
+            last_sync: instance.last_sync.map(iso),
+            live: it.live.map(crate::domain::event::Connection::as_str),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct MessageView {
+    message_id: String,
+    waba_id: String,
+    direction: &'static str,
+    /// The customer's number, where it is known.
+    customer: Option<String>,
+    name: Option<String>,
+    #[serde(rename = "type")]
+    kind: String,
+    message: String,
+    status: String,
+    reason: Option<String>,
+    /// Typed on the vendor's phone.
+    by_human: bool,
+    in_reply_to: Option<String>,
+    /// When the provider says it was written.
+    timestamp: Option<String>,
+    created_at: String,
+}
+
+impl From<&MessageRow> for MessageView {
+    fn from(it: &MessageRow) -> Self {
+        Self {
+            message_id: it.id.to_string(),
+            waba_id: it.instance.to_string(),
+            direction: if it.is_inbound { "inbound" } else { "outbound" },
+            customer: it.address.phone.as_ref().map(crate::domain::phone::PhoneNumber::expose),
+            name: it.name.as_ref().map(|it| it.0.clone()),
+            kind: it.kind.clone(),
+            message: it.text.0.clone(),
+            status: it.status.clone(),
+            reason: it.reason.clone(),
+            by_human: it.by_human,
+            in_reply_to: it.origin.map(|it| it.to_string()),
+            timestamp: it.at.map(iso),
+            created_at: iso(it.id.ms()),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct JourneyView {
+    #[serde(flatten)]
+    message: MessageView,
+    attempts: u32,
+    steps: Vec<StepView>,
+    answers: Vec<MessageView>,
+}
+
+#[derive(Serialize)]
+struct StepView {
+    at: String,
+    step: String,
+}
+
+impl From<&Journey> for JourneyView {
+    fn from(it: &Journey) -> Self {
+        let step = |(at, step): &(i64, String)| StepView { at: iso(*at), step: step.clone() };
+        Self {
+            message: (&it.row).into(),
+            attempts: it.attempts,
+            steps: it.steps.iter().map(step).collect(),
+            answers: it.answers.iter().map(MessageView::from).collect(),
+        }
+    }
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct KeyView {
+    id: String,
+    name: String,
+    vendor_id: Option<String>,
+    read_only: bool,
+    created_at: String,
+}
+
+impl From<&ApiKey> for KeyView {
+    fn from(it: &ApiKey) -> Self {
+        Self {
+            id: it.id.clone(),
+            name: it.name.clone(),
+            vendor_id: it.vendor.as_ref().map(ToString::to_string),
+            read_only: it.read_only,
+            created_at: iso(it.created_at),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Journal → gateway: starts what may start now.
+
+use std::panic::AssertUnwindSafe;
+
+use futures_util::FutureExt;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tracing::Instrument;
+
+use crate::{
+    domain::{
+        clock::SECOND,
+        schedule::{Job, Kind, Next},
+    },
+    gateway::Gateway,
+    telemetry::Chain,
+};
+
+/// When work is tried again that failed for a reason of ours.
+const AGAIN_AFTER: i64 = SECOND;
+/// When work is tried again that panicked.
+const AGAIN_AFTER_PANIC: i64 = 30 * SECOND;
+
+/// Starts work until `stop`, then waits for sends that have begun. Responders' calls are dropped:
+/// their messages are asked about again after the restart.
+pub async fn run(gateway: Gateway, stop: CancellationToken) {
+    let running = TaskTracker::new();
+    while !stop.is_cancelled() {
+        while let Some(job) = gateway.work().next() {
+            let (gateway, stop) = (gateway.clone(), stop.clone());
+            running.spawn(async move { work(&gateway, job, &stop).await });
+        }
+        tokio::select! {
+            () = gateway.work().changed() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    running.close();
+    running.wait().await;
+}
+
+async fn work(gateway: &Gateway, job: Job, stop: &CancellationToken) {
+    let span = tracing::info_span!(
+        "work",
+        kind = ?job.kind,
+        vendor.id = %job.vendor,
+        waba.id = %job.instance,
+        message.id = %job.id,
+    );
+    let run = AssertUnwindSafe(one(gateway, &job, stop)).catch_unwind();
+    let next = run.instrument(span.clone()).await.unwrap_or_else(|_| {
+        span.in_scope(|| tracing::error!("work panicked; it is tried again"));
+        again(gateway, &job, AGAIN_AFTER_PANIC)
+    });
+    gateway.work().finish(job.id, next);
+}
+
+async fn one(gateway: &Gateway, job: &Job, stop: &CancellationToken) -> Next {
+    let end = match job.kind {
+        Kind::Message => tokio::select! {
+            end = gateway.reply(job) => end,
+            () = stop.cancelled() => return again(gateway, job, AGAIN_AFTER),
+        },
+        Kind::Send => gateway.deliver(job).await,
+        Kind::Signal => gateway.signal(job).await,
+        Kind::Follow => tokio::select! {
+            end = gateway.follow(job) => end,
+            () = stop.cancelled() => return again(gateway, job, AGAIN_AFTER),
+        },
+    };
+    end.unwrap_or_else(|error| {
+        tracing::error!(error = %Chain(&error), "work could not be done; it is tried again");
+        again(gateway, job, AGAIN_AFTER)
+    })
+}
+
+fn again(gateway: &Gateway, job: &Job, after: i64) -> Next {
+    // A send that failed after its request left is not waiting but begun: `follow` looks it up.
+    let kind = if job.kind == Kind::Send { Kind::Follow } else { job.kind };
+    Next::Again { kind, due: gateway.clock().now() + after, hold: None }
+}
