@@ -1,0 +1,131 @@
+//! The gateway's command line.
+
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Parser, Subcommand};
+use listenfd::ListenFd;
+use secrecy::ExposeSecret;
+use std::io::IsTerminal;
+use tokio::{
+    net::TcpListener,
+    signal::unix::{SignalKind, signal},
+};
+use waba_gateway::{
+    app::{App, Listeners},
+    config::Config,
+    demo,
+    domain::clock::Clock,
+    telemetry,
+};
+
+/// Many vendors talk to their customers on WhatsApp, each from their own number.
+///
+/// Without a command it serves. Configuration comes from the environment, from .env in the working
+/// directory and from gateway.toml; .env.example lists every variable.
+#[derive(Parser)]
+#[command(version, arg_required_else_help = false)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve webhooks and administration (the default). SIGTERM ends it: sends that have begun
+    /// end first; a second signal ends it at once.
+    Serve,
+    /// Show the whole way of a message on this machine, with three vendors and a simulated
+    /// Wasender, in a temporary directory. Then serve until Ctrl-C.
+    Demo {
+        /// End after the show: with 0, or with 1 if anything did not arrive.
+        #[arg(long)]
+        once: bool,
+    },
+}
+
+fn main() -> ExitCode {
+    let command = Arguments::parse().command.unwrap_or(Command::Serve);
+    let run = || -> anyhow::Result<ExitCode> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+        let end = match command {
+            Command::Serve => runtime.block_on(serve()),
+            Command::Demo { once } => runtime.block_on(demo::run(once)),
+        };
+        // A responder's answer that nobody waits for must not hold the end up.
+        runtime.shutdown_background();
+        end
+    };
+    run().unwrap_or_else(|error| {
+        eprintln!("Error: {error:#}");
+        ExitCode::FAILURE
+    })
+}
+
+async fn serve() -> anyhow::Result<ExitCode> {
+    let config = Config::from_environment()?;
+    telemetry::start_logging();
+    let metrics = telemetry::start_metrics()?;
+    let listeners = listen(&config).await?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let app = App::start(&config, Clock::System, listeners, metrics).await?;
+    tell_where(&app, &config);
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tracing::info!("stopping: sends that have begun end first; a second signal stops at once");
+    tokio::select! {
+        () = app.stop() => {
+            tracing::info!("stopped");
+            Ok(ExitCode::SUCCESS)
+        }
+        _ = terminate.recv() => at_once(),
+        _ = interrupt.recv() => at_once(),
+    }
+}
+
+fn at_once() -> anyhow::Result<ExitCode> {
+    tracing::warn!("stopped at once; what became of sends in flight is asked after the restart");
+    std::process::exit(130)
+}
+
+/// Sockets handed over by who started us (systemd, another gateway), else our own.
+async fn listen(config: &Config) -> anyhow::Result<Listeners> {
+    let mut inherited = ListenFd::from_env();
+    let mut take = |at| -> anyhow::Result<Option<TcpListener>> {
+        let Ok(Some(socket)) = inherited.take_tcp_listener(at) else { return Ok(None) };
+        socket.set_nonblocking(true)?;
+        Ok(Some(TcpListener::from_std(socket)?))
+    };
+    let main = match take(0)? {
+        Some(listener) => listener,
+        None => TcpListener::bind(config.listen)
+            .await
+            .with_context(|| format!("LISTEN_ADDR: cannot listen on {}", config.listen))?,
+    };
+    let metrics = match (take(1)?, config.metrics_listen) {
+        (Some(listener), _) => Some(listener),
+        (None, Some(address)) => Some(TcpListener::bind(address).await.with_context(|| {
+            format!("METRICS_ADDR: cannot listen on {address} (\"off\" does without)")
+        })?),
+        (None, None) => None,
+    };
+    Ok(Listeners { main, metrics })
+}
+
+fn tell_where(app: &App, config: &Config) {
+    tracing::info!(address = %app.address, base_url = %config.base_url, data_dir = %config.data_dir.display(), "serving");
+    if let Some(address) = app.metrics_address {
+        tracing::info!(%address, "serving /metrics");
+    }
+    if let Some(key) = &app.new_admin_key {
+        let file = config.data_dir.join("admin.key");
+        if std::io::stdout().is_terminal() {
+            println!("Admin key (also in {}): {}", file.display(), key.expose_secret());
+        } else {
+            tracing::info!(file = %file.display(), "made an admin key");
+        }
+    }
+}
