@@ -1,0 +1,261 @@
+//! The CSV file: its rows, and what is wrong with each of them by itself.
+
+mod cells;
+
+use std::{collections::HashMap, fs::File, io::Read, path::Path};
+
+use anyhow::Context;
+use csv::{ByteRecord, ReaderBuilder};
+use waba_gateway::{
+    domain::{
+        id::{BadId, InstanceId, VendorId},
+        phone::PhoneNumber,
+        secret::SecretString,
+        waba::INSTANCES_PER_VENDOR_MAX,
+    },
+    gateway::WEBHOOK_SECRET_CHARS_MIN,
+};
+
+/// The columns, in their order.
+pub const COLUMNS: [&str; 6] =
+    [VENDOR_ID, BUSINESS_NAME, PHONE_NUMBER, WASENDER_ID, WEBHOOK_SECRET, API_KEY];
+/// The tenant.
+pub const VENDOR_ID: &str = "vendorId";
+/// Their name.
+pub const BUSINESS_NAME: &str = "businessName";
+/// The number messages leave from.
+pub const PHONE_NUMBER: &str = "phoneNumber";
+/// The session's number at Wasender.
+pub const WASENDER_ID: &str = "wasenderInstanceId";
+/// What the session's webhooks are proven by.
+pub const WEBHOOK_SECRET: &str = "wasenderWebhookSecret";
+/// The session's own API key. The cell may be empty and the column absent.
+pub const API_KEY: &str = "wasenderApiKey";
+
+/// The largest file, in bytes; about 100,000 rows.
+const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
+/// The longest cell, in characters.
+const CELL_CHARS_MAX: usize = 512;
+
+/// A row. What could not be read is absent, and then there is a fault.
+pub struct Row {
+    /// Where it begins; the first line is 1.
+    pub line: usize,
+    /// The tenant.
+    pub vendor: Option<VendorId>,
+    /// Their name.
+    pub business_name: Option<String>,
+    /// The number messages leave from.
+    pub phone_number: Option<PhoneNumber>,
+    /// The session's number at Wasender.
+    pub wasender_id: Option<String>,
+    /// What the session's webhooks are proven by.
+    pub secret: Option<SecretString>,
+    /// The session's own API key, where the row has one.
+    pub api_key: Option<SecretString>,
+    /// What is wrong with it.
+    pub faults: Vec<Fault>,
+}
+
+/// What is wrong with a row. It quotes no cell: a shifted row has its secrets anywhere.
+#[derive(Debug, PartialEq, thiserror::Error)]
+pub enum Fault {
+    /// A row has as many cells as the header.
+    #[error("has {found} cells where the header has {wanted} (a cell with a comma needs quotes)")]
+    Cells {
+        /// The row's.
+        found: usize,
+        /// The header's.
+        wanted: usize,
+    },
+    /// Not UTF-8.
+    #[error("{0} is not UTF-8 text (from Excel, save as \"CSV UTF-8\")")]
+    Encoding(&'static str),
+    /// A control character, a line break or something else that cannot be seen.
+    #[error("{0} has a line break or an invisible character (is a quote not closed?)")]
+    Control(&'static str),
+    /// The name of a column stands where a value belongs.
+    #[error("{0} looks like a header")]
+    Header(&'static str),
+    /// More than 512 characters.
+    #[error("{0} is longer than {CELL_CHARS_MAX} characters")]
+    Long(&'static str),
+    /// It may not be empty.
+    #[error("{0} is empty")]
+    Empty(&'static str),
+    /// Not a vendor id.
+    #[error("{VENDOR_ID}: {0}")]
+    VendorId(BadId),
+    /// Not a phone number, or one whose country nobody can tell.
+    #[error("{PHONE_NUMBER}: write the number with + and its country code, like +221771234567")]
+    PhoneNumber,
+    /// A secret that could be guessed.
+    #[error("{WEBHOOK_SECRET} has fewer than {WEBHOOK_SECRET_CHARS_MIN} characters")]
+    ShortSecret,
+    /// Another row has it too.
+    #[error("{column} is also in line {line}")]
+    Twice {
+        /// What.
+        column: &'static str,
+        /// The other row's.
+        line: usize,
+    },
+    /// Another vendor has it in the store.
+    #[error("{column} belongs to vendor {vendor}")]
+    Taken {
+        /// What.
+        column: &'static str,
+        /// Whose it is.
+        vendor: VendorId,
+    },
+    /// Another instance of the same vendor has it in the store.
+    #[error("{column} is that of the vendor's instance {instance}")]
+    OwnTaken {
+        /// What.
+        column: &'static str,
+        /// Which instance has it.
+        instance: InstanceId,
+    },
+    /// Another vendor has an instance of the name that the row's would have.
+    #[error("instance {0} belongs to another vendor")]
+    InstanceTaken(InstanceId),
+    /// There is no room for one more.
+    #[error("the vendor has {INSTANCES_PER_VENDOR_MAX} instances, and may not have more")]
+    Full,
+}
+
+/// Why there are no rows. It quotes no cell: without a header, the first line has secrets.
+#[derive(Debug, PartialEq, thiserror::Error)]
+enum BadFile {
+    #[error("it has more than {FILE_BYTES_MAX} bytes")]
+    Large,
+    #[error("it is UTF-16; save it as UTF-8 (in Excel: \"CSV UTF-8\")")]
+    Utf16,
+    #[error("it is empty; its first line must be {}", header())]
+    Empty,
+    #[error("its columns are separated by {0}; save it with commas")]
+    Separator(&'static str),
+    #[error("line {line} must be the header {}", header())]
+    Header { line: usize },
+}
+
+fn header() -> String {
+    COLUMNS.join(",")
+}
+
+/// Reads the file.
+pub fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
+    let bytes = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = bytes().with_context(|| format!("read {}", path.display()))?;
+    parse(&bytes).with_context(|| path.display().to_string())
+}
+
+fn parse(bytes: &[u8]) -> anyhow::Result<Vec<Row>> {
+    if bytes.len() as u64 > FILE_BYTES_MAX {
+        return Err(BadFile::Large.into());
+    }
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err(BadFile::Utf16.into());
+    }
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
+    let mut lines = Lines { bytes, at: 0, line: 1 };
+    let (mut n_columns, mut rows) = (None, Vec::new());
+    let mut record = ByteRecord::new();
+    while reader.read_byte_record(&mut record)? {
+        let line = lines.of_record(&record);
+        if record.iter().all(|it| it.trim_ascii().is_empty()) {
+            continue;
+        }
+        match n_columns {
+            None => n_columns = Some(columns_of(&record, line)?),
+            Some(wanted) => rows.push(cells::row(line, &record, wanted)),
+        }
+    }
+    n_columns.ok_or(BadFile::Empty)?;
+    mark_twice(&mut rows);
+    Ok(rows)
+}
+
+/// How many columns the file has, if this is its header.
+fn columns_of(header: &ByteRecord, line: usize) -> Result<usize, BadFile> {
+    let n_columns = header.len();
+    let is_name =
+        |(cell, name): (&[u8], &str)| cell.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
+    let may_lack_one = n_columns == COLUMNS.len() || n_columns == COLUMNS.len() - 1;
+    if may_lack_one && header.iter().zip(COLUMNS).all(is_name) {
+        return Ok(n_columns);
+    }
+    let only = header.get(0).filter(|_| n_columns == 1).unwrap_or_default();
+    match only {
+        it if it.contains(&b';') => Err(BadFile::Separator("semicolons")),
+        it if it.contains(&b'\t') => Err(BadFile::Separator("tabs")),
+        _ => Err(BadFile::Header { line }),
+    }
+}
+
+/// Marks rows that claim the same thing: nobody can tell which of them is meant.
+fn mark_twice(rows: &mut [Row]) {
+    let vendor = |it: &Row| it.vendor.as_ref().map(ToString::to_string);
+    let phone_number = |it: &Row| it.phone_number.as_ref().map(PhoneNumber::alias);
+    let wasender_id = |it: &Row| it.wasender_id.clone();
+    mark_twice_in(rows, VENDOR_ID, vendor);
+    mark_twice_in(rows, PHONE_NUMBER, phone_number);
+    mark_twice_in(rows, WASENDER_ID, wasender_id);
+}
+
+fn mark_twice_in(rows: &mut [Row], column: &'static str, key: impl Fn(&Row) -> Option<String>) {
+    let mut firsts: HashMap<String, usize> = HashMap::new();
+    let mut twice = Vec::new();
+    for (at, row) in rows.iter().enumerate() {
+        let Some(key) = key(row) else { continue };
+        match firsts.get(&key) {
+            Some(first) => twice.push((*first, at)),
+            None => {
+                firsts.insert(key, at);
+            }
+        }
+    }
+    for (first, at) in twice {
+        let line = rows[first].line;
+        rows[at].faults.push(Fault::Twice { column, line });
+        let line = rows[at].line;
+        let is_marked =
+            |it: &Fault| matches!(it, Fault::Twice { column: name, .. } if *name == column);
+        if !rows[first].faults.iter().any(is_marked) {
+            rows[first].faults.push(Fault::Twice { column, line });
+        }
+    }
+}
+
+/// Tells lines as an editor counts them. The parser's own count is late after blank lines and
+/// after CRLF.
+struct Lines<'a> {
+    bytes: &'a [u8],
+    /// Up to here is counted.
+    at: usize,
+    line: usize,
+}
+
+impl Lines<'_> {
+    fn of_record(&mut self, record: &ByteRecord) -> usize {
+        let start = record.position().map_or(0, |it| usize::try_from(it.byte()).unwrap_or(0));
+        while let Some(&byte) = self.bytes.get(self.at) {
+            let is_break = matches!(byte, b'\r' | b'\n');
+            if self.at >= start && !is_break {
+                break;
+            }
+            let is_first_half = byte == b'\r' && self.bytes.get(self.at + 1) == Some(&b'\n');
+            self.line += usize::from(is_break && !is_first_half);
+            self.at += 1;
+        }
+        self.line
+    }
+}
+
+#[cfg(test)]
+mod tests;

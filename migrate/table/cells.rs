@@ -1,0 +1,106 @@
+//! One row's cells, each into what it means.
+
+use csv::ByteRecord;
+use waba_gateway::{
+    domain::{id::VendorId, phone::PhoneNumber, secret::SecretString},
+    gateway::WEBHOOK_SECRET_CHARS_MIN,
+};
+
+use super::{
+    API_KEY, BUSINESS_NAME, CELL_CHARS_MAX, COLUMNS, Fault, PHONE_NUMBER, Row, VENDOR_ID,
+    WASENDER_ID, WEBHOOK_SECRET,
+};
+
+/// The fewest digits of a number without + that is not in its country's plan, like the
+/// predecessor's samples. With fewer it may lack its country code.
+const BARE_DIGITS_MIN: usize = 11;
+
+/// The row in this record, with all its faults.
+pub(super) fn row(line: usize, record: &ByteRecord, n_columns: usize) -> Row {
+    let mut faults = Vec::new();
+    if record.len() != n_columns {
+        faults.push(Fault::Cells { found: record.len(), wanted: n_columns });
+        return Row {
+            line,
+            vendor: None,
+            business_name: None,
+            phone_number: None,
+            wasender_id: None,
+            secret: None,
+            api_key: None,
+            faults,
+        };
+    }
+    let mut cells = record.iter().chain(std::iter::repeat(&b""[..]));
+    let mut cell = |column| text(column, cells.next().unwrap_or_default());
+    let vendor = cell(VENDOR_ID).and_then(|it| vendor(filled(VENDOR_ID, it)?));
+    let business_name = cell(BUSINESS_NAME).and_then(|it| filled(BUSINESS_NAME, it));
+    let phone_number = cell(PHONE_NUMBER).and_then(|it| phone_number(filled(PHONE_NUMBER, it)?));
+    let wasender_id = cell(WASENDER_ID).and_then(|it| filled(WASENDER_ID, it));
+    let secret = cell(WEBHOOK_SECRET).and_then(|it| secret(filled(WEBHOOK_SECRET, it)?));
+    let api_key = cell(API_KEY).map(|it| Some(it).filter(|it| !it.is_empty()));
+    Row {
+        line,
+        vendor: keep(&mut faults, vendor),
+        business_name: keep(&mut faults, business_name).map(str::to_owned),
+        phone_number: keep(&mut faults, phone_number),
+        wasender_id: keep(&mut faults, wasender_id).map(str::to_owned),
+        secret: keep(&mut faults, secret),
+        api_key: keep(&mut faults, api_key).flatten().map(SecretString::from),
+        faults,
+    }
+}
+
+fn keep<T>(faults: &mut Vec<Fault>, cell: Result<T, Fault>) -> Option<T> {
+    cell.map_err(|it| faults.push(it)).ok()
+}
+
+/// A cell's text, without the blanks around it.
+fn text<'a>(column: &'static str, cell: &'a [u8]) -> Result<&'a str, Fault> {
+    let text = std::str::from_utf8(cell).map_err(|_| Fault::Encoding(column))?;
+    if text.chars().any(|it| it.is_control() || (column != BUSINESS_NAME && is_invisible(it))) {
+        return Err(Fault::Control(column));
+    }
+    let text = text.trim();
+    if text.chars().count() > CELL_CHARS_MAX {
+        return Err(Fault::Long(column));
+    }
+    if COLUMNS.iter().any(|it| it.eq_ignore_ascii_case(text)) {
+        return Err(Fault::Header(column));
+    }
+    Ok(text)
+}
+
+/// Comes along when numbers and secrets are copied from a web page or a phone. Names may need it:
+/// it joins letters and emoji.
+fn is_invisible(it: char) -> bool {
+    let zero_width = '\u{200b}'..='\u{200f}';
+    let direction = '\u{202a}'..='\u{202e}';
+    let isolate = '\u{2060}'..='\u{2069}';
+    zero_width.contains(&it) || direction.contains(&it) || isolate.contains(&it) || it == '\u{feff}'
+}
+
+fn filled<'a>(column: &'static str, text: &'a str) -> Result<&'a str, Fault> {
+    if text.is_empty() { Err(Fault::Empty(column)) } else { Ok(text) }
+}
+
+fn vendor(text: &str) -> Result<VendorId, Fault> {
+    VendorId::parse(text).map_err(Fault::VendorId)
+}
+
+/// A number as a person types it, or the bare digits of the predecessor's files.
+fn phone_number(text: &str) -> Result<PhoneNumber, Fault> {
+    let typed = PhoneNumber::from_person(text, None);
+    let is_bare = text.len() >= BARE_DIGITS_MIN && text.bytes().all(|it| it.is_ascii_digit());
+    match typed {
+        Err(_) if is_bare => PhoneNumber::from_wire(text).map_err(|_| Fault::PhoneNumber),
+        typed => typed.map_err(|_| Fault::PhoneNumber),
+    }
+}
+
+fn secret(text: &str) -> Result<SecretString, Fault> {
+    if text.chars().count() < WEBHOOK_SECRET_CHARS_MIN {
+        return Err(Fault::ShortSecret);
+    }
+    Ok(text.into())
+}
