@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
+pub use self::bootstrap::vault;
 use crate::{
     cache::memory::InstanceCache,
     config::{Config, Targets},

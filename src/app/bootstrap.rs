@@ -48,16 +48,17 @@ fn make_directory(directory: &Path) -> anyhow::Result<()> {
 pub fn vault(config: &Config) -> anyhow::Result<Vault> {
     make_directory(&config.data_dir)?;
     let file = config.data_dir.join(ENCRYPTION_KEY_FILE);
+    // Looked for before the key: another process that starts now makes its key first.
+    let has_data = config.data_dir.join(DATABASE_FILE).exists();
     let key = match (&config.encryption_key, read_secret(&file)?) {
         (Some(key), _) => key.clone(),
         (None, Some(key)) => key,
-        (None, None) if config.data_dir.join(DATABASE_FILE).exists() => bail!(
+        (None, None) if has_data => bail!(
             "there is data in {} but no encryption key: set ENCRYPTION_KEY or put {ENCRYPTION_KEY_FILE} back",
             config.data_dir.display()
         ),
         (None, None) => {
-            let key = Vault::new_key()?;
-            write_secret(&file, &key)?;
+            let key = keep_secret(&file, Vault::new_key()?)?;
             tracing::info!(
                 file = ENCRYPTION_KEY_FILE,
                 "made an encryption key in the data directory; keep a copy of it apart from the data"
@@ -86,8 +87,7 @@ pub(super) async fn admin_key(
     if has_admin {
         return Ok(None);
     }
-    let key = crate::gateway::random_key();
-    write_secret(&file, &key)?;
+    let key = keep_secret(&file, crate::gateway::random_key())?;
     gateway.adopt_admin_key(&key).await?;
     Ok(Some(key))
 }
@@ -101,16 +101,31 @@ fn read_secret(path: &Path) -> anyhow::Result<Option<SecretString>> {
     }
 }
 
-/// Written beside and renamed, so that a crash leaves either no file or a whole one.
-fn write_secret(path: &Path, secret: &SecretString) -> anyhow::Result<()> {
-    let beside = path.with_extension("new");
+/// Keeps a fresh secret and answers it, or the one that another process kept a moment before.
+/// Written beside and linked into its place: a crash leaves either no file or a whole one, and a
+/// file that is there is never replaced.
+fn keep_secret(path: &Path, secret: SecretString) -> anyhow::Result<SecretString> {
+    let mut suffix = [0_u8; 8];
+    getrandom::fill(&mut suffix).context("random numbers")?;
+    let beside = path.with_extension(hex::encode(suffix));
     let write = || -> std::io::Result<()> {
-        let mut file =
-            OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(&beside)?;
+        let mut file = OpenOptions::new().create_new(true).write(true).mode(0o600).open(&beside)?;
         writeln!(file, "{}", secret.expose_secret())?;
         file.sync_all()?;
-        fs::rename(&beside, path)?;
-        File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+        fs::hard_link(&beside, path)
     };
-    write().with_context(|| format!("write {}", path.display()))
+    let written = write();
+    // Should it stay, it is a secret that nothing uses.
+    let _ = fs::remove_file(&beside);
+    let kept = match written {
+        Ok(()) => secret,
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+            read_secret(path)?.with_context(|| format!("{} came and went", path.display()))?
+        }
+        Err(error) => return Err(error).with_context(|| format!("write {}", path.display())),
+    };
+    let directory = path.parent().unwrap_or(Path::new("."));
+    let sync = File::open(directory).and_then(|it| it.sync_all());
+    sync.with_context(|| format!("write {}", path.display()))?;
+    Ok(kept)
 }

@@ -1,7 +1,7 @@
 //! A WABA instance: one WhatsApp number of a vendor and what is needed to speak for it.
 
 use super::{
-    clock::Millis,
+    clock::{HOUR, Millis},
     event::Connection,
     id::{InstanceId, VendorId},
     phone::PhoneNumber,
@@ -90,6 +90,21 @@ pub struct WebhookSecret {
     pub secret: SecretString,
     /// Until when it is accepted; `None` is for ever.
     pub until: Option<Millis>,
+    /// The session's own, as Wasender told it: what its webhooks really carry.
+    pub is_sessions: bool,
+}
+
+/// How long a replaced secret is still accepted (`docs/CONTRACT.md` §1).
+pub const OLD_SECRET_LASTS: Millis = 24 * HOUR;
+
+impl WebhookSecret {
+    fn is(&self, secret: &SecretString) -> bool {
+        same(self.secret.expose_secret().as_bytes(), secret.expose_secret().as_bytes())
+    }
+
+    fn expire(&mut self, until: Millis) {
+        self.until = Some(self.until.map_or(until, |it| it.min(until)));
+    }
 }
 
 impl WasenderAccount {
@@ -100,20 +115,41 @@ impl WasenderAccount {
         live.map(|it| &it.secret).filter(|it| !it.expose_secret().is_empty())
     }
 
-    /// Makes `secret` the one for good and keeps the others until `until`. Whether that changed
-    /// anything.
+    /// Makes `secret` the one for good and keeps the others until `until`; what the session really
+    /// sends stays good. Whether that changed anything.
     pub fn adopt_secret(&mut self, secret: SecretString, until: Millis) -> bool {
-        let is_same = |it: &WebhookSecret| {
-            same(it.secret.expose_secret().as_bytes(), secret.expose_secret().as_bytes())
-        };
+        let is_same = |it: &WebhookSecret| it.is(&secret);
         if self.webhook_secrets.first().is_some_and(|it| is_same(it) && it.until.is_none()) {
             return false;
         }
+        let is_sessions = self.webhook_secrets.iter().any(|it| is_same(it) && it.is_sessions);
         self.webhook_secrets.retain(|it| !is_same(it));
-        for old in &mut self.webhook_secrets {
-            old.until = Some(old.until.map_or(until, |it| it.min(until)));
+        for old in self.webhook_secrets.iter_mut().filter(|it| !it.is_sessions) {
+            old.expire(until);
         }
-        self.webhook_secrets.insert(0, WebhookSecret { secret, until: None });
+        self.webhook_secrets.insert(0, WebhookSecret { secret, until: None, is_sessions });
+        true
+    }
+
+    /// Keeps the session's own secret beside the others, and a former one of the session's until
+    /// `until`. Whether that changed anything.
+    pub fn keep_session_secret(&mut self, secret: &SecretString, until: Millis) -> bool {
+        let known = self.webhook_secrets.iter().find(|it| it.is(secret));
+        if known.is_some_and(|it| it.is_sessions && it.until.is_none()) {
+            return false;
+        }
+        for former in self.webhook_secrets.iter_mut().filter(|it| it.is_sessions && !it.is(secret))
+        {
+            former.is_sessions = false;
+            former.expire(until);
+        }
+        match self.webhook_secrets.iter_mut().find(|it| it.is(secret)) {
+            Some(known) => (known.is_sessions, known.until) = (true, None),
+            None => {
+                let secret = secret.clone();
+                self.webhook_secrets.push(WebhookSecret { secret, until: None, is_sessions: true });
+            }
+        }
         true
     }
 

@@ -51,7 +51,7 @@ impl NewInstance {
                 instance_id: self.wasender_instance_id,
                 session_key: self.session_key,
                 webhook_secrets: secrets
-                    .map(|secret| WebhookSecret { secret, until: None })
+                    .map(|secret| WebhookSecret { secret, until: None, is_sessions: false })
                     .collect(),
                 token: self.token,
             },

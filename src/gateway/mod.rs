@@ -19,10 +19,10 @@ use url::Url;
 pub use self::{
     access::{Access, AccessError, Caller, NewKey, hash, random_key},
     admin::{AdminError, VendorChange, signing_secret},
-    instances::NewInstance,
+    instances::{NewInstance, WEBHOOK_SECRET_CHARS_MIN},
     intake::{AcceptError, Accepted},
     messages::{SendError, SendMessage},
-    setup::{SetUp, SetUpDone, SetUpError, StatusOfInstance},
+    setup::{SetUp, SetUpDone, SetUpError, StatusOfInstance, webhook_url},
     work::Work,
 };
 use crate::{

@@ -6,19 +6,17 @@ use url::{Host, Url};
 use super::{AdminError, Gateway, instances::refuse_shared_secret};
 use crate::{
     domain::{
-        clock::{HOUR, Millis},
+        clock::Millis,
         event::Connection,
         id::VendorId,
         phone::PhoneNumber,
-        secret::{ExposeSecret, SecretString, same},
-        waba::{WabaInstance, WebhookSecret},
+        secret::{ExposeSecret, SecretString},
+        waba::{OLD_SECRET_LASTS, WabaInstance},
     },
     http::{Reach, reach},
     provider::wasender::{Session, SessionFault},
 };
 
-/// How long a replaced secret is still accepted.
-const OLD_SECRET_LASTS: Millis = 24 * HOUR;
 /// What the gateway needs to hear. Received and upsert name the same messages, which dedupe joins;
 /// only upsert tells of messages typed on the phone.
 const EVENTS: [&str; 7] = [
@@ -96,7 +94,7 @@ impl Gateway {
         let present = self.instances(vendor).await?;
         let mut instance = choose(&present, set_up.wasender_instance_id.as_deref())?.clone();
         overwrite(&mut instance, &set_up, &present, self.inner.clock.now())?;
-        let url = self.webhook_url(vendor)?;
+        let url = self.reached_url(vendor)?;
         let wasender = self.inner.providers.wasender();
         let session = wasender.session(&instance).await?;
         let mut warnings = Vec::new();
@@ -134,17 +132,7 @@ impl Gateway {
         Ok(StatusOfInstance { instance, live })
     }
 
-    /// Where a vendor's webhooks go.
-    #[must_use]
-    pub fn url_of_webhook(&self, vendor: &VendorId) -> Url {
-        let mut url = self.inner.settings.base_url.clone();
-        if let Ok(mut path) = url.path_segments_mut() {
-            path.pop_if_empty().extend(["api", "webhooks", "wasender", vendor.as_str()]);
-        }
-        url
-    }
-
-    fn webhook_url(&self, vendor: &VendorId) -> Result<Url, SetUpError> {
+    fn reached_url(&self, vendor: &VendorId) -> Result<Url, SetUpError> {
         let settings = &self.inner.settings;
         let (base, wasender) = (&settings.base_url, &settings.wasender_url);
         // A Wasender on this machine or in this network reaches us where others do not.
@@ -152,7 +140,7 @@ impl Gateway {
         if !is_reached {
             return Err(SetUpError::BaseUrl(base.to_string()));
         }
-        Ok(self.url_of_webhook(vendor))
+        Ok(webhook_url(base, vendor))
     }
 
     /// Takes over what only the session knows: its secret, beside those we have, and its key.
@@ -165,7 +153,8 @@ impl Gateway {
         let mut is_changed = false;
         if let Some(secret) = &session.webhook_secret {
             refuse_shared_secret(present, Some(&instance.id), secret)?;
-            is_changed |= add_secret(instance, secret);
+            let until = self.inner.clock.now() + OLD_SECRET_LASTS;
+            is_changed |= instance.wasender.keep_session_secret(secret, until);
         }
         if let Some(key) = &session.api_key {
             let known = instance.wasender.session_key.as_ref();
@@ -183,6 +172,16 @@ impl Gateway {
         }
         Ok(is_changed)
     }
+}
+
+/// Where a vendor's webhooks go, below this base.
+#[must_use]
+pub fn webhook_url(base: &Url, vendor: &VendorId) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(["api", "webhooks", "wasender", vendor.as_str()]);
+    }
+    url
 }
 
 fn choose<'a>(
@@ -251,21 +250,6 @@ fn without_query(text: &str) -> String {
     let _ = url.set_username("");
     let _ = url.set_password(None);
     url.to_string()
-}
-
-/// The session's own secret is what Wasender sends: it stays for good, beside the others.
-fn add_secret(instance: &mut WabaInstance, secret: &SecretString) -> bool {
-    let secrets = &mut instance.wasender.webhook_secrets;
-    let is_same = |it: &&mut WebhookSecret| {
-        same(it.secret.expose_secret().as_bytes(), secret.expose_secret().as_bytes())
-    };
-    match secrets.iter_mut().find(is_same) {
-        Some(known) => known.until.take().is_some(),
-        None => {
-            secrets.push(WebhookSecret { secret: secret.clone(), until: None });
-            true
-        }
-    }
 }
 
 fn united(present: &[String]) -> Vec<String> {

@@ -174,7 +174,7 @@ fn connect(path: &Path, cache_kib: i64) -> Result<Connection, DbError> {
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(BUSY_TIMEOUT)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    switch_to_wal(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -cache_kib)?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
@@ -182,10 +182,32 @@ fn connect(path: &Path, cache_kib: i64) -> Result<Connection, DbError> {
     Ok(connection)
 }
 
+/// SQLite does not wait for others while it changes the mode of a fresh file, so we do.
+fn switch_to_wal(connection: &Connection) -> Result<(), DbError> {
+    let started = std::time::Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Ok(()) => return Ok(()),
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && started.elapsed() < BUSY_TIMEOUT =>
+            {
+                std::thread::sleep(Duration::from_millis(20));
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
 /// Runs the scripts that this file has not seen, each in one transaction with its number.
 fn upgrade(connection: &mut Connection) -> Result<(), DbError> {
+    let version = |at: &Connection| at.pragma_query_value(None, "user_version", |row| row.get(0));
+    let found: i64 = version(connection)?;
+    if usize::try_from(found) == Ok(SCRIPTS.len()) {
+        return Ok(());
+    }
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let found: i64 = tx.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    let found: i64 = version(&tx)?;
     let found = usize::try_from(found).unwrap_or(usize::MAX);
     if found > SCRIPTS.len() {
         return Err(DbError::TooNew { found, known: SCRIPTS.len() });

@@ -135,11 +135,20 @@ pub(super) struct InstanceDocument {
     #[serde(default)]
     wasender_api_key: Option<String>,
     #[serde(default)]
-    webhook_secrets: Vec<(String, Option<Millis>)>,
+    webhook_secrets: Vec<SecretDocument>,
     #[serde(default)]
     wasender_token: Option<String>,
     created_at: Millis,
     updated_at: Millis,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct SecretDocument {
+    secret: String,
+    until: Option<Millis>,
+    #[serde(default)]
+    is_sessions: bool,
 }
 
 fn yes() -> bool {
@@ -161,7 +170,11 @@ impl InstanceDocument {
             webhook_secrets: account
                 .webhook_secrets
                 .iter()
-                .map(|it| (expose(&it.secret), it.until))
+                .map(|it| SecretDocument {
+                    secret: expose(&it.secret),
+                    until: it.until,
+                    is_sessions: it.is_sessions,
+                })
                 .collect(),
             wasender_token: account.token.as_ref().map(expose),
             created_at: instance.created_at,
@@ -176,8 +189,11 @@ impl InstanceDocument {
         status: &str,
         last_sync: Option<Millis>,
     ) -> WabaInstance {
-        let secret =
-            |it: (String, Option<Millis>)| WebhookSecret { secret: it.0.into(), until: it.1 };
+        let secret = |it: SecretDocument| WebhookSecret {
+            secret: it.secret.into(),
+            until: it.until,
+            is_sessions: it.is_sessions,
+        };
         WabaInstance {
             id,
             vendor_id,
