@@ -36,7 +36,10 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
         let body = Bytes::from_request(request, state).await.map_err(|it| refused(&it))?;
-        if body.trim_ascii().is_empty() { Ok(Self(T::default())) } else { parse(&body).map(Self) }
+        match body.trim_ascii() {
+            b"" | b"null" => Ok(Self(T::default())),
+            _ => parse(&body).map(Self),
+        }
     }
 }
 

@@ -89,6 +89,80 @@ impl Scheduler {
         }
     }
 
+    pub(super) fn leave_lane(
+        &mut self,
+        key: Option<LaneKey>,
+        id: EntryId,
+        hold: Option<Millis>,
+        now: Millis,
+    ) {
+        let Some(key) = key else { return };
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.queue.retain(|_, it| *it != id);
+        if let Some(until) = hold {
+            lane.holds.push((id, until));
+        }
+        self.look_at_lane(key, now);
+    }
+
+    /// A fence that has been settled holds nothing any more.
+    pub(super) fn release_hold(&mut self, job: &Job, now: Millis) {
+        let Some(contact) = job.contact else { return };
+        for key in LaneKey::both(contact) {
+            let Some(lane) = self.lanes.get_mut(&key) else { continue };
+            let n_holds = lane.holds.len();
+            lane.holds.retain(|it| it.0 != job.id);
+            if lane.holds.len() != n_holds {
+                self.look_at_lane(key, now);
+            }
+        }
+    }
+
+    /// Puts the lane where it belongs: among the ready, behind a timer, or nowhere.
+    pub(super) fn look_at_lane(&mut self, key: LaneKey, now: Millis) {
+        let Some(lane) = self.lanes.get_mut(&key) else { return };
+        lane.holds.retain(|it| it.1 > now);
+        if lane.is_idle() {
+            self.lanes.remove(&key);
+            return;
+        }
+        if lane.is_listed || !lane.running.is_empty() {
+            return;
+        }
+        let Some(job) = lane.head().and_then(|it| self.jobs.get(&it)) else {
+            // Only holds are left: come back to tidy up.
+            if let Some(at) = lane.held_until() {
+                self.timers.insert((at, Timer::Lane(key)));
+            }
+            return;
+        };
+        let at = job.due.max(lane.held_until().unwrap_or(0));
+        if at > now {
+            self.timers.insert((at, Timer::Lane(key)));
+            return;
+        }
+        lane.is_listed = true;
+        let vendor = job.vendor.clone();
+        let turn = self.vendors.entry(vendor.clone()).or_default();
+        if key.is_out {
+            turn.sends.push_back(key);
+        } else {
+            turn.asks.push_back(key);
+        }
+        self.enter_ring(&vendor);
+    }
+
+    pub(super) fn look_at_laneless(&mut self, id: EntryId, due: Millis, now: Millis) {
+        if due > now {
+            self.timers.insert((due, Timer::Laneless(id)));
+            return;
+        }
+        let Some(job) = self.jobs.get(&id) else { return };
+        let vendor = job.vendor.clone();
+        self.vendors.entry(vendor.clone()).or_default().laneless.push_back(id);
+        self.enter_ring(&vendor);
+    }
+
     /// Starts one piece of this vendor's work: signals first, since they settle sends; then
     /// sends, since a customer waits for them; then messages.
     pub(super) fn start_one(&mut self, vendor: &VendorId, now: Millis) -> Option<EntryId> {
