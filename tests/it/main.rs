@@ -1,0 +1,15 @@
+//! The integration tests: the whole service, with only the world replaced.
+#![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
+
+mod admin;
+mod answers;
+mod delivery;
+mod intake;
+mod leaks;
+mod migrate;
+mod process;
+mod restart;
+mod setup;
+mod support;
+mod tidy;
+mod wire;
