@@ -6,12 +6,14 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
-# The C compiler builds SQLite and the TLS library's cryptography; the certificates and curl are for downloads.
+# The C compiler builds SQLite and the TLS library's cryptography; the certificates and curl are for downloads;
+# strace shows that a webhook is on disk before it is answered.
 missing_packages() {
   command -v cc >/dev/null || echo gcc
   [ -e /usr/include/stdlib.h ] || echo libc6-dev
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
   command -v cargo >/dev/null || command -v curl >/dev/null || echo curl
+  command -v strace >/dev/null || echo strace
 }
 
 install_packages() {

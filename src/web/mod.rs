@@ -51,7 +51,6 @@ impl Web {
     }
 
     /// Everything that is served.
-    #[must_use]
     pub fn router(&self) -> Router {
         Router::new()
             .route("/api/webhooks/wasender/{vendor_id}", post(webhooks::receive))
@@ -69,7 +68,6 @@ impl Web {
     }
 
     /// What is served on the inner port, without a key.
-    #[must_use]
     pub fn metrics_router(&self) -> Router {
         Router::new()
             .route("/metrics", get(|State(web): State<Self>| async move { web.render() }))

@@ -242,10 +242,11 @@ async fn a_vendor_without_a_session_key_is_parked_and_the_account_token_never_se
 /// A bot that answers with what the test says, and remembers what it was asked.
 struct Bot {
     url: String,
-    asked: Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>,
+    asked: Asked,
 }
 
-type BotState = (Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>, Arc<Mutex<Vec<(u16, Value)>>>);
+type Asked = Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>;
+type BotState = (Asked, Arc<Mutex<Vec<(u16, Value)>>>);
 
 async fn answer_as_told(
     State((asked, answers)): State<BotState>,
@@ -261,7 +262,7 @@ async fn answer_as_told(
 
 impl Bot {
     async fn start(answers: &[(u16, Value)]) -> Self {
-        let asked: Arc<Mutex<Vec<_>>> = Arc::default();
+        let asked = Asked::default();
         let state = (Arc::clone(&asked), Arc::new(Mutex::new(answers.to_vec())));
         let router = Router::new().route("/bot", post(answer_as_told)).with_state(state);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -1,7 +1,10 @@
 //! A webhook is proven, kept and answered; everything else is refused and leaves nothing behind.
 
 use serde_json::json;
-use waba_gateway::twin::{Customer, predecessor_message, real_message, sign_hmac};
+use waba_gateway::{
+    domain::clock::Clock,
+    twin::{Customer, predecessor_message, real_message, sign_hmac},
+};
 
 use crate::support::{TestVendor, spawn_app};
 
@@ -9,9 +12,7 @@ const UNAUTHORIZED: &str = r#"{"error":"unauthorized"}"#;
 
 fn body(id: &str) -> Vec<u8> {
     let customer = Customer::new("+221705550001");
-    real_message(id, &customer, "horaires ?", jiff::Timestamp::now().as_second())
-        .to_string()
-        .into_bytes()
+    real_message(id, &customer, "horaires ?", Clock::System.now() / 1_000).to_string().into_bytes()
 }
 
 fn routes(vendor: &TestVendor) -> [String; 3] {
@@ -27,7 +28,7 @@ async fn a_signed_webhook_is_kept_on_every_route_in_both_dialects() {
         for scheme in ["secret", "hmac", "hmac with prefix", "hmac in capitals", "PREFIX"] {
             n += 1;
             let body = if n % 2 == 0 {
-                let at = jiff::Timestamp::now().as_second();
+                let at = Clock::System.now() / 1_000;
                 predecessor_message("1001", &format!("m{n}"), "221705550001", "salut", at)
                     .to_string()
                     .into_bytes()
@@ -221,7 +222,7 @@ async fn unknown_events_and_proven_rubbish_are_kept_and_answered_200() {
 async fn one_message_that_comes_many_times_is_one_event() {
     let app = spawn_app().await;
     let vendor = app.vendor(1).await;
-    let at = jiff::Timestamp::now().as_second();
+    let at = Clock::System.now() / 1_000;
     let customer = Customer::new("+221705550001").with_lid("111122223333444");
     let mut message = real_message("same", &customer, "horaires", at);
     let mut answers = Vec::new();
@@ -271,7 +272,7 @@ async fn sixty_four_equal_webhooks_at_once_are_one_event() {
 async fn a_message_first_known_by_lid_and_then_by_phone_is_one_event_in_one_conversation() {
     let app = spawn_app().await;
     let vendor = app.vendor(1).await;
-    let at = jiff::Timestamp::now().as_second();
+    let at = Clock::System.now() / 1_000;
     // Two contacts, as far as anybody knows …
     let by_phone = real_message("p1", &Customer::new("+221705550001"), "a", at);
     let by_lid = real_message("l1", &Customer::lid_only("111122223333444"), "b", at);
@@ -293,7 +294,7 @@ async fn a_message_first_known_by_lid_and_then_by_phone_is_one_event_in_one_conv
 #[tokio::test]
 async fn bodies_without_an_id_are_known_again_for_a_minute() {
     let app = crate::support::spawn_app_with(crate::support::Options {
-        clock: waba_gateway::domain::clock::Clock::fixed(1_760_000_000_000),
+        clock: Clock::fixed(1_760_000_000_000),
         ..Default::default()
     })
     .await;
@@ -310,7 +311,7 @@ async fn bodies_without_an_id_are_known_again_for_a_minute() {
 #[tokio::test]
 async fn keys_are_known_for_eight_days_and_dropped_by_the_day() {
     let app = crate::support::spawn_app_with(crate::support::Options {
-        clock: waba_gateway::domain::clock::Clock::fixed(1_760_000_000_000),
+        clock: Clock::fixed(1_760_000_000_000),
         ..Default::default()
     })
     .await;

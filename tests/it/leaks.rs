@@ -113,12 +113,28 @@ async fn live(base: &str, twin: &Twin) -> Vec<String> {
         let answer = twin.customer_says(session.id, &customer, &format!("{TEXT} {n}")).await;
         answers.push(answer.body);
     }
+    answers.extend(asked(&admin, twin, session.id, &hook, &customer).await);
+    // The replies were really sent, so that there was something to leak.
+    twin.wait_sends(1, DEADLINE).await;
+    tokio::time::timeout(Duration::from_secs(5), twin.idle()).await.ok();
+    answers
+}
+
+/// What strangers and admins are answered.
+async fn asked(
+    admin: &Client,
+    twin: &Twin,
+    session: u64,
+    hook: &str,
+    customer: &Customer,
+) -> Vec<String> {
+    let mut answers = Vec::new();
     let unknown =
         json!({ "event": "new.event", "sessionId": SESSION_KEY, "data": { "text": TEXT } });
-    answers.push(twin.customer_sends(session.id, unknown).await.body);
-    let forged = real_message("f", &customer, TEXT, 1).to_string().into_bytes();
+    answers.push(twin.customer_sends(session, unknown).await.body);
+    let forged = real_message("f", customer, TEXT, 1).to_string().into_bytes();
     let wrong = [("x-webhook-signature", "wrong")];
-    answers.push(admin.raw("POST", &hook, &wrong, forged).await.text);
+    answers.push(admin.raw("POST", hook, &wrong, forged).await.text);
     for path in ["wasender-status", "setup-wasender-webhook"] {
         let method = if path.starts_with("setup") { "POST" } else { "GET" };
         let answer =
@@ -133,8 +149,5 @@ async fn live(base: &str, twin: &Twin) -> Vec<String> {
     let bad = json!({ "phoneNumber": CUSTOMER, "wasenderApiKey": [SESSION_KEY] });
     answers.push(admin.post("/api/admin/vendors/vendor_001/waba-instances", bad).await.text);
     answers.push(admin.get("/metrics").await.text);
-    // The replies were really sent, so that there was something to leak.
-    twin.wait_sends(1, DEADLINE).await;
-    tokio::time::timeout(Duration::from_secs(5), twin.idle()).await.ok();
     answers
 }

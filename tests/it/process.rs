@@ -89,9 +89,8 @@ async fn a_second_signal_stops_at_once() {
 
 #[tokio::test]
 async fn a_webhook_is_synced_to_disk_before_it_is_answered() {
-    if Command::new("strace").arg("-V").output().is_err() {
-        panic!("strace is missing: scripts/test.sh installs it");
-    }
+    let strace = Command::new("strace").arg("-V").output();
+    assert!(strace.is_ok(), "strace is missing: scripts/test.sh installs it");
     let it = running().await;
     let trace = it.directory.path().join("trace");
     let mut strace = Command::new("strace")

@@ -262,7 +262,7 @@ async fn load(vendors: &[LoadVendor], round: u64, accepted: &mut HashMap<String,
             let posts = (0..8).map(|lane| {
                 let vendor = &vendors[usize::try_from(n + lane).unwrap() % vendors.len()];
                 let to = format!("+22170{}{:06}", round + 1, n + lane);
-                let at = jiff::Timestamp::now().as_second();
+                let at = Clock::System.now() / 1_000;
                 let id = format!("K{round}-{}", n + lane);
                 let body = real_message(&id, &Customer::new(&to), "horaires", at).to_string();
                 let (client, told) = (client.clone(), told.clone());

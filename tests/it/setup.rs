@@ -65,7 +65,7 @@ async fn a_session_is_pointed_at_the_gateway_and_read_back() {
         .into_iter()
         .filter(|it| it.path.contains("whatsapp-sessions"))
         .collect();
-    let methods: Vec<String> = calls.iter().map(|it| it.method.to_string()).collect();
+    let methods: Vec<String> = calls.iter().map(|it| it.method.clone()).collect();
     assert_eq!(methods, ["GET", "PUT", "GET"]);
     assert!(calls.iter().all(|it| it.key == Key::Pat));
     // The session's secret proves, and so does the stored one; the session's key sends.
