@@ -7,6 +7,7 @@ use std::{collections::HashMap, process::ExitCode};
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
+use tokio::signal::unix::{SignalKind, signal};
 
 use self::show::Show;
 use crate::{
@@ -43,6 +44,7 @@ struct DemoVendor {
 /// What kept it from starting. What did not arrive is told by the exit code, 1.
 pub async fn run(once: bool) -> anyhow::Result<ExitCode> {
     let metrics = telemetry::start_metrics()?;
+    let mut terminate = signal(SignalKind::terminate())?;
     let directory = tempfile::tempdir().context("make a temporary directory")?;
     let twin = Twin::start().await.context("start the simulated Wasender")?;
     let listeners = Listeners { main: loopback().await?, metrics: None };
@@ -68,6 +70,7 @@ pub async fn run(once: bool) -> anyhow::Result<ExitCode> {
         tokio::select! {
             () = show.watch(&vendors) => {}
             _ = tokio::signal::ctrl_c() => println!(),
+            _ = terminate.recv() => println!(),
         }
     }
     app.stop().await;

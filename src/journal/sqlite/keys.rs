@@ -152,7 +152,7 @@ fn days(cx: &mut Cx<'_>, today: i64) -> Result<Vec<i64>, DbError> {
     }
     cx.connection
         .prepare_cached("DELETE FROM idempotency WHERE entry < ?1")?
-        .execute([EntryId::at((today - KEYS_KEPT_DAYS) * DAY).0])?;
+        .execute([EntryId::at(days[0] * DAY).0])?;
     cx.memory.key_days = Some(days.clone());
     Ok(days)
 }
