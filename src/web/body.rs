@@ -72,3 +72,22 @@ impl UnprovenBytes {
         Ok(Held { bytes: first.unwrap_or_else(|| rest.freeze()), _share: share })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn what_is_held_together_is_bounded_and_given_back() {
+        let bound = UnprovenBytes::new(UNPROVEN_BYTES_MAX);
+        let most = vec![0; UNPROVEN_BYTES_MAX - 1];
+        let held = bound.read(None, Body::from(most)).await.ok().unwrap();
+        assert!(matches!(bound.read(None, Body::from("ab")).await, Err(ApiError::Busy)));
+        assert!(bound.read(None, Body::from("a")).await.is_ok());
+        assert_eq!(held.bytes.len(), UNPROVEN_BYTES_MAX - 1);
+        drop(held);
+        assert!(bound.read(None, Body::from("ab")).await.is_ok());
+        let too_large = Some(UNPROVEN_BYTES_MAX + 1);
+        assert!(matches!(bound.read(too_large, Body::empty()).await, Err(ApiError::TooLarge)));
+    }
+}

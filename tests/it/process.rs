@@ -214,6 +214,29 @@ async fn data_without_its_key_does_not_start() {
 }
 
 #[test]
+fn dot_env_and_gateway_toml_are_read_and_the_environment_wins() {
+    let directory = tempfile::tempdir().unwrap();
+    std::fs::write(directory.path().join(".env"), "LISTEN_ADDR=from-dot-env\n").unwrap();
+    std::fs::write(directory.path().join("gateway.toml"), "PORT = \"x\"\nmax_answer_age = \"y\"\n")
+        .unwrap();
+    let start = |variables: &[(&str, &str)]| {
+        let output = Command::new(gateway_binary())
+            .env_clear()
+            .envs(variables.iter().copied())
+            .current_dir(directory.path())
+            .output()
+            .unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let faults = start(&[]);
+    assert!(faults.contains("LISTEN_ADDR is malformed"), "{faults}");
+    assert!(faults.contains("MAX_ANSWER_AGE is malformed"), "{faults}");
+    let faults = start(&[("LISTEN_ADDR", "127.0.0.1:0")]);
+    assert!(!faults.contains("LISTEN_ADDR"), "the environment wins: {faults}");
+}
+
+#[test]
 fn the_files_of_secrets_are_their_owners_alone() {
     use std::os::unix::fs::PermissionsExt;
     let runtime = tokio::runtime::Runtime::new().unwrap();
