@@ -15,7 +15,7 @@ use crate::{
     cache::memory::InstanceCache,
     config::{Config, Targets},
     domain::{clock::Clock, id::EntryId, secret::SecretString},
-    gateway::{Gateway, Inner, Settings, Work},
+    gateway::{DiskChecked, Gateway, Inner, Settings, Work},
     http::{Allow, Http, Reach, reach},
     journal::SqliteJournal,
     provider::{Providers, Wasender},
@@ -165,6 +165,7 @@ fn assemble(
             min_free_disk_bytes: config.min_free_disk_bytes,
             data_dir: config.data_dir.clone(),
         },
+        disk_checked: DiskChecked::default(),
         synced: Mutex::default(),
     }))
 }

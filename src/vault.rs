@@ -1,5 +1,7 @@
 //! Encrypts what must not be read on disk: secrets, numbers and texts. XChaCha20-Poly1305 with a
-//! random nonce for each box, and keyed hashes for what must be found again without being read.
+//! nonce of its own for each box, and keyed hashes for what must be found again without being read.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chacha20poly1305::{
@@ -15,6 +17,7 @@ use crate::domain::secret::{ExposeSecret, SecretString};
 /// Bytes of `ENCRYPTION_KEY`.
 pub const KEY_BYTES: usize = 32;
 const NONCE_BYTES: usize = 24;
+const NONCE_PREFIX_BYTES: usize = 16;
 /// First byte of every box: the form, so that it can be changed.
 const FORM: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
@@ -38,6 +41,9 @@ pub struct Vault {
     current: Key,
     old: Vec<Key>,
     hash_key: Zeroizing<[u8; KEY_BYTES]>,
+    /// Random, of this process: with a count behind it no nonce comes twice.
+    nonce_prefix: [u8; NONCE_PREFIX_BYTES],
+    n_sealed: AtomicU64,
 }
 
 struct Key {
@@ -63,7 +69,10 @@ impl Vault {
         // Hashes are looked up, so they need one key for the life of the data: the first there was.
         let first = old.last().map_or_else(|| decode(key), decode)?;
         let hash_key = Zeroizing::new(hmac(&first, &[b"hashes"]));
-        Ok(Self { current: Key::new(&bytes), old: old_keys?, hash_key })
+        let mut nonce_prefix = [0_u8; NONCE_PREFIX_BYTES];
+        getrandom::fill(&mut nonce_prefix).map_err(|_| VaultError::CannotOpen)?;
+        let (current, n_sealed) = (Key::new(&bytes), AtomicU64::new(0));
+        Ok(Self { current, old: old_keys?, hash_key, nonce_prefix, n_sealed })
     }
 
     /// A fresh key, in base64.
@@ -77,7 +86,9 @@ impl Vault {
     /// moved elsewhere stays shut.
     pub fn seal(&self, place: &str, plain: &[u8]) -> Result<Vec<u8>, VaultError> {
         let mut nonce = [0_u8; NONCE_BYTES];
-        getrandom::fill(&mut nonce).map_err(|_| VaultError::CannotOpen)?;
+        nonce[..NONCE_PREFIX_BYTES].copy_from_slice(&self.nonce_prefix);
+        let n = self.n_sealed.fetch_add(1, Ordering::Relaxed);
+        nonce[NONCE_PREFIX_BYTES..].copy_from_slice(&n.to_be_bytes());
         let payload = Payload { msg: plain, aad: place.as_bytes() };
         let sealed = self
             .current

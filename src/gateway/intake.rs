@@ -1,6 +1,6 @@
 //! A webhook comes in: proven, put into our words, kept. Everything else happens later.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 use metrics::counter;
@@ -27,6 +27,8 @@ use crate::{
 
 /// `lastSync` is written at most this often.
 const SYNC_EVERY: Millis = MINUTE;
+/// Between two looks at the free disk space.
+const DISK_CHECK_EVERY: Millis = 100;
 /// Events of one webhook; a body of the allowed size with more is nobody's message.
 const EVENTS_MAX: usize = 10_000;
 
@@ -215,11 +217,17 @@ impl Gateway {
         }
     }
 
+    /// Free space, looked at every so often: it does not change faster than this matters.
     fn check_disk(&self) -> Result<(), AcceptError> {
-        let settings = &self.inner.settings;
-        let Ok(disk) = rustix::fs::statvfs(&settings.data_dir) else { return Ok(()) };
-        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
-        if free < settings.min_free_disk_bytes { Err(AcceptError::DiskFull) } else { Ok(()) }
+        let (settings, now) = (&self.inner.settings, self.inner.clock.now());
+        let checked = &self.inner.disk_checked;
+        if now - checked.at.load(Ordering::Relaxed) >= DISK_CHECK_EVERY {
+            checked.at.store(now, Ordering::Relaxed);
+            let free = rustix::fs::statvfs(&settings.data_dir)
+                .map_or(u64::MAX, |it| it.f_bavail.saturating_mul(it.f_frsize));
+            checked.is_full.store(free < settings.min_free_disk_bytes, Ordering::Relaxed);
+        }
+        if checked.is_full.load(Ordering::Relaxed) { Err(AcceptError::DiskFull) } else { Ok(()) }
     }
 
     /// Whether a webhook could be kept now.

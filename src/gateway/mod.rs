@@ -11,7 +11,13 @@ mod setup;
 mod status;
 mod work;
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicI64},
+    },
+};
 
 use tokio::sync::Mutex;
 use url::Url;
@@ -60,8 +66,19 @@ pub struct Inner {
     pub clock: Clock,
     /// What the operator has set.
     pub settings: Settings,
+    /// What the last look at the disk showed.
+    pub disk_checked: DiskChecked,
     /// When each instance's `lastSync` was last written.
     pub synced: Mutex<HashMap<InstanceId, Millis>>,
+}
+
+/// What the last look at the free disk space showed.
+#[derive(Default)]
+pub struct DiskChecked {
+    /// When, in milliseconds since the Unix epoch.
+    pub at: AtomicI64,
+    /// It was too little.
+    pub is_full: AtomicBool,
 }
 
 /// What the operator has set.

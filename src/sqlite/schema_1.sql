@@ -71,7 +71,8 @@ CREATE TABLE entries (
     vendor   TEXT NOT NULL,
     instance TEXT NOT NULL,
     contact  INTEGER,
-    pid      BLOB,                      -- keyed hash of the provider's message id
+    pid      BLOB,                      -- keyed hash of the provider's message id; a customer's
+                                        -- message is found by its dedupe key instead
     tid      BLOB,                      -- keyed hash of the provider's own number for an intent
     text_key INTEGER,                   -- keyed hash of the text of an intent
     begun_at INTEGER,                   -- when its last attempt began
@@ -112,3 +113,10 @@ CREATE TABLE ledger (
     intents_parked  INTEGER NOT NULL DEFAULT 0,
     intents_dead    INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+
+-- What the latest transactions add to the ledger, one row each; folded into it from time to time,
+-- because a row of each vendor in each transaction would cost more than the events.
+CREATE TABLE ledger_log (
+    seq    INTEGER PRIMARY KEY,
+    deltas TEXT NOT NULL
+);

@@ -52,18 +52,22 @@ impl Web {
 
     /// Everything that is served.
     pub fn router(&self) -> Router {
-        Router::new()
+        let webhooks = Router::new()
             .route("/api/webhooks/wasender/{vendor_id}", post(webhooks::receive))
             .route("/api/webhooks/wasender/{vendor_id}/status", post(webhooks::receive))
-            .route("/api/webhooks/wasender/{vendor_id}/connection", post(webhooks::receive))
-            .merge(admin_routes())
+            .route("/api/webhooks/wasender/{vendor_id}/connection", post(webhooks::receive));
+        let others = admin_routes()
             .route("/health", get(health))
             .route("/api/health", get(health))
             .route("/ready", get(ready))
             .route("/metrics", get(metrics_with_key))
+            .layer(middleware::from_fn(spanned));
+        // A webhook's span is its own: it names the vendor from the start.
+        webhooks
+            .merge(others)
             .fallback(|| async { ApiError::NoRoute })
             .method_not_allowed_fallback(|| async { ApiError::NoMethod })
-            .layer(middleware::from_fn(around))
+            .layer(middleware::from_fn(caught))
             .with_state(self.clone())
     }
 
@@ -128,20 +132,24 @@ async fn metrics_with_key(State(web): State<Web>, caller: auth::Admin) -> Result
     Ok(web.render())
 }
 
-/// One span and one id for each request; a panic is a 500 and not a cut connection. The route is
-/// logged and the path is not.
-async fn around(request: Request, next: Next) -> Response {
+/// A panic is a 500 and not a cut connection.
+async fn caught(request: Request, next: Next) -> Response {
+    let run = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
+    run.await.unwrap_or_else(|_| {
+        let id = request_id();
+        tracing::error!(request.id = %id, "a request panicked");
+        ApiError::Internal(id).into_response()
+    })
+}
+
+/// One span and one id for each request of a caller. The route is logged and the path is not.
+async fn spanned(request: Request, next: Next) -> Response {
     let id = request_id();
     let route = request.extensions().get::<MatchedPath>().map(|it| it.as_str().to_owned());
     let route = route.unwrap_or_else(|| "none".to_owned());
     let method: Method = request.method().clone();
     let span = tracing::info_span!("request", request.id = %id, %method, route, vendor.id = Empty);
-    let run = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
-    let answer = run.instrument(span.clone()).await;
-    let mut answer = answer.unwrap_or_else(|_| {
-        span.in_scope(|| tracing::error!("a request panicked"));
-        ApiError::Internal(id.clone()).into_response()
-    });
+    let mut answer = next.run(request).instrument(span.clone()).await;
     if answer.status() >= StatusCode::BAD_REQUEST {
         span.in_scope(|| tracing::debug!(http.status = answer.status().as_u16(), "refused"));
     }

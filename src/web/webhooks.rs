@@ -6,14 +6,19 @@ use axum::{
     Json,
     body::Body,
     extract::{MatchedPath, State},
-    http::{HeaderMap, header::CONTENT_LENGTH},
+    http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_LENGTH},
     response::{IntoResponse, Response},
 };
 use metrics::{counter, histogram};
-use serde_json::json;
+use serde::Serialize;
+use tracing::Instrument;
 
 use super::{Web, error::ApiError, extract::Path};
-use crate::{domain::webhook::Headers, gateway::Accepted, telemetry::names};
+use crate::{
+    domain::{id::VendorId, webhook::Headers},
+    gateway::Accepted,
+    telemetry::names,
+};
 
 pub(super) async fn receive(
     State(web): State<Web>,
@@ -23,14 +28,16 @@ pub(super) async fn receive(
     body: Body,
 ) -> Response {
     let started = Instant::now();
-    let answer = match accept(&web, &vendor, &headers, body).await {
-        Ok(accepted) => {
-            let status = if accepted.is_duplicate { "duplicate" } else { "received" };
-            let id = accepted.id.map(|it| it.to_string());
-            Json(json!({ "success": true, "status": status, "processId": id })).into_response()
+    // What is no id may be anything, also something private.
+    let id = VendorId::parse(&vendor).ok();
+    let span = tracing::info_span!("webhook", vendor.id = id.as_ref().map(VendorId::as_str));
+    let answer = async {
+        match accept(&web, &vendor, &headers, body).await {
+            Ok(accepted) => Json(Kept::from(&accepted)).into_response(),
+            Err(error) => error.into_response(),
         }
-        Err(error) => error.into_response(),
     };
+    let answer = answer.instrument(span).await;
     let route = if route.as_str().ends_with("/status") {
         "status"
     } else if route.as_str().ends_with("/connection") {
@@ -38,8 +45,7 @@ pub(super) async fn receive(
     } else {
         "message"
     };
-    let status = answer.status().as_str().to_owned();
-    counter!(names::WEBHOOKS, "route" => route, "status" => status).increment(1);
+    count(route, answer.status());
     histogram!(names::WEBHOOK_SECONDS).record(started.elapsed().as_secs_f64());
     answer
 }
@@ -53,14 +59,39 @@ async fn accept(
     let length = headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
     let headers = plain(headers);
     let service = web.gateway.knock(vendor, &headers).await?;
-    let vendor = &service.vendor().id;
-    tracing::Span::current().record("vendor.id", tracing::field::display(vendor));
     let held = web.unproven.read(length, body).await?;
     Ok(web.gateway.accept(&service, headers, held.bytes.clone()).await?)
 }
 
-/// Header names are in lower case already; a value that is not text proves nothing.
+/// Proofs are in headers of their own: the standard ones are left out. Names are in lower case
+/// already; a value that is not text proves nothing.
 fn plain(headers: &HeaderMap) -> Headers {
-    let text = |it: &axum::http::HeaderValue| it.to_str().unwrap_or_default().to_owned();
-    Headers(headers.iter().map(|it| (it.0.as_str().to_owned(), text(it.1))).collect())
+    let text = |it: &HeaderValue| it.to_str().unwrap_or_default().to_owned();
+    let own = headers.iter().filter(|it| it.0.as_str().starts_with("x-"));
+    Headers(own.map(|it| (it.0.as_str().to_owned(), text(it.1))).collect())
+}
+
+/// What a kept webhook is answered.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Kept {
+    success: bool,
+    status: &'static str,
+    process_id: Option<String>,
+}
+
+impl From<&Accepted> for Kept {
+    fn from(it: &Accepted) -> Self {
+        let status = if it.is_duplicate { "duplicate" } else { "received" };
+        Self { success: true, status, process_id: it.id.map(|it| it.to_string()) }
+    }
+}
+
+fn count(route: &'static str, status: StatusCode) {
+    if status == StatusCode::OK {
+        counter!(names::WEBHOOKS, "route" => route, "status" => "200").increment(1);
+    } else {
+        let status = status.as_str().to_owned();
+        counter!(names::WEBHOOKS, "route" => route, "status" => status).increment(1);
+    }
 }

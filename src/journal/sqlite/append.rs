@@ -36,8 +36,10 @@ pub(super) struct PreparedEvent {
     body: Vec<u8>,
     aliases: Vec<Token>,
     key: Option<Key>,
-    /// The message it is, or speaks of.
+    /// The send, or message typed on the phone, that it is or speaks of.
     pub(super) pid: Option<Token>,
+    /// The customer's message that it may speak of.
+    message: Option<Token>,
     pub(super) text_key: Option<i64>,
 }
 
@@ -69,7 +71,9 @@ fn prepare_one(
         | What::Status { target, .. } => Some(target.as_str()),
         What::SendFailed { .. } | What::Connection(_) | What::Other { .. } => None,
     };
-    let pid = about.map(|it| entries::pid(vault, instance, it));
+    let is_message = matches!(event.what, What::Message(_));
+    let pid = about.filter(|_| !is_message).map(|it| entries::pid(vault, instance, it));
+    let message = about.filter(|_| !is_message).map(|it| keys::message_token(vault, instance, it));
     let text_key = match &event.what {
         What::Echo(content) => Some(entries::text_key(vault, content)),
         _ => None,
@@ -77,7 +81,7 @@ fn prepare_one(
     // In a group the sender is not the conversation, but still tells equal ids apart.
     let aliases = contacts::tokens(vault, instance, &event.contact);
     let key = Key::of(vault, instance, &event, raw, n);
-    Ok(PreparedEvent { event, unanswered, body, aliases, key, pid, text_key })
+    Ok(PreparedEvent { event, unanswered, body, aliases, key, pid, message, text_key })
 }
 
 pub(super) fn append(cx: &mut Cx<'_>, batch: &Prepared) -> Result<Appended, DbError> {
@@ -186,7 +190,11 @@ fn about_a_message(
         _ => None,
     };
     let pid = it.pid.unwrap_or_default();
-    match echo::apply(cx, pid, status, batch.now)? {
+    let about = match (echo::apply(cx, pid, status, batch.now)?, it.message, contact) {
+        (None, Some(token), Some(contact)) => keys::find_message(cx, token, contact)?,
+        (about, ..) => about,
+    };
+    match about {
         Some(about) => signal(cx, batch, it, id, contact, Signal::Done { about: Some(about) }),
         None => {
             let until = batch.now + ORPHAN_WAIT;

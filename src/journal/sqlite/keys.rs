@@ -39,6 +39,7 @@ impl Key {
         raw: &[u8],
         n: usize,
     ) -> Option<Self> {
+        let instance_id = instance;
         let instance = instance.as_str().as_bytes();
         let own_id = event.provider_id.as_deref().map(str::as_bytes);
         let forever = |parts: &[&[u8]], by_contact| {
@@ -52,7 +53,11 @@ impl Key {
         };
         match (&event.what, own_id) {
             (What::Connection(_), _) => None,
-            (What::Message(_), Some(id)) => forever(&[b"message", id], true),
+            (What::Message(_), Some(_)) => {
+                let id = event.provider_id.as_deref().unwrap_or_default();
+                let token = message_token(vault, instance_id, id);
+                Some(Self { token, by_contact: true, lasts: None })
+            }
             (What::Echo(_), Some(id)) => forever(&[b"echo", id], false),
             (What::Edit { .. }, Some(id)) => forever(&[b"edit", id], true),
             (What::Reaction { .. }, Some(id)) => forever(&[b"reaction", id], true),
@@ -64,6 +69,26 @@ impl Key {
             (_, None | Some(_)) => by_raw(),
         }
     }
+}
+
+/// The token by which the message with this id is known.
+pub(super) fn message_token(vault: &Vault, instance: &InstanceId, id: &str) -> Token {
+    vault.token(&[instance.as_str().as_bytes(), b"message", id.as_bytes()])
+}
+
+/// A customer's message by its id, which is only theirs.
+pub(super) fn find_message(
+    cx: &mut Cx<'_>,
+    token: Token,
+    contact: ContactId,
+) -> Result<Option<EntryId>, DbError> {
+    let key = bytes(&Key { token, by_contact: true, lasts: None }, Some(contact));
+    for day in known_days(cx)?.into_iter().rev() {
+        if let Some(found) = lookup(cx.connection, day, &key)? {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 /// The entry that has this key already, or `None`, and then it is `id`'s from now on.

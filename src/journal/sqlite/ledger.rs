@@ -1,11 +1,17 @@
 //! The ledger: cumulative counts per vendor, in the same transaction as what they count.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection, OptionalExtension};
+use serde::{Deserialize, Serialize};
 
 use crate::{domain::id::VendorId, journal::Ledger, sqlite::DbError};
 
+/// Transactions that are logged before they are folded into the ledger.
+const FOLD_EVERY: usize = 256;
+
 /// What one transaction adds to a vendor's line.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Delta {
     pub(super) accepted: i64,
     pub(super) duplicates: i64,
@@ -16,7 +22,67 @@ pub(super) struct Delta {
     pub(super) intents: [i64; 5],
 }
 
-pub(super) fn add(connection: &Connection, vendor: &VendorId, it: &Delta) -> Result<(), DbError> {
+impl Delta {
+    fn add(&mut self, other: &Self) {
+        self.accepted += other.accepted;
+        self.duplicates += other.duplicates;
+        self.created += other.created;
+        for n in 0..5 {
+            self.events[n] += other.events[n];
+            self.intents[n] += other.intents[n];
+        }
+    }
+}
+
+type Deltas = HashMap<VendorId, Delta>;
+
+/// What is logged and not folded yet.
+pub(super) struct Log {
+    deltas: Deltas,
+    n_rows: usize,
+}
+
+impl Log {
+    /// What earlier processes left.
+    pub(super) fn load(connection: &Connection) -> Result<Self, DbError> {
+        let mut statement = connection.prepare_cached("SELECT deltas FROM ledger_log")?;
+        let mut rows = statement.query(())?;
+        let (mut deltas, mut n_rows) = (Deltas::new(), 0);
+        while let Some(row) = rows.next()? {
+            let text: String = row.get(0)?;
+            let logged: Deltas =
+                serde_json::from_str(&text).map_err(|_| DbError::Unreadable("ledger log"))?;
+            for (vendor, delta) in logged {
+                deltas.entry(vendor).or_default().add(&delta);
+            }
+            n_rows += 1;
+        }
+        Ok(Self { deltas, n_rows })
+    }
+
+    /// Writes what a transaction adds, and folds the log when it is long enough.
+    pub(super) fn write(&mut self, connection: &Connection, new: &Deltas) -> Result<(), DbError> {
+        for (vendor, delta) in new {
+            self.deltas.entry(vendor.clone()).or_default().add(delta);
+        }
+        self.n_rows += 1;
+        if self.n_rows < FOLD_EVERY {
+            let text = serde_json::to_string(new).map_err(|_| DbError::Unreadable("ledger log"))?;
+            let sql = "INSERT INTO ledger_log (deltas) VALUES (?1)";
+            connection.prepare_cached(sql)?.execute([text])?;
+            return Ok(());
+        }
+        for (vendor, delta) in &self.deltas {
+            fold(connection, vendor, delta)?;
+        }
+        connection.prepare_cached("DELETE FROM ledger_log")?.execute(())?;
+        self.deltas.clear();
+        self.n_rows = 0;
+        Ok(())
+    }
+}
+
+fn fold(connection: &Connection, vendor: &VendorId, it: &Delta) -> Result<(), DbError> {
     let sql = "INSERT INTO ledger (vendor, accepted, duplicates, events_waiting, events_done,
             events_parked, events_dead, created, intents_waiting, intents_sent, intents_unknown,
             intents_parked, intents_dead)
@@ -48,6 +114,27 @@ pub(super) fn add(connection: &Connection, vendor: &VendorId, it: &Delta) -> Res
 }
 
 pub(super) fn read(connection: &Connection, vendor: Option<&VendorId>) -> Result<Ledger, DbError> {
+    // Ledger and log as of one moment.
+    let moment = connection.unchecked_transaction()?;
+    let mut ledger = folded(&moment, vendor)?;
+    for (_, it) in Log::load(&moment)?.deltas.iter().filter(|it| vendor.is_none_or(|v| v == it.0)) {
+        ledger.accepted += it.accepted;
+        ledger.duplicates += it.duplicates;
+        ledger.events_waiting += it.events[0];
+        ledger.events_done += it.events[1];
+        ledger.events_parked += it.events[3];
+        ledger.events_dead += it.events[4];
+        ledger.created += it.created;
+        ledger.intents_waiting += it.intents[0];
+        ledger.intents_sent += it.intents[1];
+        ledger.intents_unknown += it.intents[2];
+        ledger.intents_parked += it.intents[3];
+        ledger.intents_dead += it.intents[4];
+    }
+    Ok(ledger)
+}
+
+fn folded(connection: &Connection, vendor: Option<&VendorId>) -> Result<Ledger, DbError> {
     let sql = "SELECT sum(accepted), sum(duplicates), sum(events_waiting), sum(events_done),
             sum(events_parked), sum(events_dead), sum(created), sum(intents_waiting),
             sum(intents_sent), sum(intents_unknown), sum(intents_parked), sum(intents_dead)

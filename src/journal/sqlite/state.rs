@@ -9,7 +9,7 @@ use std::{
 use lru::LruCache;
 use rusqlite::Connection;
 
-use super::ledger::{self, Delta};
+use super::ledger::{Delta, Log};
 use crate::{
     domain::{
         clock::Millis,
@@ -32,6 +32,8 @@ pub(super) struct Memory {
     last_id: Option<EntryId>,
     pub(super) contacts: LruCache<Token, ContactId>,
     pub(super) deltas: HashMap<VendorId, Delta>,
+    /// Loaded by the first transaction.
+    ledger: Option<Log>,
     /// The days that have a table of dedupe keys, oldest first.
     pub(super) key_days: Option<Vec<i64>>,
 }
@@ -42,6 +44,7 @@ impl Default for Memory {
             last_id: None,
             contacts: LruCache::new(CONTACTS_REMEMBERED),
             deltas: HashMap::new(),
+            ledger: None,
             key_days: None,
         }
     }
@@ -89,10 +92,16 @@ impl State {
 impl Batch for State {
     fn before_commit(&mut self, connection: &Connection) -> Result<(), DbError> {
         let mut memory = self.lock();
-        for (vendor, delta) in &memory.deltas {
-            ledger::add(connection, vendor, delta)?;
+        let Memory { deltas, ledger, .. } = &mut *memory;
+        if deltas.is_empty() {
+            return Ok(());
         }
-        memory.deltas.clear();
+        let log = match ledger {
+            Some(log) => log,
+            None => ledger.insert(Log::load(connection)?),
+        };
+        log.write(connection, deltas)?;
+        deltas.clear();
         Ok(())
     }
 
