@@ -165,6 +165,7 @@ fn assemble(
             min_free_disk_bytes: config.min_free_disk_bytes,
             data_dir: config.data_dir.clone(),
         },
+        turns: std::array::from_fn(|_| Mutex::default()),
         disk_checked: DiskChecked::default(),
         synced: Mutex::default(),
     }))

@@ -49,7 +49,9 @@ async fn work(gateway: &Gateway, job: Job, stop: &CancellationToken) {
     let run = AssertUnwindSafe(one(gateway, &job, stop)).catch_unwind();
     let next = run.instrument(span.clone()).await.unwrap_or_else(|_| {
         span.in_scope(|| tracing::error!("work panicked; it is tried again"));
-        again(gateway, &job, AGAIN_AFTER_PANIC)
+        // Whether a send's request had left nobody knows: the journal is asked.
+        let kind = if job.kind == Kind::Send { Kind::Follow } else { job.kind };
+        Next::Again { kind, due: gateway.clock().now() + AGAIN_AFTER_PANIC, hold: None }
     });
     gateway.work().finish(job.id, next);
 }
@@ -58,23 +60,22 @@ async fn one(gateway: &Gateway, job: &Job, stop: &CancellationToken) -> Next {
     let end = match job.kind {
         Kind::Message => tokio::select! {
             end = gateway.reply(job) => end,
-            () = stop.cancelled() => return again(gateway, job, AGAIN_AFTER),
+            () = stop.cancelled() => return again(gateway, job),
         },
         Kind::Send => gateway.deliver(job).await,
         Kind::Signal => gateway.signal(job).await,
         Kind::Follow => tokio::select! {
             end = gateway.follow(job) => end,
-            () = stop.cancelled() => return again(gateway, job, AGAIN_AFTER),
+            () = stop.cancelled() => return again(gateway, job),
         },
     };
     end.unwrap_or_else(|error| {
         tracing::error!(error = %Chain(&error), "work could not be done; it is tried again");
-        again(gateway, job, AGAIN_AFTER)
+        again(gateway, job)
     })
 }
 
-fn again(gateway: &Gateway, job: &Job, after: i64) -> Next {
-    // A send that failed after its request left is not waiting but begun: `follow` looks it up.
-    let kind = if job.kind == Kind::Send { Kind::Follow } else { job.kind };
-    Next::Again { kind, due: gateway.clock().now() + after, hold: None }
+/// The same again; a send keeps its place in its lane.
+fn again(gateway: &Gateway, job: &Job) -> Next {
+    Next::Again { kind: job.kind, due: gateway.clock().now() + AGAIN_AFTER, hold: None }
 }

@@ -21,12 +21,12 @@ pub(super) async fn watch(gateway: Gateway, db: Db, stop: CancellationToken) {
         }
         // Of one connection: it changes when any other has committed.
         let Ok(version) = db.version().await else { continue };
-        if seen_version.replace(version) == Some(version) {
+        if seen_version == Some(version) {
             continue;
         }
         match gateway.store().changes_after(seen).await {
             Ok((vendors, last)) => {
-                seen = last;
+                (seen, seen_version) = (last, Some(version));
                 for vendor in &vendors {
                     gateway.forget(vendor).await;
                 }

@@ -44,6 +44,9 @@ pub struct Delivery {
     pub route: u8,
     /// How often it was re-opened after acceptance.
     pub reopened: u32,
+    /// It was sent again although the first outcome stayed unknown.
+    #[serde(default)]
+    pub is_risked: bool,
     /// After this nothing is sent.
     pub expires: Millis,
     /// The best that was heard of it.
@@ -167,7 +170,16 @@ impl Delivery {
     #[must_use]
     pub fn new(due: Millis, expires: Millis) -> Self {
         let state = State::Waiting { due };
-        Self { state, attempts: 0, asked: 0, route: 0, reopened: 0, expires, status: None }
+        Self {
+            state,
+            attempts: 0,
+            asked: 0,
+            route: 0,
+            reopened: 0,
+            is_risked: false,
+            expires,
+            status: None,
+        }
     }
 
     /// The intent after `input`.
@@ -348,9 +360,12 @@ impl Delivery {
                 self.enter(State::Sent);
             }
             State::Fenced { since } if now >= since + policy.unknown_deadline => {
-                match policy.on_unknown {
-                    OnUnknown::GiveUp => self.enter(State::Unknown),
-                    OnUnknown::Retry => self.again_at(now, now),
+                // The vendor risks a second send, not a third.
+                if policy.on_unknown == OnUnknown::Retry && !self.is_risked {
+                    self.is_risked = true;
+                    self.again_at(now, now);
+                } else {
+                    self.enter(State::Unknown);
                 }
             }
             _ => {}

@@ -55,6 +55,15 @@ impl Headers {
         may
     }
 
+    /// Whether one of the secrets itself is here.
+    #[must_use]
+    pub fn hold_secret(&self, proofs: &[Proof<'_>]) -> bool {
+        proofs.iter().any(|proof| match proof.scheme {
+            Scheme::HmacHex(_) => false,
+            Scheme::Secret(header) => self.holds_secret(header, proof.secret),
+        })
+    }
+
     fn holds_secret(&self, header: &str, secret: &SecretString) -> bool {
         let secret = secret.expose_secret();
         let given = self.only(header).unwrap_or_default();

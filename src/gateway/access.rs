@@ -11,6 +11,8 @@ use secrecy::ExposeSecret;
 
 /// How a key begins, so that scanners recognise a leaked one.
 const PREFIX: &str = "wgk_";
+/// How the ids of keys begin that were not made through the API.
+const ADOPTED_PREFIX: &str = "key_admin_";
 /// Random bytes of a key.
 const KEY_BYTES: usize = 32;
 /// The longest name of a key, in characters.
@@ -107,10 +109,17 @@ impl Gateway {
         Ok((made, key))
     }
 
-    /// Keeps an admin key that the operator chose, or that was made at first start.
+    /// Keeps the admin key that the operator chose, or that was made at first start. The one kept
+    /// before is replaced: who changes it wants the old one gone.
     pub async fn adopt_admin_key(&self, key: &SecretString) -> Result<(), StoreError> {
+        let id = format!("{ADOPTED_PREFIX}{}", &hex::encode(hash(key.expose_secret()))[..12]);
+        for former in self.inner.store.keys().await? {
+            if former.id.starts_with(ADOPTED_PREFIX) && former.id != id {
+                self.inner.store.delete_key(&former.id).await?;
+            }
+        }
         let made = ApiKey {
-            id: format!("key_{}", &hex::encode(hash(key.expose_secret()))[..12]),
+            id,
             hash: hash(key.expose_secret()),
             name: "admin".to_owned(),
             vendor: None,

@@ -91,6 +91,7 @@ impl Gateway {
         id: &VendorId,
         change: VendorChange,
     ) -> Result<(Vendor, Option<SecretString>), AdminError> {
+        let _turn = self.turn_of(id).await;
         let now = self.inner.clock.now();
         let found = self.inner.store.vendor(id).await?;
         let fresh = found.is_none().then(signing_secret);
@@ -111,6 +112,7 @@ impl Gateway {
     /// Replaces the secret that calls of the vendor's responders are signed with. It is answered
     /// this once.
     pub async fn renew_signing_secret(&self, id: &VendorId) -> Result<SecretString, AdminError> {
+        let _turn = self.turn_of(id).await;
         let mut vendor = self.vendor(id).await?;
         vendor.signing_secret = signing_secret();
         vendor.updated_at = self.inner.clock.now();

@@ -22,12 +22,12 @@ use crate::{
 
 /// Between two tries to record an outcome. Until it is recorded nobody else may touch the intent.
 const RECORD_AGAIN: Duration = Duration::from_millis(500);
-/// Tries to record an outcome. After that the intent stays begun, and a restart fences it.
+/// Tries to record an outcome. After that it is lost, and the intent is fenced.
 const RECORD_TRIES: u32 = 120;
 
 impl Gateway {
     /// Sends one intent, if it may still be sent. Must not be dropped half-way: who stops the
-    /// process waits for it.
+    /// process waits for it. An error means that no byte has left.
     pub async fn deliver(&self, job: &Job) -> Result<Next, WorkError> {
         let Some((service, instance)) = self.sender(job).await? else {
             return self.end(job.id, Step::of(Input::Withdraw(Reason::Gone))).await;
@@ -36,7 +36,12 @@ impl Gateway {
             tracing::warn!(vendor.id = %job.vendor, waba.id = %job.instance, "the instance has no session key; the message is parked");
             return self.end(job.id, Step::of(Input::Park(Reason::NoSessionKey))).await;
         }
-        self.inner.work.set_limit(&instance.id, service.provider(&instance).limit(&instance));
+        let limit = service.provider(&instance).limit(&instance);
+        if self.inner.work.set_limit(&instance.id, limit) {
+            // It was let through by another limit: its turn comes by this one.
+            let due = self.inner.clock.now();
+            return Ok(Next::Again { kind: Kind::Send, due, hold: None });
+        }
         let to_send = match self.inner.journal.begin(job.id, self.inner.clock.now()).await? {
             Begun::Go(to_send) => to_send,
             Begun::No(stepped) => return Ok(self.take(stepped)),
@@ -55,7 +60,7 @@ impl Gateway {
             provider_id: attempt.provider_id,
             ticket: attempt.ticket,
         };
-        self.record_outcome(job.id, step).await
+        Ok(self.record_outcome(job.id, step).await)
     }
 
     async fn attempt(
@@ -87,6 +92,10 @@ impl Gateway {
     /// Asks about an intent whose end is not known, or lets its time run out.
     pub async fn follow(&self, job: &Job) -> Result<Next, WorkError> {
         let Some(intent) = self.inner.journal.intent(job.id).await? else { return Ok(Next::Gone) };
+        if intent.delivery.state == State::Begun {
+            // Nobody has it in hand any more, or it would not be followed up.
+            return self.end(job.id, Step::of(Input::Crashed)).await;
+        }
         match intent.next {
             Next::Again { kind: Kind::Follow, due, .. } if due <= self.inner.clock.now() => {}
             next => return Ok(next),
@@ -125,20 +134,19 @@ impl Gateway {
     }
 
     /// The request has left: what came of it must be recorded, however long that takes.
-    async fn record_outcome(&self, id: EntryId, step: Step) -> Result<Next, WorkError> {
-        let mut tries = 0;
-        loop {
+    async fn record_outcome(&self, id: EntryId, step: Step) -> Next {
+        for _ in 0..RECORD_TRIES {
             let now = self.inner.clock.now();
             match self.inner.journal.step(id, step.clone(), now).await {
-                Ok(stepped) => return Ok(self.take(stepped)),
-                Err(error) if tries >= RECORD_TRIES => return Err(error.into()),
+                Ok(stepped) => return self.take(stepped),
                 Err(error) => {
-                    tries += 1;
                     tracing::error!(message.id = %id, error = %Chain(&error), "an outcome could not be recorded; trying again");
                     tokio::time::sleep(RECORD_AGAIN).await;
                 }
             }
         }
+        // It is begun and stays so; who follows it up takes the outcome for unknown.
+        Next::Again { kind: Kind::Follow, due: self.inner.clock.now(), hold: None }
     }
 
     async fn end(&self, id: EntryId, step: Step) -> Result<Next, WorkError> {

@@ -86,6 +86,7 @@ impl Gateway {
         vendor: &VendorId,
         new: NewInstance,
     ) -> Result<WabaInstance, AdminError> {
+        let _turn = self.turn_of(vendor).await;
         let present = self.instances(vendor).await?;
         if present.len() >= INSTANCES_PER_VENDOR_MAX {
             return Err(AdminError::Conflict(format!(
@@ -108,8 +109,20 @@ impl Gateway {
         }
         let id = self.free_id(vendor).await?;
         let instance = new.instance(id, vendor.clone(), self.inner.clock.now());
+        self.refuse_claimed(&instance).await?;
         self.keep(&instance).await?;
         Ok(instance)
+    }
+
+    /// A number or session of another vendor would make its customers this vendor's.
+    pub(super) async fn refuse_claimed(&self, instance: &WabaInstance) -> Result<(), AdminError> {
+        for key in instance.keys() {
+            if self.inner.store.is_claimed_by_another(&key, &instance.vendor_id).await? {
+                let why = "another vendor has this phone number or wasenderInstanceId";
+                return Err(AdminError::Conflict(why.to_owned()));
+            }
+        }
+        Ok(())
     }
 
     pub(super) async fn keep(&self, instance: &WabaInstance) -> Result<(), AdminError> {

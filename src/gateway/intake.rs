@@ -113,8 +113,12 @@ impl Gateway {
         };
         let (appended, synced) =
             tokio::join!(self.inner.journal.append(batch), self.sync(service, instance, told, now));
-        synced?;
-        Ok(self.record(appended?))
+        let accepted = self.record(appended?);
+        if let Err(error) = synced {
+            // The event itself is kept; the next one brings the state up to date.
+            tracing::error!(vendor.id = %vendor, error = %Chain(&error), "the state of a session could not be kept");
+        }
+        Ok(accepted)
     }
 
     /// The events worth keeping, and which of the messages will not be answered.
@@ -187,20 +191,20 @@ impl Gateway {
         told: Option<Connection>,
         now: Millis,
     ) -> Result<(), StoreError> {
-        let news = told.filter(|it| *it != instance.status);
         let is_due = {
             let mut synced = self.inner.synced.lock().await;
             let last = synced.get(&instance.id).copied();
-            let is_due = news.is_some() || last.is_none_or(|it| now - it >= SYNC_EVERY);
+            let is_due = told.is_some() || last.is_none_or(|it| now - it >= SYNC_EVERY);
             if is_due {
                 synced.insert(instance.id.clone(), now);
             }
             is_due
         };
-        if is_due {
-            self.inner.store.set_status(&instance.id, news, now).await?;
+        if !is_due {
+            return Ok(());
         }
-        if let Some(state) = news {
+        let is_news = self.inner.store.set_status(&instance.id, told, now).await?;
+        if let Some(state) = told.filter(|_| is_news) {
             self.tell_connection(service, &instance.id, state).await;
         }
         Ok(())

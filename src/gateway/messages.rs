@@ -87,11 +87,10 @@ impl Gateway {
             idempotency: idempotency(message.idempotency_key, request)?,
         };
         match self.inner.journal.submit(intent).await.map_err(AdminError::from)? {
-            Submitted::New(id, changes) => {
+            Submitted::New(id, changes) | Submitted::Same(id, changes) => {
                 self.inner.work.apply(changes);
                 Ok(id)
             }
-            Submitted::Same(id) => Ok(id),
             Submitted::Conflict => {
                 let why = "another message was sent with this Idempotency-Key";
                 Err(AdminError::Conflict(why.to_owned()).into())

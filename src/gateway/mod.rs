@@ -13,13 +13,14 @@ mod work;
 
 use std::{
     collections::HashMap,
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicI64},
     },
 };
 
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
 pub use self::{
@@ -34,13 +35,16 @@ pub use self::{
 use crate::{
     domain::{
         clock::{Clock, Millis},
-        id::InstanceId,
+        id::{InstanceId, VendorId},
     },
     journal::SharedJournal,
     provider::Providers,
     store::SharedStore,
     vendor::{VendorRegistry, WabaManager},
 };
+
+/// Vendors that may be changed at once, at most; more than one may share a place.
+pub const TURNS: usize = 64;
 
 /// The gateway. Clones share it.
 #[derive(Clone)]
@@ -66,6 +70,8 @@ pub struct Inner {
     pub clock: Clock,
     /// What the operator has set.
     pub settings: Settings,
+    /// Changes of one vendor are made one after another.
+    pub turns: [Mutex<()>; TURNS],
     /// What the last look at the disk showed.
     pub disk_checked: DiskChecked,
     /// When each instance's `lastSync` was last written.
@@ -127,8 +133,17 @@ impl Gateway {
         &self.inner.clock
     }
 
+    /// The turn to change this vendor: what is read before a change is still true when it is made.
+    async fn turn_of(&self, vendor: &VendorId) -> MutexGuard<'_, ()> {
+        let mut hasher = DefaultHasher::new();
+        vendor.hash(&mut hasher);
+        let turns = &self.inner.turns;
+        let n = usize::try_from(hasher.finish() % turns.len() as u64).unwrap_or_default();
+        turns[n].lock().await
+    }
+
     /// Drops what is remembered of a vendor, because somebody changed it.
-    pub async fn forget(&self, vendor: &crate::domain::id::VendorId) {
+    pub async fn forget(&self, vendor: &VendorId) {
         self.inner.registry.forget(vendor).await;
     }
 }

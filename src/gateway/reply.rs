@@ -9,16 +9,17 @@ use super::Gateway;
 use crate::{
     domain::{
         answer::{self, LoopGuard, Unanswered},
-        clock::{HOUR, Millis},
+        clock::{HOUR, Millis, SECOND},
         contact::Address,
         delivery::Reason,
         event::{Event, What},
         id::EntryId,
         message::{Content, Text},
-        schedule::{Job, Next},
+        schedule::{Job, Kind, Next},
         vendor::REPLY_TTL,
     },
     journal::{JournalError, MessageEnd, NewIntent, Pause, ToAnswer},
+    provider::NoAnswer,
     responder::{Answer, Question, Reply, ResponderError},
     store::StoreError,
     telemetry::{Chain, names},
@@ -34,6 +35,8 @@ const ROUND_PAUSES: [Duration; 4] = [
     Duration::from_secs(5),
     Duration::from_secs(10),
 ];
+/// When a number is asked for again that the provider could not be asked for.
+const ADDRESS_AGAIN: Millis = 10 * SECOND;
 /// One apology per conversation in this time.
 const APOLOGY_EVERY: Millis = HOUR;
 
@@ -46,6 +49,9 @@ pub enum WorkError {
     /// The store is away.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The provider is away, and only it knows the customer's number.
+    #[error(transparent)]
+    Provider(#[from] NoAnswer),
 }
 
 impl Gateway {
@@ -56,7 +62,13 @@ impl Gateway {
             return Ok(Next::Gone);
         };
         let end = match self.inner.registry.get(&message.vendor).await? {
-            Some(service) => self.decide(&service, job.id, message).await?,
+            Some(service) => match self.decide(&service, job.id, message).await {
+                Err(WorkError::Provider(_)) => {
+                    let due = self.inner.clock.now() + ADDRESS_AGAIN;
+                    return Ok(Next::Again { kind: Kind::Message, due, hold: None });
+                }
+                decided => decided?,
+            },
             None => self.unanswered(Unanswered::VendorInactive),
         };
         if let Some(why) = end.unanswered {
@@ -87,7 +99,9 @@ impl Gateway {
         if message.paused_until.is_some_and(|it| it > now) {
             return Ok(self.unanswered(Unanswered::Paused));
         }
-        let question = question(service, id, &message);
+        // Before the responder is asked: it need not answer what cannot be delivered yet.
+        let to = self.reply_address(service, &message).await?;
+        let question = question(service, id, &message, &to);
         let asked = tokio::time::timeout(BUDGET, ask(service, &question)).await;
         let reply = match asked.unwrap_or(None) {
             Some(Answer::Reply(reply)) => reply,
@@ -99,16 +113,17 @@ impl Gateway {
                 None => return Ok(self.unanswered(Unanswered::ResponderFailed)),
             },
         };
-        self.answer(service, id, &message, reply).await
+        Ok(self.answer(service, id, &message, &to, reply))
     }
 
-    async fn answer(
+    fn answer(
         &self,
         service: &VendorService,
         id: EntryId,
         message: &ToAnswer,
+        to: &Address,
         reply: Reply,
-    ) -> Result<MessageEnd, WorkError> {
+    ) -> MessageEnd {
         let now = self.inner.clock.now();
         let vendor = service.vendor();
         let content = Content::Text { text: reply.text };
@@ -120,9 +135,8 @@ impl Gateway {
             tracing::error!(vendor.id = %vendor.id, message.id = %id, "two bots seem to be talking; the conversation is paused");
         }
         if guard == LoopGuard::Stop {
-            return Ok(MessageEnd { pause: pause("loop"), ..self.unanswered(Unanswered::Loop) });
+            return MessageEnd { pause: pause("loop"), ..self.unanswered(Unanswered::Loop) };
         }
-        let to = self.reply_address(service, message).await?;
         let mut texts = Vec::new();
         let is_new = message.history.is_empty() && message.answers.is_empty();
         texts.extend(vendor.welcome_message.clone().filter(|_| is_new).map(Content::text));
@@ -130,14 +144,14 @@ impl Gateway {
             texts.push(content);
         }
         let intents: Vec<NewIntent> =
-            texts.into_iter().map(|it| self.intent(service, id, message, &to, it)).collect();
+            texts.into_iter().map(|it| self.intent(service, id, message, to, it)).collect();
         let pause = match (reply.requires_human, guard) {
             (true, _) => pause("requires_human"),
             (false, LoopGuard::Last) => pause("loop"),
             (false, _) => None,
         };
         let unanswered = intents.is_empty().then_some(Unanswered::Silence);
-        Ok(MessageEnd { intents, unanswered, pause, now })
+        MessageEnd { intents, unanswered, pause, now }
     }
 
     fn intent(
@@ -179,7 +193,7 @@ impl Gateway {
         }
         let instance = service.instance(&message.instance);
         if let (Some(instance), Some(lid)) = (instance, &address.lid) {
-            address.phone = service.provider(instance).phone_of(instance, lid).await;
+            address.phone = service.provider(instance).phone_of(instance, lid).await?;
         }
         if address.phone.is_some() {
             let learnt = address.clone();
@@ -202,15 +216,15 @@ impl Gateway {
     }
 }
 
-fn question(service: &VendorService, id: EntryId, message: &ToAnswer) -> Question {
-    let Event { what, contact, name, at, .. } = &message.event;
+fn question(service: &VendorService, id: EntryId, message: &ToAnswer, to: &Address) -> Question {
+    let Event { what, name, at, .. } = &message.event;
     let (text, kind) = match what {
         What::Message(content) => (content.as_text(), content.kind()),
         _ => ("", "unsupported"),
     };
     Question {
         vendor: service.vendor().id.clone(),
-        from: contact.phone.clone().or_else(|| message.address.phone.clone()),
+        from: to.phone.clone(),
         name: name.clone(),
         text: Text(text.to_owned()),
         kind: kind.to_owned(),

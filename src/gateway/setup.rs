@@ -91,9 +91,11 @@ impl Gateway {
         vendor: &VendorId,
         set_up: SetUp,
     ) -> Result<SetUpDone, SetUpError> {
+        let _turn = self.turn_of(vendor).await;
         let present = self.instances(vendor).await?;
         let mut instance = choose(&present, set_up.wasender_instance_id.as_deref())?.clone();
         overwrite(&mut instance, &set_up, &present, self.inner.clock.now())?;
+        self.refuse_claimed(&instance).await?;
         let url = self.reached_url(vendor)?;
         let wasender = self.inner.providers.wasender();
         let session = wasender.session(&instance).await?;

@@ -83,9 +83,9 @@ impl Work {
         self.wake.notify_one();
     }
 
-    /// Sets how fast an instance may send.
-    pub fn set_limit(&self, instance: &InstanceId, limit: Limit) {
-        self.lock().set_limit(instance, limit);
+    /// Sets how fast an instance may send. Whether that is another limit than before.
+    pub fn set_limit(&self, instance: &InstanceId, limit: Limit) -> bool {
+        self.lock().set_limit(instance, limit)
     }
 
     /// The provider wants nothing from this instance before `until`.

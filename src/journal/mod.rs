@@ -205,7 +205,7 @@ pub enum Submitted {
     /// It is kept.
     New(EntryId, Vec<Change>),
     /// It was asked before, as this entry.
-    Same(EntryId),
+    Same(EntryId, Vec<Change>),
     /// Something else was asked under the same key.
     Conflict,
 }

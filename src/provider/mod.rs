@@ -47,7 +47,11 @@ pub trait Provider: Send + Sync {
     async fn ask(&self, instance: &WabaInstance, question: &Question<'_>) -> Found;
 
     /// The phone number behind a hidden id, where the provider tells it.
-    async fn phone_of(&self, instance: &WabaInstance, lid: &Lid) -> Option<PhoneNumber>;
+    async fn phone_of(
+        &self,
+        instance: &WabaInstance,
+        lid: &Lid,
+    ) -> Result<Option<PhoneNumber>, NoAnswer>;
 
     /// The state of the instance's session now.
     async fn connection(&self, instance: &WabaInstance) -> Option<Connection>;
@@ -117,6 +121,11 @@ pub struct Found {
     /// The provider's own number for it.
     pub ticket: Option<String>,
 }
+
+/// The provider could not be asked; it may know later.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("the provider does not answer")]
+pub struct NoAnswer;
 
 /// The providers of this process.
 #[derive(Clone)]

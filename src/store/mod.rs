@@ -1,6 +1,7 @@
 //! Vendors, instances and keys.
 
 mod document;
+mod rows;
 mod sqlite;
 
 use std::sync::Arc;
@@ -55,6 +56,13 @@ pub trait Store: Send + Sync {
         key: &InstanceKey,
     ) -> Result<Option<(VendorId, InstanceId)>, StoreError>;
 
+    /// Whether another vendor's instance has this key.
+    async fn is_claimed_by_another(
+        &self,
+        key: &InstanceKey,
+        vendor: &VendorId,
+    ) -> Result<bool, StoreError>;
+
     /// Whether an instance of this id exists, whoever's it is.
     async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError>;
 
@@ -68,13 +76,14 @@ pub trait Store: Send + Sync {
         instances: &[WabaInstance],
     ) -> Result<(), StoreError>;
 
-    /// What the provider says of the session. Touches nothing else of the instance.
+    /// What the provider says of the session. Touches nothing else of the instance. Whether the
+    /// status is another than before.
     async fn set_status(
         &self,
         instance: &InstanceId,
         status: Option<Connection>,
         at: Millis,
-    ) -> Result<(), StoreError>;
+    ) -> Result<bool, StoreError>;
 
     /// Keeps a key's hash.
     async fn put_key(&self, key: &ApiKey) -> Result<(), StoreError>;

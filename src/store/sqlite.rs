@@ -3,12 +3,12 @@
 use std::{collections::BTreeSet, sync::Arc};
 
 use async_trait::async_trait;
-use rusqlite::{Connection as Sqlite, OptionalExtension, Row, params};
-use serde::{Serialize, de::DeserializeOwned};
+use rusqlite::{Connection as Sqlite, OptionalExtension, params};
 
 use super::{
     ApiKey, Store, StoreError,
     document::{InstanceDocument, VendorDocument},
+    rows::{api_key, instance, instance_id, raw_instance, raw_vendor, seal, vendor, vendor_id},
 };
 use crate::{
     domain::{
@@ -202,14 +202,31 @@ impl Store for SqliteStore {
         instance: &InstanceId,
         status: Option<Connection>,
         at: Millis,
-    ) -> Result<(), StoreError> {
+    ) -> Result<bool, StoreError> {
         let instance = instance.clone();
         self.write(move |connection, _| {
-            let sql = "UPDATE instances SET status = coalesce(?2, status), last_sync = ?3
-                WHERE id = ?1";
-            let values = params![instance.as_str(), status.map(Connection::as_str), at];
-            connection.prepare_cached(sql)?.execute(values)?;
-            Ok(())
+            let id = instance.as_str();
+            let sql = "UPDATE instances SET last_sync = ?2 WHERE id = ?1";
+            connection.prepare_cached(sql)?.execute(params![id, at])?;
+            let Some(status) = status.map(Connection::as_str) else { return Ok(false) };
+            let sql = "UPDATE instances SET status = ?2 WHERE id = ?1 AND status <> ?2";
+            Ok(connection.prepare_cached(sql)?.execute(params![id, status])? > 0)
+        })
+        .await
+    }
+
+    async fn is_claimed_by_another(
+        &self,
+        key: &InstanceKey,
+        vendor: &VendorId,
+    ) -> Result<bool, StoreError> {
+        let (key, vendor) = (key.clone(), vendor.clone());
+        self.read(move |connection, vault| {
+            let sql = "SELECT 1 FROM instance_keys
+                JOIN instances ON instances.id = instance_keys.instance
+                WHERE instance_keys.key = ?1 AND instances.vendor <> ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            Ok(statement.exists(params![token(vault, &key), vendor.as_str()])?)
         })
         .await
     }
@@ -333,57 +350,4 @@ fn token(vault: &Vault, key: &InstanceKey) -> Token {
         InstanceKey::Phone(it) => vault.token(&[b"instance phone", it.as_bytes()]),
         InstanceKey::Wasender(it) => vault.token(&[b"instance wasender", it.as_bytes()]),
     }
-}
-
-fn raw_vendor(row: &Row<'_>) -> rusqlite::Result<(String, Vec<u8>, bool)> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
-}
-
-fn vendor(vault: &Vault, (id, doc, paused): (String, Vec<u8>, bool)) -> Result<Vendor, DbError> {
-    let document: VendorDocument = open(vault, &format!("vendor:{id}"), &doc)?;
-    Ok(document.vendor(vendor_id(&id)?, paused))
-}
-
-type RawInstance = (String, String, Vec<u8>, String, Option<Millis>);
-
-fn raw_instance(row: &Row<'_>) -> rusqlite::Result<RawInstance> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
-}
-
-fn instance(vault: &Vault, raw: RawInstance) -> Result<WabaInstance, DbError> {
-    let (id, vendor, doc, status, last_sync) = raw;
-    let document: InstanceDocument = open(vault, &format!("instance:{vendor}:{id}"), &doc)?;
-    Ok(document.instance(instance_id(&id)?, vendor_id(&vendor)?, &status, last_sync))
-}
-
-fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
-    let vendor: Option<String> = row.get(3)?;
-    let bad =
-        |_| rusqlite::Error::InvalidColumnType(3, "vendor".to_owned(), rusqlite::types::Type::Text);
-    Ok(ApiKey {
-        id: row.get(0)?,
-        hash: row.get(1)?,
-        name: row.get(2)?,
-        vendor: vendor.map(|it| VendorId::parse(&it)).transpose().map_err(bad)?,
-        read_only: row.get(4)?,
-        created_at: row.get(5)?,
-    })
-}
-
-fn vendor_id(text: &str) -> Result<VendorId, DbError> {
-    VendorId::parse(text).map_err(|_| DbError::Unreadable("vendor id"))
-}
-
-fn instance_id(text: &str) -> Result<InstanceId, DbError> {
-    InstanceId::parse(text).map_err(|_| DbError::Unreadable("instance id"))
-}
-
-fn seal(vault: &Vault, place: &str, document: &impl Serialize) -> Result<Vec<u8>, DbError> {
-    let plain = serde_json::to_vec(document).map_err(|_| DbError::Unreadable("document"))?;
-    vault.seal(place, &plain).map_err(|_| DbError::Unreadable("document"))
-}
-
-fn open<T: DeserializeOwned>(vault: &Vault, place: &str, sealed: &[u8]) -> Result<T, DbError> {
-    let plain = vault.open(place, sealed).map_err(|_| DbError::Unreadable("a sealed document"))?;
-    serde_json::from_slice(&plain).map_err(|_| DbError::Unreadable("a sealed document"))
 }

@@ -79,6 +79,12 @@ impl VendorService {
         headers.may_prove(&self.proofs())
     }
 
+    /// Whether these headers hold the secret of one of the vendor's instances.
+    #[must_use]
+    pub fn is_proven(&self, headers: &Headers) -> bool {
+        headers.hold_secret(&self.proofs())
+    }
+
     /// Proves a webhook with the secrets of all instances; the one that proves it is named by the
     /// result.
     pub fn verify(&self, hook: Webhook<Unverified>) -> Result<Webhook<Verified>, NotProven> {

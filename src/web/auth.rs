@@ -52,6 +52,38 @@ impl Limits {
 /// A caller that may do what the method says with the vendor in the path.
 pub(super) struct ForVendor(pub(super) VendorId);
 
+/// An admin, about the vendor in the path.
+pub(super) struct AdminFor(pub(super) VendorId);
+
+/// Whether the caller of a request about a vendor is an admin.
+#[derive(Clone, Copy)]
+pub(super) struct IsAdmin(pub(super) bool);
+
+impl IsAdmin {
+    /// For what a vendor's own key may not do to it.
+    pub(super) fn demand(self) -> Result<(), AccessError> {
+        if self.0 { Ok(()) } else { Err(AccessError::Forbidden) }
+    }
+}
+
+impl FromRequestParts<Web> for AdminFor {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, ApiError> {
+        let ForVendor(vendor) = ForVendor::from_request_parts(parts, web).await?;
+        IsAdmin::from_request_parts(parts, web).await?.demand()?;
+        Ok(Self(vendor))
+    }
+}
+
+impl FromRequestParts<Web> for IsAdmin {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, ApiError> {
+        Ok(Self(caller(web, &parts.headers).await?.vendor.is_none()))
+    }
+}
+
 /// A caller that may be an admin; the handler asks for what.
 pub(super) struct Admin(Caller);
 

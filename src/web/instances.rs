@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{
     Web,
-    auth::ForVendor,
+    auth::{AdminFor, ForVendor, IsAdmin},
     error::ApiError,
     extract::{Json, MaybeJson, Path},
     views::{InstanceView, StatusView},
@@ -64,6 +64,16 @@ pub(super) struct SetUpBody {
     replace: bool,
 }
 
+impl SetUpBody {
+    fn is_empty(&self) -> bool {
+        let Self { wasender_instance_id, phone_number, webhook_secret, replace } = self;
+        wasender_instance_id.is_none()
+            && phone_number.is_none()
+            && webhook_secret.is_none()
+            && !replace
+    }
+}
+
 #[derive(Deserialize)]
 pub(super) struct WabaPath {
     waba_id: InstanceId,
@@ -71,7 +81,7 @@ pub(super) struct WabaPath {
 
 pub(super) async fn create(
     State(web): State<Web>,
-    ForVendor(vendor): ForVendor,
+    AdminFor(vendor): AdminFor,
     Json(body): Json<InstanceBody>,
 ) -> Result<(StatusCode, Answer<InstanceView>), ApiError> {
     let instance = web.gateway.create_instance(&vendor, body.new_instance()?).await?;
@@ -99,8 +109,13 @@ pub(super) async fn get(
 pub(super) async fn set_up(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
+    is_admin: IsAdmin,
     MaybeJson(body): MaybeJson<SetUpBody>,
 ) -> Result<Answer<Value>, ApiError> {
+    // The operator's account has other vendors' sessions too.
+    if !body.is_empty() {
+        is_admin.demand()?;
+    }
     let set_up = SetUp {
         wasender_instance_id: body.wasender_instance_id.and_then(IdBody::text),
         phone_number: body.phone_number,

@@ -27,7 +27,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tracing::{Instrument, field::Empty};
 
 pub use self::serve::serve;
-use self::{auth::Limits, body::UnprovenBytes, error::ApiError};
+use self::{auth::Limits, body::Bodies, error::ApiError};
 use crate::{domain::clock::SECOND, gateway::Gateway, telemetry::names};
 
 /// The largest body of an admin request, in bytes.
@@ -39,15 +39,15 @@ pub struct Web {
     gateway: Gateway,
     metrics: PrometheusHandle,
     limits: Arc<Limits>,
-    unproven: UnprovenBytes,
+    bodies: Bodies,
 }
 
 impl Web {
     /// Serves this gateway; webhooks have at most `body_bytes_max`.
     #[must_use]
     pub fn new(gateway: Gateway, metrics: PrometheusHandle, body_bytes_max: usize) -> Self {
-        let unproven = UnprovenBytes::new(body_bytes_max);
-        Self { gateway, metrics, limits: Arc::new(Limits::new()), unproven }
+        let bodies = Bodies::new(body_bytes_max);
+        Self { gateway, metrics, limits: Arc::new(Limits::new()), bodies }
     }
 
     /// Everything that is served.

@@ -59,11 +59,13 @@ fn connect(
     let _ = stream.set_nodelay(true);
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let router = router.clone();
-        async move {
+        // A task of its own: a caller that hangs up must not stop half-way what has begun.
+        let answer = tokio::spawn(async move {
             let request: Request = request.map(Body::new);
             let answer: Result<Response, Infallible> = router.oneshot(request).await;
             answer
-        }
+        });
+        async move { answer.await.map(|Ok(it)| it) }
     });
     let connection = http.serve_connection(TokioIo::new(stream), answer);
     let connection = connections.watch(connection);

@@ -8,7 +8,7 @@ use url::Url;
 
 use super::{
     Web,
-    auth::{Admin, ForVendor},
+    auth::{Admin, AdminFor, ForVendor, IsAdmin},
     error::ApiError,
     extract::{Json, Query},
     views::VendorView,
@@ -100,8 +100,13 @@ where
 pub(super) async fn put(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
+    is_admin: IsAdmin,
     Json(body): Json<VendorBody>,
 ) -> Result<(StatusCode, Answer<Value>), ApiError> {
+    // A suspension is the operator's.
+    if body.status.is_some() {
+        is_admin.demand()?;
+    }
     let (vendor, secret) = web.gateway.put_vendor(&vendor, body.change()?).await?;
     let mut answer = json!({ "success": true, "vendor": VendorView::from(&vendor) });
     let status = if let Some(secret) = secret {
@@ -146,7 +151,7 @@ pub(super) async fn renew_signing_secret(
 
 pub(super) async fn pause(
     State(web): State<Web>,
-    ForVendor(vendor): ForVendor,
+    AdminFor(vendor): AdminFor,
 ) -> Result<Answer<Value>, ApiError> {
     web.gateway.pause(Some(&vendor), true).await?;
     Ok(Answer(json!({ "success": true, "paused": true })))
@@ -154,7 +159,7 @@ pub(super) async fn pause(
 
 pub(super) async fn resume(
     State(web): State<Web>,
-    ForVendor(vendor): ForVendor,
+    AdminFor(vendor): AdminFor,
 ) -> Result<Answer<Value>, ApiError> {
     web.gateway.pause(Some(&vendor), false).await?;
     Ok(Answer(json!({ "success": true, "paused": false })))
@@ -190,7 +195,7 @@ impl VendorBody {
             }),
             unknown_deadline: self
                 .unknown_deadline_seconds
-                .map(|it| span(it, "unknownDeadlineSeconds"))
+                .map(|it| span(it, "unknownDeadlineSeconds").and_then(not_too_soon))
                 .transpose()?,
             max_answer_age: some_span(self.max_answer_age_seconds, "maxAnswerAgeSeconds")?,
             intent_ttl: some_span(self.intent_ttl_seconds, "intentTtlSeconds")?,
@@ -249,4 +254,12 @@ fn span(seconds: i64, name: &str) -> Result<Millis, AdminError> {
         return Ok(seconds * SECOND);
     }
     Err(AdminError::Invalid(format!("{name} is between 0 and 30 days")))
+}
+
+/// Before that the provider's own log may not tell yet.
+fn not_too_soon(deadline: Millis) -> Result<Millis, AdminError> {
+    if deadline >= MINUTE {
+        return Ok(deadline);
+    }
+    Err(AdminError::Invalid("unknownDeadlineSeconds is at least 60".to_owned()))
 }

@@ -16,7 +16,7 @@ use tracing::Instrument;
 use super::{Web, error::ApiError, extract::Path};
 use crate::{
     domain::{id::VendorId, webhook::Headers},
-    gateway::Accepted,
+    gateway::{AcceptError, Accepted},
     telemetry::names,
 };
 
@@ -57,9 +57,16 @@ async fn accept(
     body: Body,
 ) -> Result<Accepted, ApiError> {
     let length = headers.get(CONTENT_LENGTH).and_then(|it| it.to_str().ok()?.parse().ok());
+    // For everybody alike: it must not tell which vendors there are.
+    web.bodies.check(length)?;
     let headers = plain(headers);
     let service = web.gateway.knock(vendor, &headers).await?;
-    let held = web.unproven.read(length, body).await?;
+    let is_proven = service.is_proven(&headers);
+    let held = web.bodies.read(&service.vendor().id, is_proven, body).await;
+    let held = held.map_err(|error| match error {
+        ApiError::TooSlow | ApiError::Truncated if !is_proven => AcceptError::NotProven.into(),
+        error => error,
+    })?;
     Ok(web.gateway.accept(&service, headers, held.bytes.clone()).await?)
 }
 

@@ -1,6 +1,7 @@
 //! The integration tests: the whole service, with only the world replaced.
 #![expect(clippy::unwrap_used, reason = "a failed unwrap is a failed test")]
 
+mod abuse;
 mod admin;
 mod answers;
 mod delivery;

@@ -170,6 +170,15 @@ fn an_unknown_outcome_is_the_vendors_choice() {
     };
     assert_eq!(step(OnUnknown::GiveUp), State::Unknown);
     assert_eq!(step(OnUnknown::Retry), State::Waiting { due: 600_000 });
+    // A second send is risked, a third is not.
+    let policy = Policy { on_unknown: OnUnknown::Retry, unknown_deadline: 60_000, routes: 1 };
+    let mut delivery = Delivery::new(0, EXPIRES);
+    for now in [0, 60_000] {
+        delivery = delivery.step(Input::Begin, now, &policy);
+        delivery = delivery.step(Input::Outcome(Outcome::Unknown), now, &policy);
+        delivery = delivery.step(Input::Tick, now + 60_000, &policy);
+    }
+    assert_eq!((delivery.state, delivery.attempts), (State::Unknown, 2));
 }
 
 #[test]

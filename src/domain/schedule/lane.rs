@@ -1,6 +1,6 @@
 //! Lanes: one conversation's messages, or its sends, in order; and how work leaves them.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 
 use super::{
     ASKING_PER_VENDOR_MAX, BACKLOG_AFTER, Job, Kind, LANELESS_PER_VENDOR_MAX,
@@ -8,8 +8,11 @@ use super::{
 };
 use crate::domain::{
     clock::Millis,
-    id::{ContactId, EntryId, VendorId},
+    id::{ContactId, EntryId, InstanceId, VendorId},
 };
+
+/// Lanes that wait for pace behind others are tried this much later.
+const PACED_AGAIN: Millis = 100;
 
 /// One direction of one conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -35,8 +38,8 @@ impl LaneKey {
 
 #[derive(Default)]
 pub(super) struct Lane {
-    /// By order of arrival, not by id: what was let go on joins the tail.
-    pub(super) queue: BTreeMap<EntryId, EntryId>,
+    /// Ids grow in the order of commits.
+    pub(super) queue: BTreeSet<EntryId>,
     /// One, or two for as long as it takes after a merge.
     pub(super) running: Vec<EntryId>,
     /// Fenced sends that keep the lane closed, and until when.
@@ -47,7 +50,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn head(&self) -> Option<EntryId> {
-        self.queue.first_key_value().map(|it| *it.1)
+        self.queue.first().copied()
     }
 
     pub(super) fn held_until(&self) -> Option<Millis> {
@@ -79,29 +82,29 @@ impl Scheduler {
         }
         while self.paced.first().is_some_and(|it| it.0 <= now) {
             let Some((_, instance)) = self.paced.pop_first() else { continue };
-            let Some(lanes) = self.paced_lanes.remove(&instance) else { continue };
-            for key in lanes {
-                if let Some(lane) = self.lanes.get_mut(&key) {
-                    lane.is_listed = false;
-                    self.look_at_lane(key, now);
-                }
-            }
+            self.release_paced(&instance, now);
         }
     }
 
-    pub(super) fn leave_lane(
-        &mut self,
-        key: Option<LaneKey>,
-        id: EntryId,
-        hold: Option<Millis>,
-        now: Millis,
-    ) {
+    pub(super) fn leave_lane(&mut self, key: Option<LaneKey>, id: EntryId, now: Millis) {
         let Some(key) = key else { return };
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        lane.queue.retain(|_, it| *it != id);
-        if let Some(until) = hold {
-            lane.holds.push((id, until));
-        }
+        lane.queue.remove(&id);
+        self.look_at_lane(key, now);
+    }
+
+    /// Keeps a conversation's out lane closed for a send that has left it.
+    pub(super) fn hold_lane(
+        &mut self,
+        contact: ContactId,
+        id: EntryId,
+        until: Millis,
+        now: Millis,
+    ) {
+        let key = LaneKey { contact, is_out: true };
+        let holds = &mut self.lanes.entry(key).or_default().holds;
+        holds.retain(|it| it.0 != id);
+        holds.push((id, until));
         self.look_at_lane(key, now);
     }
 
@@ -163,6 +166,25 @@ impl Scheduler {
         self.enter_ring(&vendor);
     }
 
+    /// Lets as many lanes of an instance try as may send at once; the others come after them, so
+    /// that a long queue does not cost more than a short one.
+    fn release_paced(&mut self, instance: &InstanceId, now: Millis) {
+        let Some(waiting) = self.paced_lanes.get_mut(instance) else { return };
+        let n_released = waiting.len().min(SENDING_PER_VENDOR_MAX);
+        let lanes: Vec<LaneKey> = waiting.drain(..n_released).collect();
+        if waiting.is_empty() {
+            self.paced_lanes.remove(instance);
+        } else {
+            self.paced.insert((now + PACED_AGAIN, instance.clone()));
+        }
+        for key in lanes {
+            if let Some(lane) = self.lanes.get_mut(&key) {
+                lane.is_listed = false;
+                self.look_at_lane(key, now);
+            }
+        }
+    }
+
     /// Starts one piece of this vendor's work: signals first, since they settle sends; then
     /// sends, since a customer waits for them; then messages.
     pub(super) fn start_one(&mut self, vendor: &VendorId, now: Millis) -> Option<EntryId> {
@@ -214,11 +236,8 @@ impl Scheduler {
                     if let Some(lane) = self.lanes.get_mut(&key) {
                         lane.is_listed = true;
                     }
-                    let waiting = self.paced_lanes.entry(instance.clone()).or_default();
-                    if waiting.is_empty() {
-                        self.paced.insert((at, instance));
-                    }
-                    waiting.push_back(key);
+                    self.paced_lanes.entry(instance.clone()).or_default().push_back(key);
+                    self.paced.insert((at, instance));
                 }
             }
         }

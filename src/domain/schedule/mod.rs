@@ -103,7 +103,6 @@ pub struct Scheduler {
     paced_lanes: HashMap<InstanceId, VecDeque<LaneKey>>,
     all_paused: bool,
     started_at: Millis,
-    last_order: EntryId,
 }
 
 impl Scheduler {
@@ -123,20 +122,12 @@ impl Scheduler {
             paced_lanes: HashMap::new(),
             all_paused: false,
             started_at: now,
-            last_order: EntryId(0),
         }
     }
 
     /// Takes in new work. Work it knows already is left as it is.
     pub fn add(&mut self, job: Job, now: Millis) {
-        self.last_order = self.last_order.max(job.id);
-        self.insert(job.id, job, now);
-    }
-
-    /// Takes in work that was let go on: it joins the tail of its lane.
-    pub fn add_at_tail(&mut self, job: Job, now: Millis) {
-        self.last_order = EntryId::next(self.last_order, now);
-        self.insert(self.last_order, job, now);
+        self.insert(job, now);
     }
 
     /// The next piece of work that may start, if any. It is running until [`Self::finish`].
@@ -207,8 +198,10 @@ impl Scheduler {
             self.release_hold(&job, now);
             return;
         }
-        let vendor = job.vendor.clone();
-        self.decide(known.unwrap_or(job), next, now);
+        let (vendor, contact) = (job.vendor.clone(), job.contact);
+        // The contact is as the journal has it: after a merge ours may be the former one.
+        let job = Job { contact, ..known.unwrap_or(job) };
+        self.decide(job, next, now);
         self.enter_ring(&vendor);
     }
 
@@ -216,7 +209,7 @@ impl Scheduler {
     pub fn merge(&mut self, from: ContactId, into: ContactId, now: Millis) {
         for (old, new) in LaneKey::both(from).into_iter().zip(LaneKey::both(into)) {
             let Some(lane) = self.lanes.remove(&old) else { continue };
-            for id in lane.queue.values().chain(&lane.running) {
+            for id in lane.queue.iter().chain(&lane.running) {
                 if let Some(job) = self.jobs.get_mut(id) {
                     job.contact = Some(into);
                 }
@@ -241,9 +234,9 @@ impl Scheduler {
         }
     }
 
-    /// Sets how fast an instance may send.
-    pub fn set_limit(&mut self, instance: &InstanceId, limit: Limit) {
-        self.pace_of(instance).set_limit(limit);
+    /// Sets how fast an instance may send. Whether that is another limit than before.
+    pub fn set_limit(&mut self, instance: &InstanceId, limit: Limit) -> bool {
+        self.pace_of(instance).set_limit(limit)
     }
 
     /// The provider wants nothing from this instance before `until`.
@@ -275,7 +268,7 @@ impl Scheduler {
         self.jobs.keys().min().map(|it| it.ms())
     }
 
-    fn insert(&mut self, order: EntryId, job: Job, now: Millis) {
+    fn insert(&mut self, job: Job, now: Millis) {
         if self.jobs.contains_key(&job.id) {
             return;
         }
@@ -286,7 +279,7 @@ impl Scheduler {
         self.jobs.insert(id, job);
         match lane {
             Some(key) => {
-                self.lanes.entry(key).or_default().queue.insert(order, id);
+                self.lanes.entry(key).or_default().queue.insert(id);
                 self.look_at_lane(key, now);
             }
             None => self.look_at_laneless(id, due, now),
@@ -303,7 +296,7 @@ impl Scheduler {
                 {
                     turn.n_jobs -= 1;
                 }
-                self.leave_lane(old, job.id, None, now);
+                self.leave_lane(old, job.id, now);
                 self.release_hold(&job, now);
             }
             Next::Again { kind, due, hold } => {
@@ -315,15 +308,14 @@ impl Scheduler {
                     self.vendors.entry(job.vendor.clone()).or_default().n_jobs += 1;
                 }
                 if new != old {
-                    self.leave_lane(old, id, hold, now);
+                    self.leave_lane(old, id, now);
+                }
+                if let (Some(until), Some(contact)) = (hold, job.contact) {
+                    self.hold_lane(contact, id, until, now);
                 }
                 match new {
                     Some(key) => {
-                        let lane = self.lanes.entry(key).or_default();
-                        if !lane.queue.values().any(|it| *it == id) {
-                            self.last_order = EntryId::next(self.last_order.max(id), now);
-                            lane.queue.insert(self.last_order, id);
-                        }
+                        self.lanes.entry(key).or_default().queue.insert(id);
                         self.release_hold(&job, now);
                         self.look_at_lane(key, now);
                     }
@@ -335,7 +327,7 @@ impl Scheduler {
 
     fn pace_of(&mut self, instance: &InstanceId) -> &mut Pace {
         let started_at = self.started_at;
-        self.paces.entry(instance.clone()).or_insert_with(|| Pace::new(Limit::WASENDER, started_at))
+        self.paces.entry(instance.clone()).or_insert_with(|| Pace::new(Limit::UNTOLD, started_at))
     }
 
     fn enter_ring(&mut self, vendor: &VendorId) {

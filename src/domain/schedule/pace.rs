@@ -15,6 +15,8 @@ impl Limit {
     /// Wasender: 256 a minute (`docs/wire/wasender.md` §1.3), kept as 32 at once and 224 a minute
     /// after that, so that no minute has more than 256.
     pub const WASENDER: Self = Self { burst: 32, interval_us: MINUTE * 1_000 / 224 + 1 };
+    /// An instance whose limit nobody has told yet: one passes and learns it.
+    pub const UNTOLD: Self = Self { burst: 1, interval_us: Self::WASENDER.interval_us };
     /// Wasender with account protection: one in 5 seconds.
     pub const WASENDER_PROTECTED: Self = Self { burst: 1, interval_us: 5 * SECOND * 1_000 };
 }
@@ -25,6 +27,8 @@ pub struct Pace {
     limit: Limit,
     /// When the bucket would have been empty, in microseconds: tokens = (now - empty) / interval.
     empty_us: i64,
+    /// Since when nothing has been sent, while the limit is untold.
+    since_us: i64,
     blocked_until: Millis,
 }
 
@@ -33,12 +37,17 @@ impl Pace {
     /// not known, and a full bucket could exceed the minute.
     #[must_use]
     pub fn new(limit: Limit, since: Millis) -> Self {
-        Self { limit, empty_us: since * 1_000, blocked_until: 0 }
+        let since_us = since * 1_000;
+        Self { limit, empty_us: since_us, since_us, blocked_until: 0 }
     }
 
-    /// Changes the limit.
-    pub fn set_limit(&mut self, limit: Limit) {
-        self.limit = limit;
+    /// Changes the limit. Whether it is another.
+    pub fn set_limit(&mut self, limit: Limit) -> bool {
+        if self.limit == Limit::UNTOLD {
+            // What passed has sent nothing yet: it comes again under this limit.
+            self.empty_us = self.since_us;
+        }
+        std::mem::replace(&mut self.limit, limit) != limit
     }
 
     /// Takes `n_tokens`, one for most sends.
@@ -51,6 +60,8 @@ impl Pace {
             return Err(self.blocked_until);
         }
         let now_us = now * 1_000;
+        // A clock that was set back must not mute the instance for as long.
+        self.empty_us = self.empty_us.min(now_us);
         let full_us = now_us - self.limit.burst * self.limit.interval_us;
         let after_us =
             self.empty_us.max(full_us) + n_tokens.min(self.limit.burst) * self.limit.interval_us;

@@ -22,7 +22,11 @@ fn job(id: i64, contact: i64, kind: Kind, due: Millis) -> Job {
 
 /// A scheduler whose pace is no bound, unless the test waits less than this.
 fn rested() -> (Scheduler, Millis) {
-    (Scheduler::new(0), 1_000_000)
+    let mut scheduler = Scheduler::new(0);
+    for n in 0..VENDORS {
+        scheduler.set_limit(&instance(n), Limit::WASENDER);
+    }
+    (scheduler, 1_000_000)
 }
 
 #[test]

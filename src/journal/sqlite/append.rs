@@ -110,6 +110,7 @@ fn append_one(
     if let Some(key) = it.key
         && let Some(first) = keys::claim(cx, key, contact, id, batch.now)?
     {
+        still_open(cx, first)?;
         return Ok(Recorded::Duplicate(first));
     }
     let contact = contact.filter(|_| event.chat == Chat::Private);
@@ -126,6 +127,16 @@ fn append_one(
         }
     }
     Ok(Recorded::New(id))
+}
+
+/// Whoever kept it first may have been cut off before its work began: telling the scheduler twice
+/// does no harm.
+fn still_open(cx: &mut Cx<'_>, id: EntryId) -> Result<(), DbError> {
+    let Some(row) = entries::load(cx, id)?.filter(|it| it.is_open) else { return Ok(()) };
+    if row.kind == MESSAGE {
+        cx.changes.push(Change::New(row.job(Kind::Message, 0)));
+    }
+    Ok(())
 }
 
 fn message(

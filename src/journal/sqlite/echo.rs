@@ -14,7 +14,7 @@ use crate::{
     domain::{
         clock::Millis,
         delivery::State,
-        event::Status,
+        event::{Chat, Status},
         id::{ContactId, EntryId, InstanceId},
         schedule::{Kind, Next},
     },
@@ -60,6 +60,7 @@ pub(super) fn arrived(
         pid: it.pid,
         text_key: it.text_key.unwrap_or_default(),
         has_text: it.has_text(),
+        is_private: it.event.chat == Chat::Private,
         at: batch.now,
     };
     match whose(cx, &question, batch.now, batch.now + ECHO_WAIT)? {
@@ -107,6 +108,7 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
         pid: row.pid,
         text_key: row.text_key.unwrap_or_default(),
         has_text: true,
+        is_private: row.contact.is_some(),
         at: row.id.ms(),
     };
     if let Whose::Ours(about) = whose(cx, &question, now, now)? {
@@ -171,6 +173,8 @@ struct Question<'a> {
     pid: Option<Token>,
     text_key: i64,
     has_text: bool,
+    /// We send to private chats only: an echo from elsewhere is ours by its id alone.
+    is_private: bool,
     /// When the echo came.
     at: Millis,
 }
@@ -186,6 +190,9 @@ fn whose(
         && let Some(row) = by_pid(cx, pid)?.filter(|row| row.kind == INTENT)
     {
         return Ok(Whose::Ours(intents::heard(cx, row, Status::Sent, None, now)?));
+    }
+    if !it.is_private {
+        return Ok(Whose::Human);
     }
     let recent = recent_sends(cx, it)?;
     let is_known = it.contact.is_some_and(|it| has_phone(cx, it).unwrap_or(false));

@@ -18,7 +18,7 @@ use crate::{
         event::Status,
         id::{ContactId, EntryId},
         message::Content,
-        schedule::Next,
+        schedule::{Kind, Next},
     },
     journal::{
         Begun, Change, MessageEnd, NewIntent, Step, Stepped, Submitted, ToSend,
@@ -46,7 +46,7 @@ pub(super) fn submit(cx: &mut Cx<'_>, intent: &NewIntent) -> Result<Submitted, D
         let found: Option<(Token, i64)> =
             statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         match found {
-            Some((body, entry)) if body == request => return Ok(Submitted::Same(EntryId(entry))),
+            Some((body, entry)) if body == request => return same(cx, EntryId(entry)),
             Some(_) => return Ok(Submitted::Conflict),
             None => claim = Some((key, request)),
         }
@@ -59,6 +59,22 @@ pub(super) fn submit(cx: &mut Cx<'_>, intent: &NewIntent) -> Result<Submitted, D
         cx.connection.prepare_cached(sql)?.execute(params![key, request, id.0])?;
     }
     Ok(Submitted::New(id, std::mem::take(&mut cx.changes)))
+}
+
+/// Asked before. Its work may never have begun: the scheduler is told again, which does no harm.
+fn same(cx: &mut Cx<'_>, id: EntryId) -> Result<Submitted, DbError> {
+    let row = load(cx, id)?.filter(|it| it.is_open);
+    let open = row.and_then(|row| {
+        let delivery = row.life.delivery.as_ref()?;
+        let next = life::next_of(delivery, &row.life.policy.into())?;
+        match next {
+            Next::Again { kind: kind @ Kind::Send, due, .. } => {
+                Some(Change::New(row.job(kind, due)))
+            }
+            _ => None,
+        }
+    });
+    Ok(Submitted::Same(id, open.into_iter().collect()))
 }
 
 pub(super) fn settle_message(
@@ -266,7 +282,8 @@ fn is_paused(cx: &Cx<'_>, contact: ContactId, now: Millis) -> Result<bool, DbErr
 /// Whether somebody took the conversation over after this answer was decided.
 fn is_silenced(cx: &Cx<'_>, row: &EntryRow, now: Millis) -> Result<bool, DbError> {
     let Some(contact) = row.contact else { return Ok(false) };
+    let decided_at = row.life.log.first().map_or(row.id.ms(), |it| it.0);
     let sql = "SELECT 1 FROM contacts WHERE id = ?1 AND paused_until > ?2 AND paused_at > ?3";
     let mut statement = cx.connection.prepare_cached(sql)?;
-    Ok(statement.exists(params![contact.0, now, row.id.ms()])?)
+    Ok(statement.exists(params![contact.0, now, decided_at])?)
 }

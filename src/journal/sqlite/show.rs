@@ -110,7 +110,8 @@ pub(super) fn waiting(
 fn unfinished(row: &EntryRow) -> Change {
     let due = row.id.ms();
     match (row.kind, &row.life.delivery) {
-        (MESSAGE, _) => Change::New(row.job(Kind::Message, due)),
+        // Not the time of its id: the clock may have been set back since.
+        (MESSAGE, _) => Change::New(row.job(Kind::Message, 0)),
         (INTENT, Some(delivery)) => match life::next_of(delivery, &row.life.policy.into()) {
             // A fence's hold belongs to its lane, which is only opened by deciding about it.
             Some(next @ Next::Again { kind: Kind::Follow, due, .. }) => {

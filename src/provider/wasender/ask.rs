@@ -1,7 +1,7 @@
 //! Questions to Wasender: what became of a message, whose a LID is, how a session is
 //! (`docs/wire/wasender.md` §2.2, §2.3, §2.5, §3).
 
-use reqwest::Method;
+use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
 use super::{Wasender, connection_of, send::number_text};
@@ -13,7 +13,7 @@ use crate::{
         phone::PhoneNumber,
         waba::WabaInstance,
     },
-    provider::{Found, Question},
+    provider::{Found, NoAnswer, Question},
 };
 
 /// Entries of the message log that are looked at.
@@ -75,19 +75,22 @@ impl Wasender {
         &self,
         instance: &WabaInstance,
         lid: &Lid,
-    ) -> Option<PhoneNumber> {
-        let key = instance.wasender.session_key.as_ref()?;
+    ) -> Result<Option<PhoneNumber>, NoAnswer> {
+        let Some(key) = instance.wasender.session_key.as_ref() else { return Ok(None) };
         for lid in [format!("{}@lid", lid.digits()), lid.digits().to_owned()] {
             let url = self.url(&["pn-from-lid", &lid]);
-            let Ok(reply) = self.call(Method::GET, &url, key, None).await else { continue };
+            let reply = self.call(Method::GET, &url, key, None).await.map_err(|_| NoAnswer)?;
+            if reply.status.is_server_error() || reply.status == StatusCode::TOO_MANY_REQUESTS {
+                return Err(NoAnswer);
+            }
             let Ok(body) = serde_json::from_slice::<Value>(&reply.body) else { continue };
             let told = [&body["data"]["pn"], &body["pn"]].into_iter().find_map(Value::as_str);
             let phone = told.and_then(|it| PhoneNumber::from_wire(it).ok());
             if reply.status.is_success() && phone.is_some() {
-                return phone;
+                return Ok(phone);
             }
         }
-        None
+        Ok(None)
     }
 
     /// `GET /status` with the session's key: a bare `{"status":"connected"}`.

@@ -19,7 +19,7 @@ use serde_json::Value;
 use url::Url;
 
 pub use self::session::{Session, SessionFault};
-use super::{Attempt, Found, Parsed, Provider, Question, Unreadable};
+use super::{Attempt, Found, NoAnswer, Parsed, Provider, Question, Unreadable};
 use crate::{
     domain::{
         clock::{Clock, Millis},
@@ -138,7 +138,11 @@ impl Provider for Wasender {
         .unwrap_or_default()
     }
 
-    async fn phone_of(&self, instance: &WabaInstance, lid: &Lid) -> Option<PhoneNumber> {
+    async fn phone_of(
+        &self,
+        instance: &WabaInstance,
+        lid: &Lid,
+    ) -> Result<Option<PhoneNumber>, NoAnswer> {
         self.ask_phone(instance, lid).await
     }
 

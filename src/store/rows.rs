@@ -1,0 +1,83 @@
+//! Rows of the embedded database as what they stand for.
+
+use rusqlite::Row;
+use serde::{Serialize, de::DeserializeOwned};
+
+use super::{
+    ApiKey,
+    document::{InstanceDocument, VendorDocument},
+};
+use crate::{
+    domain::{
+        clock::Millis,
+        id::{InstanceId, VendorId},
+        vendor::Vendor,
+        waba::WabaInstance,
+    },
+    sqlite::DbError,
+    vault::Vault,
+};
+
+pub(super) fn raw_vendor(row: &Row<'_>) -> rusqlite::Result<(String, Vec<u8>, bool)> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+}
+
+pub(super) fn vendor(
+    vault: &Vault,
+    (id, doc, paused): (String, Vec<u8>, bool),
+) -> Result<Vendor, DbError> {
+    let document: VendorDocument = open(vault, &format!("vendor:{id}"), &doc)?;
+    Ok(document.vendor(vendor_id(&id)?, paused))
+}
+
+pub(super) type RawInstance = (String, String, Vec<u8>, String, Option<Millis>);
+
+pub(super) fn raw_instance(row: &Row<'_>) -> rusqlite::Result<RawInstance> {
+    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?))
+}
+
+pub(super) fn instance(vault: &Vault, raw: RawInstance) -> Result<WabaInstance, DbError> {
+    let (id, vendor, doc, status, last_sync) = raw;
+    let document: InstanceDocument = open(vault, &format!("instance:{vendor}:{id}"), &doc)?;
+    Ok(document.instance(instance_id(&id)?, vendor_id(&vendor)?, &status, last_sync))
+}
+
+pub(super) fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
+    let vendor: Option<String> = row.get(3)?;
+    let bad =
+        |_| rusqlite::Error::InvalidColumnType(3, "vendor".to_owned(), rusqlite::types::Type::Text);
+    Ok(ApiKey {
+        id: row.get(0)?,
+        hash: row.get(1)?,
+        name: row.get(2)?,
+        vendor: vendor.map(|it| VendorId::parse(&it)).transpose().map_err(bad)?,
+        read_only: row.get(4)?,
+        created_at: row.get(5)?,
+    })
+}
+
+pub(super) fn vendor_id(text: &str) -> Result<VendorId, DbError> {
+    VendorId::parse(text).map_err(|_| DbError::Unreadable("vendor id"))
+}
+
+pub(super) fn instance_id(text: &str) -> Result<InstanceId, DbError> {
+    InstanceId::parse(text).map_err(|_| DbError::Unreadable("instance id"))
+}
+
+pub(super) fn seal(
+    vault: &Vault,
+    place: &str,
+    document: &impl Serialize,
+) -> Result<Vec<u8>, DbError> {
+    let plain = serde_json::to_vec(document).map_err(|_| DbError::Unreadable("document"))?;
+    vault.seal(place, &plain).map_err(|_| DbError::Unreadable("document"))
+}
+
+pub(super) fn open<T: DeserializeOwned>(
+    vault: &Vault,
+    place: &str,
+    sealed: &[u8],
+) -> Result<T, DbError> {
+    let plain = vault.open(place, sealed).map_err(|_| DbError::Unreadable("a sealed document"))?;
+    serde_json::from_slice(&plain).map_err(|_| DbError::Unreadable("a sealed document"))
+}
