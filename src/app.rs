@@ -70,7 +70,7 @@ impl App {
     ) -> anyhow::Result<Self> {
         let lock = bootstrap::take_directory(&config.data_dir)?;
         let vault = Arc::new(bootstrap::vault(config)?);
-        let (path, for_open) = (config.data_dir.join("waba.db"), Arc::clone(&vault));
+        let (path, for_open) = (database_of(config), Arc::clone(&vault));
         let open = move || SqliteJournal::open(&path, for_open);
         let journal = tokio::task::spawn_blocking(open).await?.context("open waba.db")?;
         let db = journal.db().clone();

@@ -125,14 +125,6 @@ impl Config {
         };
         if vars.faults.is_empty() { Ok(config) } else { Err(BadConfig(vars.faults)) }
     }
-
-    /// Everything that must never be shown.
-    #[must_use]
-    pub fn secrets(&self) -> Vec<&SecretString> {
-        let keys = self.admin_key.iter().chain(&self.encryption_key).chain(&self.wasender_token);
-        let keys = keys.chain(&self.forward_secret);
-        keys.chain(&self.old_encryption_keys).collect()
-    }
 }
 
 struct Vars<'a, L> {

@@ -157,7 +157,7 @@ fn body() -> anyhow::Result<String> {
 }
 
 /// Eight bytes for each number, no two the same and in no order, as message ids are
-/// (the finaliser of SplitMix64, which can be undone).
+/// (the finaliser of `SplitMix64`, which can be undone).
 fn scattered(n: usize) -> [u8; 8] {
     let mut it = n as u64;
     it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

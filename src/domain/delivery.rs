@@ -259,12 +259,6 @@ impl Delivery {
         }
     }
 
-    /// Whether nothing will be done about it any more, unless something is heard.
-    #[must_use]
-    pub fn is_at_rest(&self, policy: &Policy) -> bool {
-        self.todo(policy) == Todo::Nothing
-    }
-
     fn enter(&mut self, state: State) {
         self.state = state;
         self.asked = 0;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::{
-    read::{Conversation, Journey, Ledger, MessageRow, Page, Turn},
+    read::{Journey, Ledger, MessageRow, Page, Turn},
     sqlite::SqliteJournal,
 };
 use crate::{

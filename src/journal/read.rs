@@ -69,15 +69,6 @@ pub struct Turn {
     pub text: Text,
 }
 
-/// A conversation's state.
-#[derive(Debug)]
-pub struct Conversation {
-    /// Its contact.
-    pub contact: ContactId,
-    /// Until when the bot is quiet.
-    pub paused_until: Option<Millis>,
-}
-
 /// Cumulative counts. Events: accepted = waiting + done + parked + dead, duplicates beside.
 /// Intents: created = waiting + sent + unknown + parked + dead.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

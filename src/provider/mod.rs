@@ -24,9 +24,6 @@ use crate::domain::{
 /// A service that carries messages.
 #[async_trait]
 pub trait Provider: Send + Sync {
-    /// Which one it is.
-    fn kind(&self) -> ProviderKind;
-
     /// How this instance's webhooks may prove themselves now.
     fn proofs<'a>(&self, instance: &'a WabaInstance, now: Millis) -> Vec<Proof<'a>>;
 

@@ -4,7 +4,7 @@
 mod writer;
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, Mutex, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -71,7 +71,6 @@ pub struct Db {
 }
 
 struct Shared {
-    path: PathBuf,
     writes: Mutex<Option<mpsc::SyncSender<Box<dyn Job>>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Vec<Mutex<Connection>>,
@@ -97,7 +96,6 @@ impl Db {
             .map_err(|_| DbError::Closed)?;
         Ok(Self {
             shared: Arc::new(Shared {
-                path: path.to_owned(),
                 writes: Mutex::new(Some(writes)),
                 writer: Mutex::new(Some(writer)),
                 readers,
@@ -150,12 +148,6 @@ impl Db {
             Ok(reader.pragma_query_value(None, "data_version", |row| row.get(0))?)
         };
         tokio::task::spawn_blocking(run).await.map_err(|_| DbError::Closed)?
-    }
-
-    /// The file.
-    #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.shared.path
     }
 
     /// Waits until everything that was asked for is written, and ends the writer.

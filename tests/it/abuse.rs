@@ -1,8 +1,11 @@
 //! What a stranger found who attacked the core: hang-ups, failing writes, foreign keys, clocks.
 
-use crate::support::*;
+use crate::{
+    delivery::{send, status_is},
+    support::*,
+};
 use serde_json::json;
-use std::time::Duration;
+use std::{fmt::Write, time::Duration};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waba_gateway::{
     domain::{
@@ -20,15 +23,6 @@ use waba_gateway::{
 const NOW: i64 = 1_760_000_000_000;
 const TO: &str = "+221705550001";
 
-async fn send(app: &TestApp, v: &TestVendor, to: &str, text: &str) -> String {
-    let path = format!("/api/admin/vendors/{}/send-message", v.id);
-    let a = app.admin.post(&path, json!({ "to": to, "message": text })).await;
-    assert_eq!(a.status, 202, "{}", a.text);
-    a.json()["messageId"].as_str().unwrap().to_owned()
-}
-async fn status_is(app: &TestApp, v: &TestVendor, id: &str, want: &str) {
-    app.until(v, |it| it.iter().any(|it| it["id"] == id && it["status"] == want)).await;
-}
 fn lock(app: &TestApp) -> rusqlite::Connection {
     let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
     db.busy_timeout(Duration::from_secs(5)).unwrap();
@@ -46,7 +40,7 @@ async fn open_post(
         tokio::net::TcpStream::connect(app.base.strip_prefix("http://").unwrap()).await.unwrap();
     let mut head = format!("POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n");
     for (n, v) in headers {
-        head += &format!("{n}: {v}\r\n");
+        let _ = write!(head, "{n}: {v}\r\n");
     }
     head += "\r\n";
     s.write_all(head.as_bytes()).await.unwrap();
@@ -173,7 +167,7 @@ async fn a_begin_that_fails_does_not_change_the_order() {
     tokio::time::sleep(Duration::from_secs(2)).await;
     let db = lock(&app);
     app.gateway.work().pause(Some(&v.id), false);
-    tokio::time::sleep(Duration::from_millis(6_000)).await;
+    tokio::time::sleep(Duration::from_secs(6)).await;
     db.execute_batch("COMMIT").unwrap();
     let sends = app.twin.wait_sends(3, DEADLINE).await;
     let texts: Vec<_> = sends.iter().map(|it| it.text.clone()).collect();

@@ -17,14 +17,14 @@ use crate::support::{
 const NOW: i64 = 1_760_000_000_000;
 const TO: &str = "+221705550001";
 
-async fn send(app: &TestApp, vendor: &TestVendor, to: &str, text: &str) -> String {
+pub async fn send(app: &TestApp, vendor: &TestVendor, to: &str, text: &str) -> String {
     let path = format!("/api/admin/vendors/{}/send-message", vendor.id);
     let answer = app.admin.post(&path, json!({ "to": to, "message": text })).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     answer.json()["messageId"].as_str().unwrap().to_owned()
 }
 
-async fn status_is(app: &TestApp, vendor: &TestVendor, id: &str, want: &str) {
+pub async fn status_is(app: &TestApp, vendor: &TestVendor, id: &str, want: &str) {
     app.until(vendor, |it| it.iter().any(|it| it["id"] == id && it["status"] == want)).await;
 }
 

@@ -29,7 +29,7 @@ use crate::{
         phone::PhoneNumber,
         schedule::Limit,
         secret::{ExposeSecret, SecretString},
-        waba::{ProviderKind, WabaInstance},
+        waba::WabaInstance,
         webhook::{Proof, Scheme, Verified, Webhook},
     },
     http::{Http, HttpError, Reply, Request, Trust},
@@ -96,10 +96,6 @@ impl Wasender {
 
 #[async_trait]
 impl Provider for Wasender {
-    fn kind(&self) -> ProviderKind {
-        ProviderKind::Wasender
-    }
-
     fn proofs<'a>(&self, instance: &'a WabaInstance, now: Millis) -> Vec<Proof<'a>> {
         let mut proofs = Vec::new();
         for secret in instance.wasender.secrets_at(now) {
