@@ -123,7 +123,10 @@ fn open(directory: &Path) -> anyhow::Result<Connection> {
     let connection = Connection::open(directory.join(FILE))?;
     connection.pragma_update(None, "journal_mode", "WAL")?;
     connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "cache_size", -8 * 1_024)?;
+    // As the gateway has it, so that what is compared is the work and not the settings.
+    connection.pragma_update(None, "cache_size", -16 * 1_024)?;
+    connection.pragma_update(None, "wal_autocheckpoint", 16 * 1_024)?;
+    connection.pragma_update(None, "journal_size_limit", 64 * 1_024 * 1_024)?;
     connection.execute_batch(
         "CREATE TABLE events (n INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE, vendor TEXT NOT NULL,
             body BLOB NOT NULL)",

@@ -38,6 +38,7 @@ pub struct Hooks {
     lids: Vec<usize>,
     words: Vec<usize>,
     macs: Vec<[u8; MAC_BYTES]>,
+    ids_ascend: bool,
 }
 
 /// Which vendor, and which word, the `n`th request is for.
@@ -55,8 +56,8 @@ pub fn secret(vendor: usize) -> String {
 }
 
 impl Hooks {
-    /// Requests to this host; the first `n_signed` are signed now, the others when they are made.
-    pub fn new(n_signed: usize) -> anyhow::Result<Self> {
+    /// Of the requests the first `n_signed` are signed now, the others when they are made.
+    pub fn new(n_signed: usize, ids_ascend: bool) -> anyhow::Result<Self> {
         let body = body()?;
         let head = format!(
             "POST /api/webhooks/wasender/{VENDOR} HTTP/1.1\r\nhost: 127.0.0.1\r\n\
@@ -76,6 +77,7 @@ impl Hooks {
             lids: places(LID),
             words: places(WORDS[0]),
             macs: Vec::new(),
+            ids_ascend,
             request: request.into_bytes(),
         };
         let mut buffer = hooks.buffer();
@@ -116,8 +118,9 @@ impl Hooks {
         let (vendor, word) = target(n);
         let customer = vendor * CUSTOMERS_PER_VENDOR + n / VENDORS % CUSTOMERS_PER_VENDOR;
         for at in &self.ids {
-            // They fit, and cannot fail.
-            let _ = hex::encode_to_slice(scattered(n), &mut buffer[at + 4..at + ID.len()]);
+            let id = if self.ids_ascend { (n as u64).to_be_bytes() } else { scattered(n) };
+            // It fits, and cannot fail.
+            let _ = hex::encode_to_slice(id, &mut buffer[at + 4..at + ID.len()]);
         }
         for at in &self.phones {
             write_digits(&mut buffer[at + 5..at + PHONE.len()], customer);

@@ -27,15 +27,16 @@ struct Run {
     usage: Usage,
 }
 
-pub fn run(directory: &Path, runs: usize, seconds: u64) -> anyhow::Result<()> {
+pub fn run(directory: &Path, runs: usize, seconds: u64, ids_ascend: bool) -> anyhow::Result<()> {
     let measured = Duration::from_secs(seconds);
     let n_customers = VENDORS * CUSTOMERS_PER_VENDOR;
     println!(
-        "intake: {CONNECTIONS} connections, {VENDORS} vendors, {n_customers} customers, {seconds} s a run after {} s of warm-up",
-        WARM_UP.as_secs()
+        "intake: {CONNECTIONS} connections, {VENDORS} vendors, {n_customers} customers, {seconds} s a run after {} s of warm-up{}",
+        WARM_UP.as_secs(),
+        if ids_ascend { ", ascending message ids" } else { "" }
     );
     let n_signed = usize::try_from((WARM_UP + measured).as_secs())? * SIGNED_A_SECOND;
-    let hooks = Arc::new(Hooks::new(n_signed)?);
+    let hooks = Arc::new(Hooks::new(n_signed, ids_ascend)?);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let mut table = Table::new(&[
         ("floor/s", 0),

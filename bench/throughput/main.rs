@@ -32,6 +32,10 @@ struct Arguments {
     /// Has the simulated Wasender report on each reply, as the real one does: five webhooks more.
     #[arg(long)]
     echoes: bool,
+    /// Gives messages ascending ids. Real ones are in no order; ascending ones spare the floor's
+    /// unique index its random pages, and the gateway nothing: it keeps keyed hashes.
+    #[arg(long)]
+    ordered_ids: bool,
     /// Cargo says so.
     #[arg(long, hide = true)]
     bench: bool,
@@ -64,7 +68,12 @@ fn main() -> anyhow::Result<()> {
     let directory = directory()?;
     let runs = if arguments.what == What::Memory { 1 } else { arguments.runs.max(1) };
     if arguments.what != What::Reply {
-        intake::run(directory.path(), runs, arguments.seconds.unwrap_or(10).max(1))?;
+        intake::run(
+            directory.path(),
+            runs,
+            arguments.seconds.unwrap_or(10).max(1),
+            arguments.ordered_ids,
+        )?;
     }
     if arguments.what != What::Intake {
         let seconds = arguments.seconds.unwrap_or(20).max(1);

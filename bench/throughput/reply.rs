@@ -64,7 +64,7 @@ pub fn run(directory: &Path, runs: usize, seconds: u64, echoes: bool) -> anyhow:
     let seconds = usize::try_from(seconds)?;
     let n_warm_up = RATE * usize::try_from(WARM_UP.as_secs())?;
     let n_hooks = n_warm_up + RATE * seconds;
-    let hooks = Arc::new(Hooks::new(n_hooks)?);
+    let hooks = Arc::new(Hooks::new(n_hooks, false)?);
     let mut table = Table::new(&[
         ("p50 ms", 2),
         ("p90 ms", 2),

@@ -23,7 +23,7 @@ const N_READERS: usize = 2;
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Page cache of the writer and of a reader, in KiB.
-const WRITER_CACHE_KIB: i64 = 16 * 1024;
+const WRITER_CACHE_KIB: i64 = 12 * 1024;
 const READER_CACHE_KIB: i64 = 1024;
 
 /// Pages in the write-ahead file before they are copied back. Hot pages are written many times
