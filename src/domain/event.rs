@@ -23,9 +23,32 @@ pub struct Event {
     /// The provider's id of the message it is or speaks of.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider_id: Option<String>,
+    /// The provider's own id of the chat, for telling it that a message was read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_id: Option<Text>,
+    /// The provider's id of the message that this one quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quoted: Option<String>,
     /// When the provider says it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Millis>,
+}
+
+impl Event {
+    /// An event of which nothing else is known.
+    #[must_use]
+    pub fn new(what: What, chat: Chat, contact: Address) -> Self {
+        Self {
+            what,
+            chat,
+            contact,
+            name: None,
+            provider_id: None,
+            chat_id: None,
+            quoted: None,
+            at: None,
+        }
+    }
 }
 
 /// Kinds of chat. Only private ones are answered.

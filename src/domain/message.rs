@@ -38,16 +38,29 @@ pub enum Content {
     },
     /// Somebody's card.
     Contact {
-        /// The vCard.
+        /// The vCard, where the provider tells it.
+        #[serde(default)]
         vcard: Text,
+        /// Their name.
+        #[serde(default)]
+        name: Text,
+        /// Their number, as it is written on the card.
+        #[serde(default)]
+        phone: Option<Text>,
     },
     /// A question with options.
+    #[serde(rename_all = "camelCase")]
     Poll {
         /// The question.
         question: Text,
         /// What may be chosen.
         options: Vec<Text>,
+        /// More than one may be.
+        #[serde(default)]
+        multi_select: bool,
     },
+    /// Buttons or a list, which become numbered text where the provider has neither.
+    Choices(Choices),
     /// Something we have no word for; its kind is the provider's.
     Unsupported {
         /// The provider's name of the content, like `pollUpdateMessage`.
@@ -55,6 +68,31 @@ pub enum Content {
         /// Its text, where there was one.
         text: Text,
     },
+}
+
+/// Buttons or a list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Choices {
+    /// The options below the prompt, numbered, as they are sent.
+    pub text: Text,
+    /// What may be chosen.
+    pub options: Vec<Choice>,
+    /// A list rather than buttons.
+    #[serde(default)]
+    pub is_list: bool,
+}
+
+/// One option of buttons or a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Choice {
+    /// The vendor's id of it.
+    pub id: String,
+    /// What the customer reads.
+    pub title: Text,
+    /// A line below it.
+    #[serde(default)]
+    pub description: Text,
 }
 
 /// The kinds of media.
@@ -102,6 +140,12 @@ pub struct Media {
     /// Its length, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<u64>,
+    /// The file we keep that is to be sent, instead of `url`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upload: Option<String>,
+    /// It may be seen once.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub view_once: bool,
 }
 
 impl fmt::Debug for Media {
@@ -132,6 +176,8 @@ impl Content {
             Self::Location { .. } => "location",
             Self::Contact { .. } => "contact",
             Self::Poll { .. } => "poll",
+            Self::Choices(it) if it.is_list => "list",
+            Self::Choices(_) => "buttons",
             Self::Unsupported { .. } => "unsupported",
         }
     }
@@ -144,7 +190,8 @@ impl Content {
                 &text.0
             }
             Self::Media(media) => &media.caption.0,
-            Self::Contact { .. } => "",
+            Self::Contact { name, .. } => &name.0,
+            Self::Choices(it) => &it.text.0,
             Self::Poll { question, .. } => &question.0,
         }
     }

@@ -35,6 +35,14 @@ pub struct Vendor {
     pub max_answer_age: Option<Millis>,
     /// How long an intent is worth sending; `None` is [`REPLY_TTL`] or [`SEND_TTL`].
     pub intent_ttl: Option<Millis>,
+    /// Customers see that their messages were read.
+    pub mark_as_read: bool,
+    /// Customers see that an answer is being written.
+    pub typing: bool,
+    /// When the vendor is open, and who answers when it is not.
+    pub hours: Option<BusinessHours>,
+    /// Where the vendor's own back end gets its events.
+    pub forward_url: Option<String>,
     /// Sending has been stopped until somebody resumes it; intake goes on.
     pub paused: bool,
     /// When it was created.
@@ -75,6 +83,10 @@ impl Vendor {
             unknown_deadline: UNKNOWN_DEADLINE,
             max_answer_age: None,
             intent_ttl: None,
+            mark_as_read: false,
+            typing: false,
+            hours: None,
+            forward_url: None,
             paused: false,
             created_at: now,
             updated_at: now,
@@ -162,4 +174,33 @@ pub struct ResponseApi {
     pub url: String,
     /// Headers sent with each call, like an API key.
     pub headers: Vec<(String, SecretString)>,
+    /// What it is asked and answers.
+    pub dialect: Dialect,
+}
+
+/// The forms of a responder's calls (`docs/ARCHITECTURE.md`, Administration).
+#[derive(Clone, Debug, Default)]
+pub enum Dialect {
+    /// Ours.
+    #[default]
+    Bot,
+    /// That of `docs/CONTRACT.md` §3.
+    Conversation {
+        /// The chatbot that answers.
+        chatbot_id: String,
+        /// The client's API key, sent as `converslyWebId`.
+        web_id: Option<SecretString>,
+    },
+}
+
+/// When a vendor is open.
+#[derive(Clone, Debug, Default)]
+pub struct BusinessHours {
+    /// An IANA time zone like `Africa/Dakar`; without it, that of the country of its number.
+    pub time_zone: Option<String>,
+    /// From Monday on: spans of minutes since midnight, the second not included. A span that ends
+    /// before it begins ends on the next day.
+    pub days: [Vec<(u16, u16)>; 7],
+    /// Who answers out of hours, tried in order; without any, those of the open hours.
+    pub out_of_hours: Vec<ResponderConfig>,
 }

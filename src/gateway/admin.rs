@@ -8,7 +8,7 @@ use crate::{
         clock::Millis,
         id::VendorId,
         secret::SecretString,
-        vendor::{OnUnknown, ResponderConfig, Vendor, VendorStatus},
+        vendor::{BusinessHours, OnUnknown, ResponderConfig, Vendor, VendorStatus},
     },
     journal::JournalError,
     store::StoreError,
@@ -68,6 +68,14 @@ pub struct VendorChange {
     pub max_answer_age: Option<Option<Millis>>,
     /// How long a message is worth sending.
     pub intent_ttl: Option<Option<Millis>>,
+    /// Whether customers see that their messages were read.
+    pub mark_as_read: Option<bool>,
+    /// Whether customers see that an answer is being written.
+    pub typing: Option<bool>,
+    /// When the vendor is open.
+    pub hours: Option<Option<BusinessHours>>,
+    /// Where its back end gets its events.
+    pub forward_url: Option<Option<String>>,
 }
 
 impl Gateway {
@@ -157,6 +165,10 @@ impl VendorChange {
         set(&mut vendor.unknown_deadline, self.unknown_deadline);
         set(&mut vendor.max_answer_age, self.max_answer_age);
         set(&mut vendor.intent_ttl, self.intent_ttl);
+        set(&mut vendor.mark_as_read, self.mark_as_read);
+        set(&mut vendor.typing, self.typing);
+        set(&mut vendor.hours, self.hours);
+        set(&mut vendor.forward_url, self.forward_url);
     }
 }
 

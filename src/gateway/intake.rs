@@ -107,6 +107,7 @@ impl Gateway {
             vendor: vendor.clone(),
             instance: instance.id.clone(),
             silence: service.vendor().silence,
+            forward: service.vendor().forward_url.is_some(),
             now,
             raw: hook.body().clone(),
             events: self.news(service, instance, parsed.events, now),
@@ -252,7 +253,7 @@ fn read(service: &VendorService, hook: &Webhook<Verified>) -> Parsed {
             let raw = Text(secret::without(&text, &service.secrets()));
             let what = What::Other { name: "unreadable".to_owned(), raw };
             let (contact, chat) = (Address::default(), Chat::None);
-            let event = Event { what, chat, contact, name: None, provider_id: None, at: None };
+            let event = Event::new(what, chat, contact);
             Parsed { instance: None, events: vec![event] }
         }
     }

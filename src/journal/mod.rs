@@ -24,7 +24,7 @@ use crate::{
         delivery::{Delivery, Input, Policy, Reason},
         event::Event,
         id::{ContactId, EntryId, InstanceId, VendorId},
-        message::Content,
+        message::{Choice, Content},
         schedule::{Job, Next},
     },
     sqlite::DbError,
@@ -125,6 +125,8 @@ pub struct NewEvents {
     pub instance: InstanceId,
     /// How long a human on the phone keeps the bot quiet.
     pub silence: Millis,
+    /// The vendor's back end gets its events.
+    pub forward: bool,
     /// When they came.
     pub now: Millis,
     /// The raw body, by which events without an id are known again.
@@ -174,6 +176,12 @@ pub struct NewIntent {
     pub to: Address,
     /// What.
     pub content: Content,
+    /// What follows it as one group: a part leaves only when the one before it has been sent.
+    pub more: Vec<Content>,
+    /// The message it quotes.
+    pub reply_to: Option<EntryId>,
+    /// The vendor's back end is told what becomes of it.
+    pub forward: bool,
     /// Decided by a responder: a human in the conversation stops it.
     pub is_automatic: bool,
     /// The message it answers.
@@ -228,6 +236,8 @@ pub struct ToAnswer {
     pub history: Vec<Turn>,
     /// The latest automatic answers: when, and a key that equal texts share. Newest first.
     pub answers: Vec<(Millis, i64)>,
+    /// The option it chooses, where the message before it offered some.
+    pub chosen: Option<Choice>,
 }
 
 /// How a message ends.
@@ -271,6 +281,8 @@ pub struct ToSend {
     pub to: Address,
     /// What.
     pub content: Content,
+    /// The provider's own number of the message it quotes.
+    pub quotes: Option<String>,
     /// When the message it answers was accepted, for measuring.
     pub origin: Option<EntryId>,
     /// The attempt, counted from 1.

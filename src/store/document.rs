@@ -9,7 +9,9 @@ use crate::domain::{
     id::{InstanceId, VendorId},
     phone::PhoneNumber,
     secret::SecretString,
-    vendor::{OnUnknown, ResponderConfig, ResponseApi, Rule, Vendor, VendorStatus},
+    vendor::{
+        BusinessHours, Dialect, OnUnknown, ResponderConfig, ResponseApi, Rule, Vendor, VendorStatus,
+    },
     waba::{ProviderKind, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret},
 };
 
@@ -28,6 +30,10 @@ pub(super) struct VendorDocument {
     unknown_deadline_ms: Millis,
     max_answer_age_ms: Option<Millis>,
     intent_ttl_ms: Option<Millis>,
+    mark_as_read: bool,
+    typing: bool,
+    hours: Option<HoursDocument>,
+    forward_url: Option<String>,
     created_at: Millis,
     updated_at: Millis,
 }
@@ -42,8 +48,30 @@ impl Default for VendorDocument {
 #[derive(Clone, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 enum ResponderDocument {
-    Rules { rules: Vec<(String, String)>, otherwise: Option<String> },
-    ResponseApi { url: String, headers: Vec<(String, String)> },
+    Rules {
+        rules: Vec<(String, String)>,
+        otherwise: Option<String>,
+    },
+    ResponseApi {
+        url: String,
+        headers: Vec<(String, String)>,
+        #[serde(default)]
+        conversation: Option<ConversationDocument>,
+    },
+}
+
+/// Dialect *conversation*; absent, it is *bot*.
+#[derive(Clone, Serialize, Deserialize)]
+struct ConversationDocument {
+    chatbot_id: String,
+    web_id: Option<String>,
+}
+
+#[derive(Clone, Serialize, Deserialize)]
+struct HoursDocument {
+    time_zone: Option<String>,
+    days: [Vec<(u16, u16)>; 7],
+    out_of_hours: Vec<ResponderDocument>,
 }
 
 impl VendorDocument {
@@ -61,6 +89,14 @@ impl VendorDocument {
             unknown_deadline_ms: vendor.unknown_deadline,
             max_answer_age_ms: vendor.max_answer_age,
             intent_ttl_ms: vendor.intent_ttl,
+            mark_as_read: vendor.mark_as_read,
+            typing: vendor.typing,
+            hours: vendor.hours.as_ref().map(|it| HoursDocument {
+                time_zone: it.time_zone.clone(),
+                days: it.days.clone(),
+                out_of_hours: it.out_of_hours.iter().map(responder_document).collect(),
+            }),
+            forward_url: vendor.forward_url.clone(),
             created_at: vendor.created_at,
             updated_at: vendor.updated_at,
         }
@@ -82,6 +118,14 @@ impl VendorDocument {
             unknown_deadline: self.unknown_deadline_ms,
             max_answer_age: self.max_answer_age_ms,
             intent_ttl: self.intent_ttl_ms,
+            mark_as_read: self.mark_as_read,
+            typing: self.typing,
+            hours: self.hours.map(|it| BusinessHours {
+                time_zone: it.time_zone,
+                days: it.days,
+                out_of_hours: it.out_of_hours.into_iter().map(responder).collect(),
+            }),
+            forward_url: self.forward_url,
             paused,
             created_at: self.created_at,
             updated_at: self.updated_at,
@@ -102,6 +146,13 @@ fn responder_document(responder: &ResponderConfig) -> ResponderDocument {
                 .iter()
                 .map(|it| (it.0.clone(), it.1.expose_secret().to_owned()))
                 .collect(),
+            conversation: match &api.dialect {
+                Dialect::Bot => None,
+                Dialect::Conversation { chatbot_id, web_id } => Some(ConversationDocument {
+                    chatbot_id: chatbot_id.clone(),
+                    web_id: web_id.as_ref().map(|it| it.expose_secret().to_owned()),
+                }),
+            },
         },
     }
 }
@@ -112,9 +163,13 @@ fn responder(document: ResponderDocument) -> ResponderConfig {
             rules: rules.into_iter().map(|(contains, reply)| Rule { contains, reply }).collect(),
             otherwise,
         },
-        ResponderDocument::ResponseApi { url, headers } => {
+        ResponderDocument::ResponseApi { url, headers, conversation } => {
             let headers = headers.into_iter().map(|it| (it.0, it.1.into())).collect();
-            ResponderConfig::ResponseApi(ResponseApi { url, headers })
+            let dialect = conversation.map_or(Dialect::Bot, |it| Dialect::Conversation {
+                chatbot_id: it.chatbot_id,
+                web_id: it.web_id.map(SecretString::from),
+            });
+            ResponderConfig::ResponseApi(ResponseApi { url, headers, dialect })
         }
     }
 }

@@ -18,7 +18,7 @@ use crate::{
         clock::{MINUTE, Millis, SECOND},
         id::VendorId,
         secret::SecretString,
-        vendor::{OnUnknown, ResponderConfig, ResponseApi, Rule, VendorStatus},
+        vendor::{Dialect, OnUnknown, ResponderConfig, ResponseApi, Rule, VendorStatus},
     },
     gateway::{AdminError, VendorChange},
 };
@@ -50,6 +50,10 @@ pub(super) struct VendorBody {
     max_answer_age_seconds: Option<Option<i64>>,
     #[serde(default, deserialize_with = "present")]
     intent_ttl_seconds: Option<Option<i64>>,
+    mark_as_read: Option<bool>,
+    typing: Option<bool>,
+    #[serde(default, deserialize_with = "present")]
+    forward_url: Option<Option<String>>,
 }
 
 #[derive(Deserialize)]
@@ -199,6 +203,13 @@ impl VendorBody {
                 .transpose()?,
             max_answer_age: some_span(self.max_answer_age_seconds, "maxAnswerAgeSeconds")?,
             intent_ttl: some_span(self.intent_ttl_seconds, "intentTtlSeconds")?,
+            mark_as_read: self.mark_as_read,
+            typing: self.typing,
+            hours: None,
+            forward_url: self
+                .forward_url
+                .map(|it| it.map(|it| is_url(it, "forwardUrl")).transpose())
+                .transpose()?,
         })
     }
 }
@@ -221,21 +232,26 @@ impl ResponderBody {
             }
             Self::ResponseApi { url, dialect, headers } => {
                 at_most(headers.len(), "headers")?;
-                let is_url = Url::parse(&url)
-                    .is_ok_and(|it| matches!(it.scheme(), "http" | "https") && it.has_host());
-                if !is_url {
-                    let why = "a responder's url is an http or https URL";
-                    return Err(AdminError::Invalid(why.to_owned()));
-                }
+                let url = is_url(url, "a responder's url")?;
                 if dialect.is_some_and(|it| it != "bot") {
                     let why = "this version knows the dialect bot only";
                     return Err(AdminError::Invalid(why.to_owned()));
                 }
                 let headers = headers.into_iter().collect();
-                Ok(ResponderConfig::ResponseApi(ResponseApi { url, headers }))
+                let dialect = Dialect::Bot;
+                Ok(ResponderConfig::ResponseApi(ResponseApi { url, headers, dialect }))
             }
         }
     }
+}
+
+/// Whether its host may be reached is seen when it is called.
+fn is_url(text: String, name: &str) -> Result<String, AdminError> {
+    let url = Url::parse(&text);
+    if url.is_ok_and(|it| matches!(it.scheme(), "http" | "https") && it.has_host()) {
+        return Ok(text);
+    }
+    Err(AdminError::Invalid(format!("{name} is an http or https URL")))
 }
 
 fn non_empty(text: Option<String>) -> Option<String> {

@@ -11,7 +11,7 @@ use waba_gateway::{
     domain::{
         clock::{Clock, HOUR, MINUTE},
         secret::ExposeSecret,
-        vendor::{ResponderConfig, ResponseApi, VendorStatus},
+        vendor::{Dialect, ResponderConfig, ResponseApi, VendorStatus},
     },
     gateway::VendorChange,
     twin::{Customer, Misbehaviour, Times, real_message},
@@ -273,7 +273,11 @@ impl Bot {
 
     fn responder(&self) -> ResponderConfig {
         let headers = vec![("x-api-key".to_owned(), "bot-api-key".to_owned().into())];
-        ResponderConfig::ResponseApi(ResponseApi { url: self.url.clone(), headers })
+        ResponderConfig::ResponseApi(ResponseApi {
+            url: self.url.clone(),
+            headers,
+            dialect: Dialect::default(),
+        })
     }
 
     fn n_asked(&self) -> usize {

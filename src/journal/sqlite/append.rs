@@ -44,7 +44,7 @@ pub(super) struct PreparedEvent {
 }
 
 pub(super) fn prepare(vault: &Vault, batch: NewEvents) -> Result<Prepared, DbError> {
-    let NewEvents { vendor, instance, silence, now, raw, events } = batch;
+    let NewEvents { vendor, instance, silence, forward: _, now, raw, events } = batch;
     let events = events
         .into_iter()
         .enumerate()

@@ -161,7 +161,7 @@ pub(super) fn begin(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Begun, 
     let Some(attempt) = is_begun.map(|it| it.attempts) else { return Ok(Begun::No(stepped)) };
     let body = entries::body(cx, id)?;
     let Outbound { to, content } = entries::open(cx.vault, &instance, &body)?;
-    Ok(Begun::Go(Box::new(ToSend { vendor, instance, to, content, origin, attempt })))
+    Ok(Begun::Go(Box::new(ToSend { vendor, instance, to, content, quotes: None, origin, attempt })))
 }
 
 pub(super) fn step(

@@ -70,7 +70,17 @@ pub(super) fn to_answer(
     }
     history.reverse();
     let (vendor, instance) = (row.vendor, row.instance);
-    Ok(Some(ToAnswer { vendor, instance, contact, address, event, paused_until, history, answers }))
+    Ok(Some(ToAnswer {
+        vendor,
+        instance,
+        contact,
+        address,
+        event,
+        paused_until,
+        history,
+        answers,
+        chosen: None,
+    }))
 }
 
 pub(super) fn to_follow(

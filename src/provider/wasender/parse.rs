@@ -235,7 +235,7 @@ impl<'a> Reader<'a> {
 
     fn tell_of(&mut self, what: What, key: &Key<'_>, ours: bool) -> &mut Event {
         let (chat, contact) = key.place(ours);
-        let event = Event { what, chat, contact, name: None, provider_id: None, at: self.at };
+        let event = Event { at: self.at, ..Event::new(what, chat, contact) };
         self.events.push_mut(event)
     }
 }

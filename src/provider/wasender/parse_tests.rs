@@ -197,11 +197,12 @@ fn brief(event: &Event) -> String {
         Content::Location { latitude, longitude, text } => {
             format!("location({latitude},{longitude} {})", text.0)
         }
-        Content::Contact { vcard } => format!("contact({})", vcard.0),
-        Content::Poll { question, options } => {
+        Content::Contact { vcard, .. } => format!("contact({})", vcard.0),
+        Content::Poll { question, options, .. } => {
             let options: Vec<_> = options.iter().map(|it| it.0.as_str()).collect();
             format!("poll({} {})", question.0, options.join("|"))
         }
+        Content::Choices(it) => format!("choices({})", it.text.0),
         Content::Unsupported { kind, text } => format!("unsupported({kind}{})", text.0),
     };
     let mut line = match &event.what {

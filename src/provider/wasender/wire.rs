@@ -232,14 +232,18 @@ impl<'a> Payload<'a> {
         if let Some(card) = self.contact_message.one::<Card<'_>>()?
             && let Some(vcard) = card.vcard.text()
         {
-            return Ok(Content::Contact { vcard: text(vcard) });
+            return Ok(Content::Contact { vcard: text(vcard), name: Text::default(), phone: None });
         }
         if let Some(poll) = self.poll()? {
             let question = text(poll.name.text().or(said).unwrap_or_default());
             let options = poll.options.all().into_iter();
             let option =
                 |it: Raw<'a>| it.one::<PollOption<'a>>().ok()??.option_name.text().map(text);
-            return Ok(Content::Poll { question, options: options.filter_map(option).collect() });
+            return Ok(Content::Poll {
+                question,
+                options: options.filter_map(option).collect(),
+                multi_select: false,
+            });
         }
         let kind = || raw.kind().unwrap_or("empty".to_owned());
         Ok(said.map_or_else(|| unsupported(&kind()), Content::text))
@@ -292,6 +296,8 @@ impl Attachment<'_> {
     pub(super) fn content(&self, kind: MediaKind, caption: Option<Cow<'_, str>>) -> Content {
         let owned = |it: Raw<'_>| it.text().map(String::from);
         Content::Media(Media {
+            upload: None,
+            view_once: false,
             kind,
             caption: text(caption.unwrap_or_default()),
             url: owned(self.url),

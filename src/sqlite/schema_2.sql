@@ -1,0 +1,61 @@
+-- Vendors and numbers are counted without reading their documents.
+CREATE INDEX vendors_by_pause ON vendors (paused);
+ALTER TABLE instances ADD COLUMN provider TEXT NOT NULL DEFAULT 'wasender';
+ALTER TABLE instances ADD COLUMN last_error TEXT;          -- a word of ours
+ALTER TABLE instances ADD COLUMN last_failed_at INTEGER;   -- milliseconds since the Unix epoch
+CREATE INDEX instances_by_status ON instances (status, provider);
+CREATE INDEX instances_by_failure ON instances (last_failed_at) WHERE last_failed_at IS NOT NULL;
+
+-- What was heard of a vendor's callers, written every few seconds and not with each webhook.
+CREATE TABLE vitals (
+    vendor      TEXT PRIMARY KEY,
+    verified_at INTEGER,
+    refused_at  INTEGER,
+    n_refused   INTEGER NOT NULL DEFAULT 0
+) WITHOUT ROWID;
+
+-- Messages counted by hour, for analytics and for knowing a number's habit. `what` is `in`, `out`,
+-- `out:<status>`, `answered` (answers that left) or `answer_ms` (how long they took together).
+CREATE TABLE hours (
+    vendor TEXT NOT NULL,
+    hour   INTEGER NOT NULL,            -- hours since the Unix epoch
+    what   TEXT NOT NULL,
+    n      INTEGER NOT NULL,
+    PRIMARY KEY (vendor, hour, what)
+) WITHOUT ROWID;
+
+-- Files. A customer's has the id of its message and stays encrypted as WhatsApp made it; its key is
+-- in the message. An uploaded one is encrypted in the same way under a key of its own.
+CREATE TABLE media (
+    id       TEXT PRIMARY KEY,          -- msg_… or med_…
+    vendor   TEXT NOT NULL,
+    contact  INTEGER,
+    entry    INTEGER,                   -- the message it came with
+    state    INTEGER NOT NULL,          -- 0 to be fetched, 1 kept, 2 given up
+    due      INTEGER NOT NULL,          -- when it is to be fetched, milliseconds since the Unix epoch
+    tries    INTEGER NOT NULL DEFAULT 0,
+    note     TEXT,                      -- a word: why it was given up
+    n_bytes  INTEGER,                   -- of the clear file
+    doc      BLOB,                      -- sealed: type, name and, of an uploaded one, the key
+    made_at  INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX media_due ON media (due) WHERE state = 0;
+CREATE INDEX media_by_contact ON media (contact) WHERE contact IS NOT NULL;
+CREATE INDEX media_by_age ON media (made_at);
+
+-- Events on their way to vendors' own back ends. One that was taken is gone.
+CREATE TABLE forwards (
+    id      INTEGER PRIMARY KEY,
+    vendor  TEXT NOT NULL,
+    entry   INTEGER NOT NULL,           -- the event or intent it tells of
+    what    TEXT NOT NULL,              -- the type of the forwarded event
+    word    TEXT,                       -- a status, where it tells of one
+    state   INTEGER NOT NULL DEFAULT 0, -- 0 waiting, 1 dead
+    due     INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    tries   INTEGER NOT NULL DEFAULT 0,
+    note    TEXT                        -- a word: what the last try came to
+);
+CREATE INDEX forwards_by_due ON forwards (due) WHERE state = 0;
+CREATE INDEX forwards_by_vendor ON forwards (vendor, state, id);
+CREATE INDEX forwards_by_entry ON forwards (entry);
