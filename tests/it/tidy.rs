@@ -9,7 +9,7 @@ use std::{
 /// Lower layers first. A module may use modules of the layers before its own, and no others.
 const LAYERS: &[&[&str]] = &[
     &["domain"],
-    &["config", "telemetry", "http", "vault", "sqlite"],
+    &["config", "telemetry", "http", "vault", "sqlite", "present"],
     &["journal", "store", "cache"],
     &["provider", "responder"],
     &["vendor"],
