@@ -164,8 +164,30 @@ impl FromStr for EntryId {
 }
 
 /// A customer as one instance knows them; also names their conversation.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContactId(pub i64);
+
+impl fmt::Display for ContactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "conv_{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for ContactId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ContactId {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let bad = BadId("a conversation id is conv_ and 16 hexadecimal digits");
+        let digits = text.strip_prefix("conv_").filter(|it| it.len() == 16).ok_or(bad.clone())?;
+        i64::from_str_radix(digits, 16).map(Self).map_err(|_| bad)
+    }
+}
 
 #[cfg(test)]
 mod tests {
@@ -178,6 +200,15 @@ mod tests {
         assert!(second > first);
         assert_eq!(second.to_string().parse(), Ok(second));
         assert_eq!(EntryId::next(second, 2_000_000).ms(), 2_000_000);
+    }
+
+    #[test]
+    fn a_conversation_id_is_read_as_it_is_written() {
+        assert_eq!(ContactId(255).to_string(), "conv_00000000000000ff");
+        assert_eq!("conv_00000000000000ff".parse(), Ok(ContactId(255)));
+        for bad in ["", "conv_ff", "msg_00000000000000ff", "conv_00000000000000fg"] {
+            assert!(bad.parse::<ContactId>().is_err(), "{bad}");
+        }
     }
 
     #[test]
