@@ -114,7 +114,7 @@ async fn run(batch: &Batch) -> anyhow::Result<bool> {
     } else {
         Data::open_to_read(&config).await?
     };
-    let store = data.as_ref().map(|it| &it.store as &dyn Store);
+    let store = data.as_ref().map(|it| it.store() as &dyn Store);
     let plan = plan::make(rows, store, Clock::System.now()).await?;
     let may_write = may_write && (plan.n_bad() == 0 || batch.keep_going);
     let written = match &data {

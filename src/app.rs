@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod changes;
+mod data;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -10,7 +11,10 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-pub use self::bootstrap::vault;
+pub use self::{
+    bootstrap::vault,
+    data::{Data, patiently},
+};
 use crate::{
     cache::memory::InstanceCache,
     config::{Config, Targets},

@@ -13,9 +13,12 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ipnet::IpNet;
 use url::Url;
 
-use crate::domain::{
-    clock::{HOUR, Millis, SECOND},
-    secret::{ExposeSecret, SecretString},
+use crate::{
+    domain::{
+        clock::{HOUR, Millis, SECOND},
+        secret::{ExposeSecret, SecretString},
+    },
+    lang::Language,
 };
 
 /// What Wasender documents; `docs/wire/wasender.md` §1.1.
@@ -125,6 +128,13 @@ impl Config {
         };
         if vars.faults.is_empty() { Ok(config) } else { Err(BadConfig(vars.faults)) }
     }
+}
+
+/// The language that the process's environment asks for.
+#[must_use]
+pub fn language() -> Language {
+    #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
+    Language::of_locale(|name| std::env::var(name).ok())
 }
 
 struct Vars<'a, L> {

@@ -10,6 +10,7 @@ pub mod domain;
 pub mod gateway;
 pub mod http;
 pub mod journal;
+pub mod lang;
 pub mod present;
 pub mod provider;
 pub mod responder;

@@ -8,7 +8,7 @@ use std::{
 
 /// Lower layers first. A module may use modules of the layers before its own, and no others.
 const LAYERS: &[&[&str]] = &[
-    &["domain"],
+    &["domain", "lang"],
     &["config", "telemetry", "http", "vault", "sqlite", "present"],
     &["journal", "store", "cache"],
     &["provider", "responder"],

@@ -1,0 +1,99 @@
+//! The gateway's data, opened beside a server that may be running: for `waba-migrate` and the
+//! command line.
+
+use std::{error::Error, sync::Arc, time::Duration};
+
+use anyhow::Context;
+use rusqlite::ErrorCode;
+
+use super::{assemble, database_of, vault};
+use crate::{
+    config::Config,
+    domain::clock::Clock,
+    gateway::Gateway,
+    journal::SqliteJournal,
+    sqlite::{Db, DbError},
+    store::{SqliteStore, check_key},
+    vault::Vault,
+};
+
+/// How often a file that is in use is tried: each try waits 5 s, and a server under load
+/// leaves it free for moments only.
+const TRIES_MAX: u32 = 6;
+const BETWEEN_TRIES: Duration = Duration::from_millis(100);
+
+/// The data, open. A server that runs notices what is written to the store within 250 ms. Nothing
+/// may be written to the journal: its writer is the server's alone.
+pub struct Data {
+    /// Vendors, instances and keys.
+    pub store: SqliteStore,
+    /// The record of work, to be read only.
+    pub journal: SqliteJournal,
+    db: Db,
+}
+
+impl Data {
+    /// Opens the data, or makes them. A server that runs is not in the way.
+    pub async fn open_to_write(config: &Config) -> anyhow::Result<Self> {
+        let data = open(config, Arc::new(vault(config)?)).await?;
+        let check = patiently(async || data.store.check_key().await).await;
+        check.context("the encryption key does not fit the data")?;
+        Ok(data)
+    }
+
+    /// Opens the data to look at, where there are any.
+    pub async fn open_to_read(config: &Config) -> anyhow::Result<Option<Self>> {
+        let path = database_of(config);
+        if !path.try_exists().with_context(|| format!("look for {}", path.display()))? {
+            return Ok(None);
+        }
+        let vault = Arc::new(vault(config)?);
+        let data = open(config, Arc::clone(&vault)).await?;
+        match data.db.read(move |it| check_key(it, &vault)).await {
+            // There is no mark yet, and readers cannot set it: nothing was ever sealed in there.
+            Err(DbError::Sqlite(error))
+                if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {}
+            check => check.context("the encryption key does not fit the data")?,
+        }
+        Ok(Some(data))
+    }
+
+    /// A gateway over the data that works on nothing: it shows, and changes what the store has.
+    pub fn gateway(&self, config: &Config) -> anyhow::Result<Gateway> {
+        assemble(config, Clock::System, self.journal.clone(), Arc::new(self.store.clone()))
+    }
+
+    /// Waits until everything is written.
+    pub fn close(self) {
+        self.db.close();
+    }
+}
+
+async fn open(config: &Config, vault: Arc<Vault>) -> anyhow::Result<Data> {
+    let path = database_of(config);
+    let open = patiently(async || SqliteJournal::open(&path, Arc::clone(&vault))).await;
+    let journal = open.with_context(|| format!("open {}", path.display()))?;
+    let db = journal.db().clone();
+    Ok(Data { store: SqliteStore::new(db.clone(), vault), journal, db })
+}
+
+/// Tries again while others hold the file.
+pub async fn patiently<T, E: Error + 'static>(f: impl AsyncFn() -> Result<T, E>) -> Result<T, E> {
+    for _ in 1..TRIES_MAX {
+        match f().await {
+            // SQLite does not wait at all while another process makes the file.
+            Err(error) if is_busy(&error) => tokio::time::sleep(BETWEEN_TRIES).await,
+            end => return end,
+        }
+    }
+    f().await
+}
+
+fn is_busy(error: &(dyn Error + 'static)) -> bool {
+    let code = match error.downcast_ref() {
+        Some(DbError::Sqlite(error)) => error.sqlite_error_code(),
+        _ => None,
+    };
+    matches!(code, Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked))
+        || error.source().is_some_and(is_busy)
+}
