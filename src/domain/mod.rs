@@ -1,15 +1,18 @@
 //! The words of the gateway and its rules. No I/O, no async, nothing of any provider's wire.
 
 pub mod answer;
+pub mod choices;
 pub mod clock;
 pub mod contact;
 pub mod delivery;
 pub mod event;
+pub mod fold;
 pub mod id;
 pub mod message;
 pub mod phone;
 pub mod schedule;
 pub mod secret;
+pub mod split;
 pub mod vendor;
 pub mod waba;
 pub mod webhook;

@@ -15,7 +15,7 @@ use crate::{
         waba::WabaInstance,
     },
     journal::{Begun, Step, Stepped, ToSend},
-    provider::{Attempt, Question},
+    provider::{Attempt, Outgoing, Question},
     telemetry::{Chain, names},
     vendor::VendorService,
 };
@@ -71,7 +71,9 @@ impl Gateway {
         to_send: &ToSend,
     ) -> Attempt {
         let started_at = self.inner.clock.now();
-        let attempt = service.provider(instance).send(instance, to, &to_send.content).await;
+        let quotes = to_send.quotes.as_deref();
+        let message = Outgoing { to, content: &to_send.content, quotes, file: None };
+        let attempt = service.provider(instance).send(instance, &message).await;
         let now = self.inner.clock.now();
         counter!(names::SENDS, "provider" => instance.provider.as_str(), "outcome" => attempt.word)
             .increment(1);

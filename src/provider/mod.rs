@@ -13,10 +13,11 @@ use crate::domain::{
     contact::Lid,
     delivery::Outcome,
     event::{Connection, Event, Status},
-    message::Content,
+    message::{Content, Text},
     phone::PhoneNumber,
     schedule::Limit,
     secret::SecretString,
+    split::TextLimits,
     waba::{ProviderKind, WabaInstance},
     webhook::{Proof, Verified, Webhook},
 };
@@ -37,8 +38,14 @@ pub trait Provider: Send + Sync {
     /// How fast this instance may send.
     fn limit(&self, instance: &WabaInstance) -> Limit;
 
+    /// How long texts may be; longer ones are sent in parts.
+    fn text_limits(&self) -> TextLimits;
+
+    /// Whether it could send such content, as far as can be told before it is kept.
+    fn check(&self, content: &Content) -> Result<(), Unsendable>;
+
     /// Sends one message, once.
-    async fn send(&self, instance: &WabaInstance, to: &PhoneNumber, content: &Content) -> Attempt;
+    async fn send(&self, instance: &WabaInstance, message: &Outgoing<'_>) -> Attempt;
 
     /// Asks what became of a message.
     async fn ask(&self, instance: &WabaInstance, question: &Question<'_>) -> Found;
@@ -52,6 +59,66 @@ pub trait Provider: Send + Sync {
 
     /// The state of the instance's session now.
     async fn connection(&self, instance: &WabaInstance) -> Option<Connection>;
+
+    /// Gives the message with this number of the provider's another text.
+    async fn edit(
+        &self,
+        instance: &WabaInstance,
+        ticket: &str,
+        text: &Text,
+    ) -> Result<(), ChangeFault>;
+
+    /// Takes the message with this number of the provider's back from everybody.
+    async fn delete(&self, instance: &WabaInstance, ticket: &str) -> Result<(), ChangeFault>;
+
+    /// Shows a customer that their message was read.
+    async fn mark_read(
+        &self,
+        instance: &WabaInstance,
+        message: &Received<'_>,
+    ) -> Result<(), NoAnswer>;
+
+    /// Shows a customer that an answer is being written.
+    async fn typing(&self, instance: &WabaInstance, to: &PhoneNumber) -> Result<(), NoAnswer>;
+}
+
+/// A message as a provider is to send it.
+pub struct Outgoing<'a> {
+    /// To whom.
+    pub to: &'a PhoneNumber,
+    /// What.
+    pub content: &'a Content,
+    /// The provider's own number of the message it quotes.
+    pub quotes: Option<&'a str>,
+    /// Where the provider finds the content's file, instead of the address in the content.
+    pub file: Option<&'a str>,
+}
+
+/// Content that the provider cannot send: the field, and what is wrong with it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Unsendable(pub String);
+
+/// A customer's message, as the provider knows it.
+pub struct Received<'a> {
+    /// WhatsApp's id of it.
+    pub id: &'a str,
+    /// The provider's own id of the chat.
+    pub chat: &'a str,
+}
+
+/// A message that was sent could not be changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ChangeFault {
+    /// The instance has no key of its own.
+    #[error("the instance has no session key")]
+    NoSessionKey,
+    /// The provider says no: too late, for one.
+    #[error("the provider refuses to change the message; it allows that for a short time only")]
+    Refused,
+    /// The provider is away, or wants no more requests now. Nobody knows whether it was changed.
+    #[error("the provider does not answer")]
+    NoAnswer,
 }
 
 /// A webhook in our words.

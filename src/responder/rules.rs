@@ -1,10 +1,9 @@
 //! Keywords and fixed replies.
 
 use async_trait::async_trait;
-use unicode_normalization::{UnicodeNormalization, char::is_combining_mark};
 
 use super::{Answer, Question, Reply, Responder, ResponderError};
-use crate::domain::{message::Text, vendor::Rule};
+use crate::domain::{fold::folded, message::Text, vendor::Rule};
 
 /// Keywords and fixed replies, tried in order.
 pub struct RulesResponder {
@@ -31,21 +30,5 @@ impl Responder for RulesResponder {
             Some(text) => Answer::Reply(Reply { text: Text(text.clone()), requires_human: false }),
             None => Answer::Pass,
         })
-    }
-}
-
-/// Text without case and accents, so that «Horaires» finds «horaires» and «café» «cafe».
-fn folded(text: &str) -> String {
-    text.nfkd().filter(|it| !is_combining_mark(*it)).flat_map(char::to_lowercase).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::folded;
-
-    #[test]
-    fn case_and_accents_do_not_count() {
-        assert_eq!(folded("Où est le CAFÉ ?"), folded("ou est le cafe ?"));
-        assert_eq!(folded("Ｈoraires"), "horaires");
     }
 }

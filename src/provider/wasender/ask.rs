@@ -4,7 +4,7 @@
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
 
-use super::{Wasender, connection_of, send::number_text};
+use super::{Wasender, connection_of, content, send::number_text};
 use crate::{
     domain::{
         clock::{Millis, SECOND},
@@ -106,7 +106,6 @@ impl Wasender {
 fn fits(item: &Value, question: &Question<'_>) -> bool {
     let to = item["to"].as_str().and_then(|it| PhoneNumber::from_wire(it).ok());
     let content = item["content"].as_str().and_then(|it| serde_json::from_str::<Value>(it).ok());
-    let text = content.as_ref().and_then(|it| it["text"].as_str());
     let at = item["created_at"].as_str().and_then(|it| it.parse::<jiff::Timestamp>().ok());
     let is_near = at.is_some_and(|at| {
         let after = at.as_millisecond() - question.begun_at;
@@ -115,7 +114,7 @@ fn fits(item: &Value, question: &Question<'_>) -> bool {
     });
     is_near
         && to.is_some_and(|it| it.alias() == question.to.alias())
-        && text.is_some_and(|it| it.trim() == question.content.as_text().trim())
+        && content.is_some_and(|it| content::fits(&it, question.content))
 }
 
 /// The codes of `docs/wire/wasender.md` §4.5.

@@ -1,6 +1,8 @@
 //! WasenderAPI; what it sends and accepts is in `docs/wire/wasender.md`.
 
 mod ask;
+mod content;
+mod manage;
 mod parse;
 #[cfg(test)]
 mod parse_tests;
@@ -19,16 +21,20 @@ use serde_json::Value;
 use url::Url;
 
 pub use self::session::{Session, SessionFault};
-use super::{Attempt, Found, NoAnswer, Parsed, Provider, Question, Unreadable};
+use super::{
+    Attempt, ChangeFault, Found, NoAnswer, Outgoing, Parsed, Provider, Question, Received,
+    Unreadable, Unsendable,
+};
 use crate::{
     domain::{
         clock::{Clock, Millis},
         contact::Lid,
         event::Connection,
-        message::Content,
+        message::{Content, Text},
         phone::PhoneNumber,
         schedule::Limit,
         secret::{ExposeSecret, SecretString},
+        split::TextLimits,
         waba::WabaInstance,
         webhook::{Proof, Scheme, Verified, Webhook},
     },
@@ -39,6 +45,8 @@ use crate::{
 const HMAC_HEADER: &str = "x-wasender-signature";
 /// The secret itself (`docs/wire/wasender.md` §4.1).
 const SECRET_HEADER: &str = "x-webhook-signature";
+/// Wasender publishes no limits (`docs/wire/wasender.md` §2.1): these are WhatsApp's own.
+const TEXT_LIMITS: TextLimits = TextLimits { text: 4_096, caption: 1_024 };
 /// For one call, its connection included.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -122,8 +130,16 @@ impl Provider for Wasender {
         if instance.account_protection { Limit::WASENDER_PROTECTED } else { Limit::WASENDER }
     }
 
-    async fn send(&self, instance: &WabaInstance, to: &PhoneNumber, content: &Content) -> Attempt {
-        self.send_message(instance, to, content).await
+    fn text_limits(&self) -> TextLimits {
+        TEXT_LIMITS
+    }
+
+    fn check(&self, content: &Content) -> Result<(), Unsendable> {
+        content::check(content)
+    }
+
+    async fn send(&self, instance: &WabaInstance, message: &Outgoing<'_>) -> Attempt {
+        self.send_message(instance, message).await
     }
 
     async fn ask(&self, instance: &WabaInstance, question: &Question<'_>) -> Found {
@@ -144,6 +160,31 @@ impl Provider for Wasender {
 
     async fn connection(&self, instance: &WabaInstance) -> Option<Connection> {
         self.ask_connection(instance).await
+    }
+
+    async fn edit(
+        &self,
+        instance: &WabaInstance,
+        ticket: &str,
+        text: &Text,
+    ) -> Result<(), ChangeFault> {
+        self.edit_message(instance, ticket, text).await
+    }
+
+    async fn delete(&self, instance: &WabaInstance, ticket: &str) -> Result<(), ChangeFault> {
+        self.delete_message(instance, ticket).await
+    }
+
+    async fn mark_read(
+        &self,
+        instance: &WabaInstance,
+        message: &Received<'_>,
+    ) -> Result<(), NoAnswer> {
+        self.mark_message_read(instance, message).await
+    }
+
+    async fn typing(&self, instance: &WabaInstance, to: &PhoneNumber) -> Result<(), NoAnswer> {
+        self.show_typing(instance, to).await
     }
 }
 

@@ -3,17 +3,15 @@
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use serde_json::{Value, json};
 
-use super::Wasender;
+use super::{Wasender, content};
 use crate::{
     domain::{
         clock::{Millis, SECOND},
         delivery::{Outcome, Reason, Refusal},
-        message::Content,
-        phone::PhoneNumber,
         waba::WabaInstance,
     },
     http::{HttpError, Reply},
-    provider::Attempt,
+    provider::{Attempt, Outgoing},
 };
 
 /// A longer wait than this is not believed.
@@ -25,18 +23,16 @@ impl Wasender {
     pub(super) async fn send_message(
         &self,
         instance: &WabaInstance,
-        to: &PhoneNumber,
-        content: &Content,
+        message: &Outgoing<'_>,
     ) -> Attempt {
         let Some(key) = &instance.wasender.session_key else {
             let refusal = Refusal::Park(Reason::NoSessionKey);
             return Attempt::of(Outcome::Refused(refusal), "no_session_key");
         };
-        let Content::Text { text } = content else {
+        let Some(body) = content::body(message) else {
             let refusal = Refusal::GiveUp(Reason::Invalid);
             return Attempt::of(Outcome::Refused(refusal), "unsupported_content");
         };
-        let body = json!({ "to": to.expose(), "text": text.0 });
         let reply = self.call(Method::POST, &self.url(&["send-message"]), key, Some(&body)).await;
         match reply {
             Ok(reply) => self.read_answer(&reply),
