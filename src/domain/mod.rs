@@ -2,11 +2,13 @@
 
 pub mod answer;
 pub mod choices;
+pub mod circuit;
 pub mod clock;
 pub mod contact;
 pub mod delivery;
 pub mod event;
 pub mod fold;
+pub mod hours;
 pub mod id;
 pub mod message;
 pub mod phone;

@@ -1,0 +1,226 @@
+//! Stops asking a service that fails every time, and tries it again now and then. Pure: whoever
+//! calls the service asks here first and tells what came of it.
+
+use super::clock::{Millis, SECOND};
+
+/// This many failures in a row open a circuit.
+pub const FAILURES_MAX: u32 = 5;
+/// How long it stays open before one call may try again.
+pub const OPEN_FOR: Millis = 30 * SECOND;
+
+/// Whether a service may be called.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Circuit {
+    state: State,
+    /// Counts changes of the state, so that what a call comes to is not believed of a later one.
+    turn: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Calls pass; so many have failed in a row.
+    Closed { n_failures: u32 },
+    /// Calls do not pass since then; since the probe, once there was one.
+    Open { since: Millis },
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self::Closed { n_failures: 0 }
+    }
+}
+
+/// A call that may be made. What it came to is told with [`Circuit::tell`]; a call that is dropped
+/// tells nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub struct Permit {
+    turn: u64,
+}
+
+/// What telling the end of a call has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turned {
+    /// Calls stop.
+    Opened,
+    /// Calls pass again.
+    Closed,
+}
+
+impl Circuit {
+    /// Asks to make a call. `None`: not now.
+    ///
+    /// [`OPEN_FOR`] after it opened, and after a probe of which nothing was heard, one call passes
+    /// as a probe.
+    pub fn ask(&mut self, now: Millis) -> Option<Permit> {
+        if let State::Open { since } = self.state {
+            // A clock that was set back must not keep it open.
+            if (since..since.saturating_add(OPEN_FOR)).contains(&now) {
+                return None;
+            }
+            self.turn(State::Open { since: now });
+        }
+        Some(Permit { turn: self.turn })
+    }
+
+    /// Tells what a call came to. Calls that began before the last change of the state are not
+    /// counted: they say how it was before.
+    pub fn tell(&mut self, permit: Permit, is_ok: bool, now: Millis) -> Option<Turned> {
+        if permit.turn != self.turn {
+            return None;
+        }
+        match (self.state, is_ok) {
+            (State::Closed { .. }, true) => {
+                self.state = State::default();
+                None
+            }
+            (State::Closed { n_failures }, false) if n_failures + 1 < FAILURES_MAX => {
+                self.state = State::Closed { n_failures: n_failures + 1 };
+                None
+            }
+            (State::Open { .. }, true) => {
+                self.turn(State::default());
+                Some(Turned::Closed)
+            }
+            (State::Closed { .. } | State::Open { .. }, false) => {
+                self.turn(State::Open { since: now });
+                Some(Turned::Opened)
+            }
+        }
+    }
+
+    fn turn(&mut self, state: State) {
+        self.state = state;
+        self.turn += 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn opened(at: Millis) -> Circuit {
+        let mut circuit = Circuit::default();
+        for n in 1..=FAILURES_MAX {
+            let permit = circuit.ask(at).unwrap();
+            let want = (n == FAILURES_MAX).then_some(Turned::Opened);
+            assert_eq!(circuit.tell(permit, false, at), want);
+        }
+        circuit
+    }
+
+    #[test]
+    fn five_failures_in_a_row_open_it_and_a_probe_after_30_seconds_closes_it() {
+        let mut circuit = opened(1_000);
+        assert_eq!(circuit.ask(1_000), None);
+        assert_eq!(circuit.ask(1_000 + OPEN_FOR - 1), None);
+        let probe = circuit.ask(1_000 + OPEN_FOR).unwrap();
+        assert_eq!(circuit.ask(1_000 + OPEN_FOR), None, "one probe at a time");
+        assert_eq!(circuit.tell(probe, true, 32_000), Some(Turned::Closed));
+        assert_eq!(circuit, Circuit { turn: circuit.turn, ..Circuit::default() });
+    }
+
+    #[test]
+    fn a_probe_that_fails_opens_it_for_as_long_again() {
+        let mut circuit = opened(0);
+        let probe = circuit.ask(OPEN_FOR).unwrap();
+        let late = OPEN_FOR + 20 * SECOND;
+        assert_eq!(circuit.tell(probe, false, late), Some(Turned::Opened));
+        assert_eq!(circuit.ask(late + OPEN_FOR - 1), None);
+        assert!(circuit.ask(late + OPEN_FOR).is_some());
+    }
+
+    #[test]
+    fn a_probe_that_is_dropped_is_followed_by_another() {
+        let mut circuit = opened(0);
+        let dropped = circuit.ask(OPEN_FOR).unwrap();
+        assert_eq!(circuit.ask(2 * OPEN_FOR - 1), None);
+        let probe = circuit.ask(2 * OPEN_FOR).unwrap();
+        assert_eq!(circuit.tell(dropped, true, 2 * OPEN_FOR), None, "it says how it was before");
+        assert_eq!(circuit.tell(probe, true, 2 * OPEN_FOR), Some(Turned::Closed));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_does_not_keep_it_open() {
+        assert!(opened(10 * OPEN_FOR).ask(0).is_some());
+    }
+
+    #[derive(Clone, Copy, Debug)]
+    enum Do {
+        /// Ask and hold the permit.
+        Ask,
+        /// Tell of the permit at this place, if there is one.
+        Tell(usize, bool),
+        Wait(Millis),
+    }
+
+    fn any_do() -> impl Strategy<Value = Do> {
+        prop_oneof![
+            3 => Just(Do::Ask),
+            // Mostly failures, or it would hardly ever open.
+            4 => (0..8_usize, prop::bool::weighted(0.15)).prop_map(|(n, ok)| Do::Tell(n, ok)),
+            2 => (0..20_000_i64).prop_map(Do::Wait),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_order_calls_pass_only_when_they_may(
+            doings in prop::collection::vec(any_do(), 1..200),
+        ) {
+            let mut circuit = Circuit::default();
+            let (mut now, mut held) = (0, Vec::new());
+            // What may be known from outside: since when it is open, and the latest probe.
+            let mut open_since: Option<Millis> = None;
+            let mut n_failed_in_a_row = 0;
+            for doing in doings {
+                match doing {
+                    Do::Wait(ms) => now += ms,
+                    Do::Ask => {
+                        let permit = circuit.ask(now);
+                        match open_since {
+                            None => prop_assert!(permit.is_some(), "closed, and it did not pass"),
+                            Some(since) => {
+                                prop_assert_eq!(permit.is_some(), now - since >= OPEN_FOR);
+                                if permit.is_some() {
+                                    open_since = Some(now);
+                                }
+                            }
+                        }
+                        held.extend(permit);
+                    }
+                    Do::Tell(n, is_ok) => {
+                        if held.is_empty() {
+                            continue;
+                        }
+                        let permit = held.swap_remove(n % held.len());
+                        let counts = permit.turn == circuit.turn;
+                        let turned = circuit.tell(permit, is_ok, now);
+                        prop_assert!(counts || turned.is_none());
+                        if counts {
+                            n_failed_in_a_row = if is_ok { 0 } else { n_failed_in_a_row + 1 };
+                        }
+                        match turned {
+                            Some(Turned::Opened) => {
+                                let was_open = open_since.is_some();
+                                prop_assert!(was_open || n_failed_in_a_row == FAILURES_MAX);
+                                open_since = Some(now);
+                            }
+                            Some(Turned::Closed) => {
+                                prop_assert!(is_ok && open_since.is_some());
+                                open_since = None;
+                                n_failed_in_a_row = 0;
+                            }
+                            None if open_since.is_none() => {
+                                prop_assert!(n_failed_in_a_row < FAILURES_MAX);
+                            }
+                            None => {}
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
