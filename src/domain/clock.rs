@@ -77,3 +77,9 @@ fn system_now() -> Millis {
 pub fn iso(at: Millis) -> String {
     jiff::Timestamp::from_millisecond(at).map_or_else(|_| String::new(), |it| format!("{it:.3}"))
 }
+
+/// The time that a caller wrote, in RFC 3339 with an offset.
+#[must_use]
+pub fn from_iso(text: &str) -> Option<Millis> {
+    text.parse::<jiff::Timestamp>().ok().map(jiff::Timestamp::as_millisecond)
+}

@@ -163,6 +163,48 @@ impl FromStr for EntryId {
     }
 }
 
+/// An event on its way to a vendor's back end, the same however often it is sent; the receiver knows
+/// it by `evt_` and 16 hexadecimal digits. Ids grow in the order in which events were committed; the
+/// upper 43 bits are the milliseconds since the Unix epoch at which the id was given.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ForwardId(pub i64);
+
+impl ForwardId {
+    /// The smallest id that may have been given at this time.
+    #[must_use]
+    pub fn at(ms: i64) -> Self {
+        Self(EntryId::at(ms).0)
+    }
+
+    /// When it was given, in milliseconds since the Unix epoch.
+    #[must_use]
+    pub fn ms(self) -> i64 {
+        EntryId(self.0).ms()
+    }
+}
+
+impl fmt::Display for ForwardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "evt_{:016x}", self.0)
+    }
+}
+
+impl fmt::Debug for ForwardId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl FromStr for ForwardId {
+    type Err = BadId;
+
+    fn from_str(text: &str) -> Result<Self, BadId> {
+        let bad = BadId("an event id is evt_ and 16 hexadecimal digits");
+        let digits = text.strip_prefix("evt_").filter(|it| it.len() == 16).ok_or(bad.clone())?;
+        i64::from_str_radix(digits, 16).map(Self).map_err(|_| bad)
+    }
+}
+
 /// A customer as one instance knows them; also names their conversation.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ContactId(pub i64);

@@ -8,6 +8,7 @@ pub mod contact;
 pub mod delivery;
 pub mod event;
 pub mod fold;
+pub mod forward;
 pub mod hours;
 pub mod id;
 pub mod message;

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::domain::{
     clock::Millis,
     delivery::{Account, Delivery, Policy, State, Todo},
+    event::Status,
     schedule::{Kind, Next},
     vendor::OnUnknown,
 };
@@ -21,6 +22,9 @@ pub(super) struct Life {
     pub(super) policy: StoredPolicy,
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) is_automatic: bool,
+    /// The vendor's back end is told what becomes of it.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) forward: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ticket: Option<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -61,6 +65,9 @@ fn is_false(it: &bool) -> bool {
 }
 
 impl Life {
+    /// A life without a step, of an entry whose vendor's back end gets its events.
+    pub(super) const FORWARDED: &'static str = r#"{"forward":true}"#;
+
     pub(super) fn parse(text: &str) -> Self {
         // An empty column is a life without a step; a damaged one must not lose its entry.
         serde_json::from_str(text).unwrap_or_default()
@@ -106,6 +113,18 @@ pub(super) fn word(state: &State) -> &'static str {
         State::Unknown => "unknown",
         State::Parked(_) => "parked",
         State::Dead(_) => "dead",
+    }
+}
+
+/// The word that a vendor's back end is told; `None` while there is no news. It only moves forward
+/// as long as nobody replays the message.
+pub(super) fn told(delivery: &Delivery) -> Option<&'static str> {
+    match (delivery.state, delivery.status) {
+        (State::Waiting { .. } | State::Begun | State::Fenced { .. }, _) => None,
+        // Queued at the provider, and never heard of again.
+        (State::Sent, Some(Status::Pending)) => Some("accepted"),
+        (State::Sent, Some(heard)) => Some(heard.as_str()),
+        (state, _) => Some(word(&state)),
     }
 }
 

@@ -4,6 +4,7 @@
 //! entries (a status that settles a fenced send, two contacts that turn out to be one) comes back
 //! as [`Change`]s for the scheduler.
 
+pub mod forwards;
 pub mod life;
 pub mod read;
 mod sqlite;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::{
+    forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
     read::{Journey, Ledger, MessageRow, Page, Turn},
     sqlite::SqliteJournal,
 };
@@ -48,7 +50,7 @@ pub struct JournalError(#[from] DbError);
 
 /// The durable record of work.
 #[async_trait]
-pub trait Journal: Send + Sync {
+pub trait Journal: Forwards + Send + Sync {
     /// Keeps the events of one webhook. Duplicates are decided in the same transaction; signals
     /// are applied at once.
     async fn append(&self, batch: NewEvents) -> Result<Appended, JournalError>;

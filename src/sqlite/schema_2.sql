@@ -43,19 +43,22 @@ CREATE INDEX media_due ON media (due) WHERE state = 0;
 CREATE INDEX media_by_contact ON media (contact) WHERE contact IS NOT NULL;
 CREATE INDEX media_by_age ON media (made_at);
 
--- Events on their way to vendors' own back ends. One that was taken is gone.
+-- Events on their way to vendors' own back ends. One that was taken is gone. The id is never given
+-- twice, also after a restore from a backup: the time is in its upper bits, as in that of entries.
 CREATE TABLE forwards (
-    id      INTEGER PRIMARY KEY,
+    id      INTEGER PRIMARY KEY AUTOINCREMENT,
     vendor  TEXT NOT NULL,
     entry   INTEGER NOT NULL,           -- the event or intent it tells of
     what    TEXT NOT NULL,              -- the type of the forwarded event
     word    TEXT,                       -- a status, where it tells of one
+    reason  TEXT,                       -- why, in a word
     state   INTEGER NOT NULL DEFAULT 0, -- 0 waiting, 1 dead
-    due     INTEGER NOT NULL,
+    due     INTEGER NOT NULL,           -- milliseconds since the Unix epoch
     expires INTEGER NOT NULL,
     tries   INTEGER NOT NULL DEFAULT 0,
     note    TEXT                        -- a word: what the last try came to
 );
-CREATE INDEX forwards_by_due ON forwards (due) WHERE state = 0;
+CREATE INDEX forwards_by_turn ON forwards (vendor, due, id) WHERE state = 0;
 CREATE INDEX forwards_by_vendor ON forwards (vendor, state, id);
+CREATE INDEX forwards_by_expiry ON forwards (state, expires);
 CREATE INDEX forwards_by_entry ON forwards (entry);

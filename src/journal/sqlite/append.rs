@@ -5,6 +5,7 @@ use bytes::Bytes;
 use super::{
     contacts, echo,
     entries::{self, DONE, ECHO, MESSAGE, NewRow, SIGNAL, WAITING},
+    forwards,
     keys::{self, Key},
     state::Cx,
 };
@@ -16,7 +17,7 @@ use crate::{
         id::{ContactId, EntryId, InstanceId, VendorId},
         schedule::{Job, Kind},
     },
-    journal::{Appended, Change, NewEvents, ORPHAN_WAIT, Recorded},
+    journal::{Appended, Change, NewEvents, ORPHAN_WAIT, Recorded, life::Life},
     sqlite::DbError,
     vault::{Token, Vault},
 };
@@ -26,6 +27,7 @@ pub(super) struct Prepared {
     pub(super) vendor: VendorId,
     pub(super) instance: InstanceId,
     pub(super) silence: Millis,
+    pub(super) forward: bool,
     pub(super) now: Millis,
     events: Vec<PreparedEvent>,
 }
@@ -44,13 +46,13 @@ pub(super) struct PreparedEvent {
 }
 
 pub(super) fn prepare(vault: &Vault, batch: NewEvents) -> Result<Prepared, DbError> {
-    let NewEvents { vendor, instance, silence, forward: _, now, raw, events } = batch;
+    let NewEvents { vendor, instance, silence, forward, now, raw, events } = batch;
     let events = events
         .into_iter()
         .enumerate()
         .map(|(n, it)| prepare_one(vault, &instance, &raw, n, it.event, it.unanswered))
         .collect::<Result<_, _>>()?;
-    Ok(Prepared { vendor, instance, silence, now, events })
+    Ok(Prepared { vendor, instance, silence, forward, now, events })
 }
 
 fn prepare_one(
@@ -126,6 +128,15 @@ fn append_one(
             signal(cx, batch, it, id, contact, Signal::Done { about: None })?;
         }
     }
+    if batch.forward
+        && let Some(topic) = forwards::topic(event)
+    {
+        let word = match event.what {
+            What::Connection(state) => Some(state.as_str()),
+            _ => None,
+        };
+        forwards::insert(cx, &batch.vendor, id, topic, (word, None), batch.now)?;
+    }
     Ok(Recorded::New(id))
 }
 
@@ -164,7 +175,7 @@ fn message(
             status: None,
             note: unanswered.map(Unanswered::as_str),
             body: &it.body,
-            life: "",
+            life: life(batch),
         },
     )?;
     if unanswered.is_none() {
@@ -178,6 +189,11 @@ fn message(
         }));
     }
     Ok(())
+}
+
+/// A life without a step; what is told of it later is known by its row.
+fn life(batch: &Prepared) -> &'static str {
+    if batch.forward { Life::FORWARDED } else { "" }
 }
 
 /// How a signal is recorded.
@@ -248,7 +264,7 @@ pub(super) fn signal(
             status,
             note: None,
             body: &it.body,
-            life: "",
+            life: life(batch),
         },
     )?;
     if let Some(due) = waits {

@@ -7,7 +7,7 @@ use super::{
     append::{self, Prepared, PreparedEvent, Signal},
     contacts,
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE, SIGNAL},
-    intents,
+    forwards, intents,
     state::Cx,
 };
 use crate::{
@@ -15,7 +15,8 @@ use crate::{
         clock::Millis,
         delivery::State,
         event::{Chat, Status},
-        id::{ContactId, EntryId, InstanceId},
+        forward::Topic,
+        id::{ContactId, EntryId, InstanceId, VendorId},
         schedule::{Kind, Next},
     },
     journal::{Change, ECHO_WAIT, ECHO_WINDOW, Pause, Rechecked},
@@ -40,6 +41,10 @@ pub(super) fn apply(
         life.note(now, best.as_str());
         let sql = "UPDATE entries SET status = ?2, life = ?3 WHERE id = ?1";
         cx.connection.prepare_cached(sql)?.execute(params![row.id.0, best.code(), life.text()])?;
+        // While it is not clear whose it is, nobody was told of the message itself.
+        if row.kind == ECHO && !row.is_open && life.forward && row.status != Some(best.code()) {
+            tell_status(cx, &row.vendor, row.id, best, now)?;
+        }
         Ok(Some(row.id))
     }
 }
@@ -76,6 +81,9 @@ pub(super) fn arrived(
         }
         Whose::Human => {
             append::signal(cx, batch, it, id, contact, Signal::Done { about: None })?;
+            if batch.forward {
+                forwards::insert(cx, &batch.vendor, id, Topic::Sent, (None, None), batch.now)?;
+            }
             take_over(cx, contact, batch.silence, batch.now)?;
             Ok(true)
         }
@@ -118,6 +126,12 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
         return Ok(gone(cx, false));
     }
     entries::end_event(cx, &row, None, None, "human", now)?;
+    if row.life.forward {
+        forwards::insert(cx, &row.vendor, id, Topic::Sent, (None, None), now)?;
+        if let Some(status) = row.status.and_then(Status::of_code) {
+            tell_status(cx, &row.vendor, id, status, now)?;
+        }
+    }
     take_over(cx, row.contact, silence_of(&row), now)?;
     Ok(gone(cx, true))
 }
@@ -126,6 +140,7 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
 pub(super) fn join_orphans(
     cx: &mut Cx<'_>,
     pid: Token,
+    about: EntryId,
     now: Millis,
 ) -> Result<Vec<Status>, DbError> {
     let sql =
@@ -138,11 +153,25 @@ pub(super) fn join_orphans(
     for row in rows {
         let sql = "UPDATE entries SET kind = 1, pid = NULL WHERE id = ?1";
         cx.connection.prepare_cached(sql)?.execute([row.id.0])?;
-        entries::end_event(cx, &row, None, None, "applied", now)?;
+        entries::end_event(cx, &row, None, Some(about), "applied", now)?;
         statuses.extend(row.status.and_then(Status::of_code));
         cx.changes.push(Change::Decided(row.job(Kind::Signal, now), Next::Gone));
     }
     Ok(statuses)
+}
+
+/// How far a message has got that a human sent.
+fn tell_status(
+    cx: &mut Cx<'_>,
+    vendor: &VendorId,
+    id: EntryId,
+    status: Status,
+    now: Millis,
+) -> Result<(), DbError> {
+    if status == Status::Pending {
+        return Ok(());
+    }
+    forwards::insert(cx, vendor, id, Topic::Status, (Some(status.as_str()), None), now)
 }
 
 fn by_pid(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {

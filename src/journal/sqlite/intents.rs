@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     contacts, echo,
     entries::{self, COLUMNS, EntryRow, INTENT, NewRow},
+    forwards,
     state::Cx,
 };
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
         contact::Address,
         delivery::{Delivery, Input, Policy, Reason, State},
         event::Status,
+        forward::Topic,
         id::{ContactId, EntryId},
         message::Content,
         schedule::{Kind, Next},
@@ -98,6 +100,10 @@ pub(super) fn settle_message(
     for intent in intents {
         insert(cx, intent, row.contact, Some(id))?;
     }
+    if row.life.forward && end.pause.as_ref().is_some_and(|it| it.reason == "requires_human") {
+        let why = (None, Some("requires_human"));
+        forwards::insert(cx, &row.vendor, id, Topic::Escalated, why, end.now)?;
+    }
     if let (Some(contact), Some(pause)) = (row.contact, &end.pause) {
         contacts::pause(cx, contact, Some(pause))?;
     }
@@ -114,8 +120,12 @@ fn insert(
     if let Some(reason) = intent.parked {
         delivery = delivery.step(Input::Park(reason), intent.now, &intent.policy);
     }
-    let mut life =
-        Life { policy: intent.policy.into(), is_automatic: intent.is_automatic, ..Life::default() };
+    let mut life = Life {
+        policy: intent.policy.into(),
+        is_automatic: intent.is_automatic,
+        forward: intent.forward,
+        ..Life::default()
+    };
     life.note(intent.now, life::word(&delivery.state));
     let id = cx.next_id(intent.now)?;
     let outbound = Outbound { to: intent.to.clone(), content: intent.content.clone() };
@@ -124,6 +134,7 @@ fn insert(
     let next = life::next_of(&delivery, &intent.policy).unwrap_or(Next::Gone);
     let note = life::reason(&delivery.state);
     let account = life::code(delivery.account());
+    let told = life::told(&delivery).filter(|_| intent.forward);
     life.delivery = Some(delivery);
     let row = NewRow {
         id,
@@ -142,6 +153,9 @@ fn insert(
         life: &life.text(),
     };
     entries::insert(cx, &row)?;
+    if told.is_some() {
+        forwards::insert(cx, &intent.vendor, id, Topic::Status, (told, note), intent.now)?;
+    }
     if let Next::Again { kind, due, .. } = next {
         let (vendor, instance) = (intent.vendor.clone(), intent.instance.clone());
         let job = crate::domain::schedule::Job { id, vendor, instance, contact, kind, due };
@@ -226,13 +240,13 @@ fn advance_with(
 ) -> Result<Stepped, DbError> {
     let policy: Policy = row.life.policy.into();
     let Some(before) = row.life.delivery.take() else { return Ok(gone(cx)) };
-    let attempts = before.attempts;
+    let (attempts, told) = (before.attempts, life::told(&before));
     let mut after = before.step(step.input, now, &policy);
     let pid = row.pid.or(pid);
     let tid = step.ticket.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it)).or(row.tid);
     for (before, now_known) in [(row.pid, pid), (row.tid, tid)] {
         let Some(learnt) = now_known.filter(|it| before != Some(*it)) else { continue };
-        for status in echo::join_orphans(cx, learnt, now)? {
+        for status in echo::join_orphans(cx, learnt, row.id, now)? {
             row.life.note(now, format!("heard_{}", status.as_str()));
             after = after.step(Input::Heard(status), now, &policy);
         }
@@ -259,6 +273,11 @@ fn advance_with(
         row.life.text(),
         tid,
     ])?;
+    let news = life::told(&after).filter(|it| row.life.forward && told != Some(it));
+    if news.is_some() {
+        let why = (news, life::reason(&after.state));
+        forwards::insert(cx, &row.vendor, row.id, Topic::Status, why, now)?;
+    }
     let delta = cx.delta(&row.vendor);
     delta.intents[usize::try_from(row.account).unwrap_or_default()] -= 1;
     delta.intents[usize::try_from(account).unwrap_or_default()] += 1;

@@ -4,6 +4,7 @@ mod append;
 mod contacts;
 mod echo;
 mod entries;
+mod forwards;
 mod intents;
 mod keys;
 mod ledger;

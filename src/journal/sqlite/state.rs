@@ -1,7 +1,7 @@
 //! What the writer remembers between transactions, and forgets when one was not kept.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     num::NonZeroUsize,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -9,7 +9,10 @@ use std::{
 use lru::LruCache;
 use rusqlite::Connection;
 
-use super::ledger::{Delta, Log};
+use super::{
+    forwards::News,
+    ledger::{Delta, Log},
+};
 use crate::{
     domain::{
         clock::Millis,
@@ -26,7 +29,10 @@ const CONTACTS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 
 
 /// The writer's memory. Only the writer locks it, so nobody ever waits.
 #[derive(Clone, Default)]
-pub(super) struct State(Arc<Mutex<Memory>>);
+pub(super) struct State {
+    memory: Arc<Mutex<Memory>>,
+    pub(super) news: News,
+}
 
 pub(super) struct Memory {
     last_id: Option<EntryId>,
@@ -36,6 +42,8 @@ pub(super) struct Memory {
     ledger: Option<Log>,
     /// The days that have a table of dedupe keys, oldest first.
     pub(super) key_days: Option<Vec<i64>>,
+    /// Vendors that got events to forward in the open transaction.
+    pub(super) forwarded: HashSet<VendorId>,
 }
 
 impl Default for Memory {
@@ -46,6 +54,7 @@ impl Default for Memory {
             deltas: HashMap::new(),
             ledger: None,
             key_days: None,
+            forwarded: HashSet::new(),
         }
     }
 }
@@ -81,7 +90,7 @@ impl Cx<'_> {
 
 impl State {
     pub(super) fn lock(&self) -> MutexGuard<'_, Memory> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn batch(&self) -> Box<dyn Batch> {
@@ -112,5 +121,7 @@ impl Batch for State {
     fn committed(&mut self, n_writes: usize) {
         metrics::counter!(names::COMMITS).increment(1);
         metrics::counter!(names::WRITES).increment(n_writes as u64);
+        let forwarded = std::mem::take(&mut self.lock().forwarded);
+        self.news.tell(forwarded);
     }
 }

@@ -1,0 +1,194 @@
+//! Events on their way to vendors' own back ends, one row each until they are taken.
+
+mod rows;
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use async_trait::async_trait;
+use rusqlite::params;
+use tokio::sync::Notify;
+
+use super::{SqliteJournal, state::Cx};
+use crate::{
+    domain::{
+        clock::Millis,
+        event::{Chat, Event, What},
+        forward::{LASTS, Topic},
+        id::{ContactId, EntryId, ForwardId, VendorId},
+    },
+    journal::{Forward, ForwardEnd, Forwards, ForwardsLoad, JournalError, Replay, ToForward},
+    sqlite::DbError,
+};
+
+/// Whose back ends have news, known as soon as these are on disk.
+#[derive(Clone, Default)]
+pub(super) struct News(Arc<Inner>);
+
+#[derive(Default)]
+struct Inner {
+    vendors: Mutex<HashSet<VendorId>>,
+    told: Notify,
+}
+
+impl News {
+    pub(super) fn tell(&self, vendors: HashSet<VendorId>) {
+        if !vendors.is_empty() {
+            self.0.vendors.lock().unwrap_or_else(PoisonError::into_inner).extend(vendors);
+            self.0.told.notify_one();
+        }
+    }
+
+    async fn wait(&self) -> Vec<VendorId> {
+        loop {
+            let told = {
+                let mut vendors = self.0.vendors.lock().unwrap_or_else(PoisonError::into_inner);
+                std::mem::take(&mut *vendors)
+            };
+            if !told.is_empty() {
+                return told.into_iter().collect();
+            }
+            self.0.told.notified().await;
+        }
+    }
+}
+
+/// What a back end is told of an event the moment it is kept. Of an echo it is told when it is
+/// clear that a human wrote it, and of a status when it is news.
+pub(super) fn topic(event: &Event) -> Option<Topic> {
+    if matches!(event.chat, Chat::Broadcast | Chat::Channel) {
+        return None;
+    }
+    match event.what {
+        What::Message(_) => Some(Topic::Received),
+        What::Edit { .. } => Some(Topic::Edited),
+        What::Revoke { .. } => Some(Topic::Deleted),
+        What::Reaction { .. } => Some(Topic::Reaction),
+        What::Connection(_) => Some(Topic::Connection),
+        What::Echo(_) | What::Status { .. } | What::SendFailed { .. } | What::Other { .. } => None,
+    }
+}
+
+/// A status or the like, and why.
+type Words<'a> = (Option<&'a str>, Option<&'a str>);
+
+pub(super) fn insert(
+    cx: &mut Cx<'_>,
+    vendor: &VendorId,
+    entry: EntryId,
+    topic: Topic,
+    (word, reason): Words<'_>,
+    now: Millis,
+) -> Result<(), DbError> {
+    let sql = "INSERT INTO forwards (id, vendor, entry, what, word, reason, due, expires)
+        VALUES (max(?1, 1 + coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'forwards'), 0)),
+            ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+    cx.connection.prepare_cached(sql)?.execute(params![
+        ForwardId::at(now).0,
+        vendor.as_str(),
+        entry.0,
+        topic.as_str(),
+        word,
+        reason,
+        now,
+        now + LASTS,
+    ])?;
+    cx.memory.forwarded.insert(vendor.clone());
+    Ok(())
+}
+
+/// Forgets what a contact's entries had to tell. To be called before these are erased.
+#[expect(dead_code, reason = "for whoever erases a contact")]
+pub(super) fn drop_of_contact(cx: &Cx<'_>, contact: ContactId) -> Result<(), DbError> {
+    let sql = "DELETE FROM forwards WHERE entry IN (SELECT id FROM entries WHERE contact = ?1)";
+    cx.connection.prepare_cached(sql)?.execute([contact.0])?;
+    Ok(())
+}
+
+#[async_trait]
+impl Forwards for SqliteJournal {
+    async fn forwarded(&self) -> Vec<VendorId> {
+        self.state.news.wait().await
+    }
+
+    async fn forwarding(&self) -> Result<Vec<VendorId>, JournalError> {
+        self.read(|connection, _| {
+            let sql = "SELECT DISTINCT vendor FROM forwards WHERE state = 0";
+            rows::vendors(connection, sql, ())
+        })
+        .await
+    }
+
+    async fn next_forward(
+        &self,
+        vendor: &VendorId,
+        skips: usize,
+    ) -> Result<Option<ToForward>, JournalError> {
+        let vendor = vendor.clone();
+        self.read(move |connection, vault| rows::next(connection, vault, &vendor, skips)).await
+    }
+
+    async fn end_forward(&self, id: ForwardId, end: ForwardEnd) -> Result<(), JournalError> {
+        self.write(move |cx| rows::ended(cx, id, &end)).await
+    }
+
+    async fn give_up_forwards(
+        &self,
+        vendor: &VendorId,
+        keep: i64,
+        why: &'static str,
+    ) -> Result<bool, JournalError> {
+        let vendor = vendor.clone();
+        self.write(move |cx| rows::give_up(cx, &vendor, keep, why)).await
+    }
+
+    async fn tidy_forwards(&self, now: Millis) -> Result<ForwardsLoad, JournalError> {
+        // Asked first: with nothing to do the writer is left alone.
+        if self.read(move |connection, _| rows::is_untidy(connection, now)).await? {
+            while self.write(move |cx| rows::tidy(cx, now)).await? {}
+        }
+        let load = self.read(|connection, _| rows::load(connection)).await?;
+        for vendor in load.crowded.clone() {
+            while self.write(rows::trim(&vendor)).await? {}
+        }
+        Ok(load)
+    }
+
+    async fn forwards_load(&self) -> Result<ForwardsLoad, JournalError> {
+        self.read(|connection, _| rows::load(connection)).await
+    }
+
+    async fn forwards(
+        &self,
+        vendor: &VendorId,
+        is_dead: bool,
+        before: Option<ForwardId>,
+        limit: usize,
+    ) -> Result<Vec<Forward>, JournalError> {
+        let vendor = vendor.clone();
+        self.read(move |connection, _| rows::list(connection, &vendor, is_dead, before, limit))
+            .await
+    }
+
+    async fn replay_forwards(
+        &self,
+        vendor: &VendorId,
+        which: Replay,
+        expires: Millis,
+    ) -> Result<(usize, Option<ForwardId>), JournalError> {
+        let vendor = vendor.clone();
+        self.write(move |cx| rows::replay(cx, &vendor, &which, expires)).await
+    }
+
+    async fn drop_forward(&self, vendor: &VendorId, id: ForwardId) -> Result<bool, JournalError> {
+        let vendor = vendor.clone();
+        self.write(move |cx| {
+            let sql = "DELETE FROM forwards WHERE id = ?1 AND vendor = ?2";
+            let values = params![id.0, vendor.as_str()];
+            Ok(cx.connection.prepare_cached(sql)?.execute(values)? > 0)
+        })
+        .await
+    }
+}
