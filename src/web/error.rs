@@ -5,8 +5,8 @@ use axum::{
     http::{HeaderValue, StatusCode, header::RETRY_AFTER},
     response::{IntoResponse, Response},
 };
-use serde_json::json;
 
+use super::answers::ErrorView;
 use crate::{
     gateway::{AcceptError, AccessError, AdminError, SendError, SetUpError},
     provider::wasender::SessionFault,
@@ -101,19 +101,22 @@ impl ApiError {
         }
     }
 
-    fn body(&self, status: StatusCode) -> serde_json::Value {
-        match self {
+    fn body(&self, status: StatusCode) -> ErrorView {
+        let error = match self {
             // One constant body, whatever was wrong.
-            Self::Accept(AcceptError::NotProven) => json!({ "error": "unauthorized" }),
-            Self::Internal(id) => json!({ "error": self.to_string(), "requestId": id }),
-            Self::SetUp(error @ SetUpError::Foreign(url)) => {
-                json!({ "error": error.to_string(), "webhookUrl": url })
-            }
+            Self::Accept(AcceptError::NotProven) => "unauthorized".to_owned(),
             _ if status == StatusCode::SERVICE_UNAVAILABLE && self.cause().is_some() => {
-                json!({ "error": "temporarily unavailable; nothing was kept" })
+                "temporarily unavailable; nothing was kept".to_owned()
             }
-            _ => json!({ "error": self.to_string() }),
+            _ => self.to_string(),
+        };
+        let (mut request_id, mut webhook_url) = (None, None);
+        match self {
+            Self::Internal(id) => request_id = Some(id.clone()),
+            Self::SetUp(SetUpError::Foreign(url)) => webhook_url = Some(url.clone()),
+            _ => {}
         }
+        ErrorView { error, request_id, webhook_url }
     }
 }
 

@@ -5,11 +5,12 @@ use axum::{
     extract::State,
     http::{HeaderMap, StatusCode},
 };
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Web,
+    answers::Paused,
     auth::ForVendor,
     error::ApiError,
     extract::{Json, MaybeJson, Path, Query},
@@ -24,37 +25,108 @@ use crate::{
 const PAGE_MAX: usize = 200;
 const PAGE: usize = 50;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SendBody {
+    /// E.164, or as people write it in the country of the vendor's number.
+    #[schema(example = "+221705550001")]
     to: String,
+    #[schema(example = "Bonjour")]
     message: String,
+    /// From which number; without it, the vendor's first.
+    #[schema(example = "waba_vendor_001")]
     waba_id: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(super) struct PageQuery {
+    /// From the page before.
     cursor: Option<String>,
+    /// Messages on a page, at most 200.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(super) struct MessagePath {
+    /// The message's id.
+    #[param(example = "msg_01JD8Q5W7M0000000000000000")]
     message_id: String,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PauseBody {
+    /// For how long; without it, until it is resumed.
+    #[schema(example = 60)]
     minutes: Option<i64>,
 }
 
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QueuedView {
+    #[schema(example = true)]
+    success: bool,
+    message_id: String,
+    #[schema(example = "queued")]
+    status: &'static str,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct MessagesView {
+    messages: Vec<MessageView>,
+    /// Asks for the next page; null at the end.
+    cursor: Option<String>,
+}
+
+/// What came in and what became of it: nothing gets lost where it balances.
+#[derive(Serialize, ToSchema)]
+pub(super) struct LedgerView {
+    events: EventCounts,
+    intents: IntentCounts,
+    balances: bool,
+}
+
+/// What providers told.
+#[derive(Serialize, ToSchema)]
+struct EventCounts {
+    accepted: i64,
+    duplicates: i64,
+    waiting: i64,
+    done: i64,
+    parked: i64,
+    dead: i64,
+}
+
+/// What was to be sent.
+#[derive(Serialize, ToSchema)]
+struct IntentCounts {
+    created: i64,
+    waiting: i64,
+    sent: i64,
+    unknown: i64,
+    parked: i64,
+    dead: i64,
+}
+
+/// Send a message
+///
+/// It is kept, then sent from the vendor's own number at that number's pace. Limits on requests do
+/// not apply.
+#[utoipa::path(post, path = "/send-message", tag = "Messages", operation_id = "sendMessage",
+    params(("Idempotency-Key" = Option<String>, Header,
+        description = "the same request under the same key is sent once; kept 8 days")),
+    responses(
+        (status = 202, description = "it is kept and will be sent", body = QueuedView),
+        (status = 409, description = "another message was sent under this Idempotency-Key"),
+        (status = 422, description = "the number cannot be read, or the text is empty or too long"),
+    ))]
 pub(super) async fn send(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
     headers: HeaderMap,
     Json(body): Json<SendBody>,
-) -> Result<(StatusCode, Answer<Value>), ApiError> {
+) -> Result<(StatusCode, Answer<QueuedView>), ApiError> {
     let key = headers.get("idempotency-key").map(|it| it.to_str().map(str::to_owned));
     let malformed = |_| ApiError::BadRequest("Idempotency-Key is not plain text".to_owned());
     let instance = body.waba_id.map(|it| InstanceId::parse(&it)).transpose();
@@ -65,24 +137,30 @@ pub(super) async fn send(
         idempotency_key: key.transpose().map_err(malformed)?,
     };
     let id = web.gateway.send_message(&vendor, message).await?;
-    let answer = json!({ "success": true, "messageId": id.to_string(), "status": "queued" });
+    let answer = QueuedView { success: true, message_id: id.to_string(), status: "queued" };
     Ok((StatusCode::ACCEPTED, Answer(answer)))
 }
 
+/// List messages, newest first
+#[utoipa::path(get, path = "/messages", tag = "Messages", operation_id = "listMessages",
+    params(PageQuery), responses((status = 200, description = "one page", body = MessagesView)))]
 pub(super) async fn list(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
     Query(query): Query<PageQuery>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<MessagesView>, ApiError> {
     let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let before = query.cursor.map(|it| it.parse::<EntryId>()).transpose();
     let before = before.map_err(|_| ApiError::BadRequest("malformed cursor".to_owned()))?;
     let page = web.gateway.messages(&vendor, before, limit).await?;
-    let messages: Vec<MessageView> = page.rows.iter().map(MessageView::from).collect();
-    let cursor = page.next.map(|it| it.to_string());
-    Ok(Answer(json!({ "messages": messages, "cursor": cursor })))
+    let messages = page.rows.iter().map(MessageView::from).collect();
+    Ok(Answer(MessagesView { messages, cursor: page.next.map(|it| it.to_string()) }))
 }
 
+/// Show a message and what became of it
+#[utoipa::path(get, path = "/messages/{message_id}", tag = "Messages", operation_id = "getMessage",
+    params(MessagePath),
+    responses((status = 200, description = "with its steps and its answers", body = JourneyView)))]
 pub(super) async fn journey(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
@@ -92,41 +170,59 @@ pub(super) async fn journey(
     Ok(Answer(JourneyView::from(&web.gateway.journey(&vendor, id).await?)))
 }
 
+/// Keep the bot out of a message's conversation
+#[utoipa::path(post, path = "/messages/{message_id}/pause", tag = "Conversations",
+    operation_id = "pauseByMessage", params(MessagePath), request_body = Option<PauseBody>,
+    responses((status = 200, description = "the bot is silent there", body = Paused)))]
 pub(super) async fn pause(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
     Path(path): Path<MessagePath>,
     MaybeJson(body): MaybeJson<PauseBody>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<Paused>, ApiError> {
     web.gateway.pause_conversation(&vendor, path.id()?, Some(body.minutes)).await?;
-    Ok(Answer(json!({ "success": true, "paused": true })))
+    Ok(Paused::new(true))
 }
 
+/// Let the bot back into a message's conversation
+#[utoipa::path(post, path = "/messages/{message_id}/resume", tag = "Conversations",
+    operation_id = "resumeByMessage",
+    params(MessagePath),
+    responses((status = 200, description = "the bot answers there", body = Paused)))]
 pub(super) async fn resume(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
     Path(path): Path<MessagePath>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<Paused>, ApiError> {
     web.gateway.pause_conversation(&vendor, path.id()?, None).await?;
-    Ok(Answer(json!({ "success": true, "paused": false })))
+    Ok(Paused::new(false))
 }
 
+/// Count what came in and what became of it
+#[utoipa::path(get, path = "/ledger", tag = "Messages", operation_id = "ledger",
+    responses((status = 200, description = "the vendor's counts", body = LedgerView)))]
 pub(super) async fn ledger(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<LedgerView>, ApiError> {
     let it = web.gateway.ledger(&vendor).await?;
-    Ok(Answer(json!({
-        "events": {
-            "accepted": it.accepted, "duplicates": it.duplicates, "waiting": it.events_waiting,
-            "done": it.events_done, "parked": it.events_parked, "dead": it.events_dead,
-        },
-        "intents": {
-            "created": it.created, "waiting": it.intents_waiting, "sent": it.intents_sent,
-            "unknown": it.intents_unknown, "parked": it.intents_parked, "dead": it.intents_dead,
-        },
-        "balances": it.balances(),
-    })))
+    let events = EventCounts {
+        accepted: it.accepted,
+        duplicates: it.duplicates,
+        waiting: it.events_waiting,
+        done: it.events_done,
+        parked: it.events_parked,
+        dead: it.events_dead,
+    };
+    let intents = IntentCounts {
+        created: it.created,
+        waiting: it.intents_waiting,
+        sent: it.intents_sent,
+        unknown: it.intents_unknown,
+        parked: it.intents_parked,
+        dead: it.intents_dead,
+    };
+    Ok(Answer(LedgerView { events, intents, balances: it.balances() }))
 }
 
 impl MessagePath {

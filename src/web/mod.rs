@@ -1,12 +1,15 @@
 //! HTTP → gateway.
 
 mod admin;
+mod answers;
 mod auth;
 mod body;
 mod error;
 mod extract;
+mod health;
 mod instances;
 mod messages;
+mod openapi;
 mod serve;
 mod vendors;
 mod views;
@@ -20,11 +23,12 @@ use axum::{
     http::{HeaderValue, Method, StatusCode},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get, post, put},
+    routing::get,
 };
 use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tracing::{Instrument, field::Empty};
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 pub use self::serve::serve;
 use self::{auth::Limits, body::Bodies, error::ApiError};
@@ -52,19 +56,8 @@ impl Web {
 
     /// Everything that is served.
     pub fn router(&self) -> Router {
-        let webhooks = Router::new()
-            .route("/api/webhooks/wasender/{vendor_id}", post(webhooks::receive))
-            .route("/api/webhooks/wasender/{vendor_id}/status", post(webhooks::receive))
-            .route("/api/webhooks/wasender/{vendor_id}/connection", post(webhooks::receive));
-        let others = admin_routes()
-            .route("/health", get(health))
-            .route("/api/health", get(health))
-            .route("/ready", get(ready))
-            .route("/metrics", get(metrics_with_key))
-            .layer(middleware::from_fn(spanned));
-        // A webhook's span is its own: it names the vendor from the start.
-        webhooks
-            .merge(others)
+        let (routes, _) = described_routes().split_for_parts();
+        routes
             .fallback(|| async { ApiError::NoRoute })
             .method_not_allowed_fallback(|| async { ApiError::NoMethod })
             .layer(middleware::from_fn(caught))
@@ -75,7 +68,7 @@ impl Web {
     pub fn metrics_router(&self) -> Router {
         Router::new()
             .route("/metrics", get(|State(web): State<Self>| async move { web.render() }))
-            .route("/health", get(health))
+            .route("/health", get(health::health))
             .with_state(self.clone())
     }
 
@@ -92,44 +85,42 @@ impl Web {
     }
 }
 
-fn admin_routes() -> Router<Web> {
-    let of_vendor = Router::new()
-        .route("/", put(vendors::put).get(vendors::get))
-        .route("/signing-secret", post(vendors::renew_signing_secret))
-        .route("/pause", post(vendors::pause))
-        .route("/resume", post(vendors::resume))
-        .route("/ledger", get(messages::ledger))
-        .route("/waba-instances", post(instances::create).get(instances::list))
-        .route("/waba/{waba_id}", get(instances::get))
-        .route("/setup-wasender-webhook", post(instances::set_up))
-        .route("/wasender-status", get(instances::status))
-        .route("/send-message", post(messages::send))
-        .route("/messages", get(messages::list))
-        .route("/messages/{message_id}", get(messages::journey))
-        .route("/messages/{message_id}/pause", post(messages::pause))
-        .route("/messages/{message_id}/resume", post(messages::resume));
-    Router::new()
+/// Every route with its description: none is served that is not in `/openapi.json`.
+fn described_routes() -> OpenApiRouter<Web> {
+    let others = admin_routes()
+        .merge(health::routes())
+        .routes(routes!(openapi::document))
+        .layer(middleware::from_fn(spanned));
+    // A webhook's span is its own: it names the vendor from the start.
+    OpenApiRouter::with_openapi(openapi::base()).merge(webhooks::routes()).merge(others)
+}
+
+fn admin_routes() -> OpenApiRouter<Web> {
+    let of_vendor = OpenApiRouter::default()
+        .routes(routes!(vendors::put, vendors::get))
+        .routes(routes!(vendors::renew_signing_secret))
+        .routes(routes!(vendors::pause))
+        .routes(routes!(vendors::resume))
+        .routes(routes!(messages::ledger))
+        .routes(routes!(instances::create, instances::list))
+        .routes(routes!(instances::get))
+        .routes(routes!(instances::set_up))
+        .routes(routes!(instances::status))
+        .routes(routes!(messages::send))
+        .routes(routes!(messages::list))
+        .routes(routes!(messages::journey))
+        .routes(routes!(messages::pause))
+        .routes(routes!(messages::resume));
+    let of_all = OpenApiRouter::default()
+        .routes(routes!(vendors::list))
+        .routes(routes!(admin::create_key, admin::list_keys))
+        .routes(routes!(admin::delete_key))
+        .routes(routes!(admin::pause))
+        .routes(routes!(admin::resume));
+    OpenApiRouter::default()
         .nest("/api/admin/vendors/{vendor_id}", of_vendor)
-        .route("/api/admin/vendors", get(vendors::list))
-        .route("/api/admin/keys", post(admin::create_key).get(admin::list_keys))
-        .route("/api/admin/keys/{key_id}", delete(admin::delete_key))
-        .route("/api/admin/pause", post(admin::pause))
-        .route("/api/admin/resume", post(admin::resume))
+        .nest("/api/admin", of_all)
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
-}
-
-async fn health() -> impl IntoResponse {
-    axum::Json(serde_json::json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
-}
-
-async fn ready(State(web): State<Web>) -> Result<impl IntoResponse, ApiError> {
-    web.gateway.ready().await?;
-    Ok(axum::Json(serde_json::json!({ "status": "ready" })))
-}
-
-async fn metrics_with_key(State(web): State<Web>, caller: auth::Admin) -> Result<String, ApiError> {
-    caller.may_read()?;
-    Ok(web.render())
 }
 
 /// A panic is a 500 and not a cut connection.

@@ -2,12 +2,13 @@
 
 use axum::{Json as Answer, extract::State, http::StatusCode};
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Web,
+    answers::Paused,
     auth::{Admin, AdminFor, ForVendor, IsAdmin},
     error::ApiError,
     extract::{Json, Query},
@@ -32,64 +33,126 @@ const LIST_MAX: usize = 200;
 const SPAN_SECONDS_MAX: i64 = 30 * 24 * 3_600;
 
 /// What is absent stays as it is, null takes it away.
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct VendorBody {
+    #[schema(example = "Chez Awa")]
     business_name: Option<String>,
+    /// `active`, `inactive` or `suspended`; an admin's.
+    #[schema(example = "active")]
     status: Option<String>,
+    /// Whether its customers are answered automatically.
     auto_reply_enabled: Option<bool>,
+    /// Sent before the first answer of a new conversation.
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, example = "Bienvenue chez Awa")]
     welcome_message: Option<Option<String>>,
+    /// Sent when nobody could answer, at most once per conversation and hour.
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
     apology: Option<Option<String>>,
+    /// How long a human who writes on the phone keeps the bot quiet. At most 30 days.
+    #[schema(example = 60)]
     silence_minutes: Option<i64>,
+    /// Asked in order until one answers. At most 200.
     responders: Option<Vec<ResponderBody>>,
+    /// What becomes of a send whose outcome nobody knows.
     on_unknown: Option<OnUnknownBody>,
+    /// How long the outcome is looked for, 60 s to 30 days.
+    #[schema(example = 600)]
     unknown_deadline_seconds: Option<i64>,
+    /// An older message is recorded and not answered. At most 30 days.
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i64>)]
     max_answer_age_seconds: Option<Option<i64>>,
+    /// An answer that could not be sent for so long is given up. At most 30 days.
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<i64>)]
     intent_ttl_seconds: Option<Option<i64>>,
+    /// Whether customers' messages are marked as read.
     mark_as_read: Option<bool>,
+    /// Whether customers see that an answer is being written.
     typing: Option<bool>,
+    /// The vendor's back end: gets its events, signed.
     #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>, example = "https://shop.example/whatsapp")]
     forward_url: Option<Option<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 enum OnUnknownBody {
     GiveUp,
     Retry,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
 enum ResponderBody {
+    /// The first rule whose text is in the message answers.
     Rules {
+        /// At most 200.
         #[serde(default)]
         rules: Vec<RuleBody>,
+        /// Where no rule fits.
         otherwise: Option<String>,
     },
+    /// A program of the vendor's is asked.
     ResponseApi {
+        #[schema(example = "https://bot.example/answer")]
         url: String,
+        /// `bot`, which it is without this field too.
         dialect: Option<String>,
+        /// Sent with each call; their values are secrets. At most 200.
         #[serde(default)]
+        #[schema(value_type = std::collections::BTreeMap<String, String>, write_only)]
         headers: std::collections::BTreeMap<String, SecretString>,
     },
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct RuleBody {
+    #[schema(example = "horaires")]
     contains: String,
+    #[schema(example = "ouvert de 8 h à 19 h")]
     reply: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(super) struct PageQuery {
+    /// From the page before.
     cursor: Option<String>,
+    /// Vendors on a page, at most 500.
+    #[param(minimum = 1, maximum = 500, default = 100)]
     limit: Option<usize>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct PutView {
+    #[schema(example = true)]
+    success: bool,
+    vendor: VendorView,
+    /// Of a new vendor alone: what its responders and forwards are signed with, shown this once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signing_secret: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+pub(super) struct VendorsView {
+    vendors: Vec<VendorView>,
+    /// Asks for the next page; null at the end.
+    cursor: Option<String>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SigningSecretView {
+    #[schema(example = true)]
+    success: bool,
+    /// Shown this once.
+    signing_secret: String,
 }
 
 /// Tells a field that is null from one that is absent.
@@ -101,27 +164,34 @@ where
     Option::deserialize(deserializer).map(Some)
 }
 
+/// Make or change a vendor
+///
+/// What is absent stays as it is, null takes it away. `status` is an admin's.
+#[utoipa::path(put, path = "/", tag = "Vendors", operation_id = "putVendor", responses(
+    (status = 200, description = "changed", body = PutView),
+    (status = 201, description = "made; the `signingSecret` is shown this once", body = PutView),
+    (status = 422, description = "a value is outside its limits"),
+))]
 pub(super) async fn put(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
     is_admin: IsAdmin,
     Json(body): Json<VendorBody>,
-) -> Result<(StatusCode, Answer<Value>), ApiError> {
+) -> Result<(StatusCode, Answer<PutView>), ApiError> {
     // A suspension is the operator's.
     if body.status.is_some() {
         is_admin.demand()?;
     }
     let (vendor, secret) = web.gateway.put_vendor(&vendor, body.change()?).await?;
-    let mut answer = json!({ "success": true, "vendor": VendorView::from(&vendor) });
-    let status = if let Some(secret) = secret {
-        answer["signingSecret"] = json!(secret.expose_secret());
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
-    Ok((status, Answer(answer)))
+    let status = if secret.is_some() { StatusCode::CREATED } else { StatusCode::OK };
+    let signing_secret = secret.map(|it| it.expose_secret().to_owned());
+    let vendor = VendorView::from(&vendor);
+    Ok((status, Answer(PutView { success: true, vendor, signing_secret })))
 }
 
+/// Show a vendor
+#[utoipa::path(get, path = "/", tag = "Vendors", operation_id = "getVendor",
+    responses((status = 200, description = "the vendor", body = VendorView)))]
 pub(super) async fn get(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
@@ -129,44 +199,56 @@ pub(super) async fn get(
     Ok(Answer(VendorView::from(&web.gateway.vendor(&vendor).await?)))
 }
 
+/// List the vendors, by id (admins)
+#[utoipa::path(get, path = "/vendors", tag = "Vendors", operation_id = "listVendors",
+    params(PageQuery), responses((status = 200, description = "one page", body = VendorsView)))]
 pub(super) async fn list(
     State(web): State<Web>,
     admin: Admin,
     Query(query): Query<PageQuery>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<VendorsView>, ApiError> {
     admin.may_read()?;
     let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
     let after = query.cursor.map(|it| VendorId::parse(&it));
     let after =
         after.transpose().map_err(|_| ApiError::BadRequest("malformed cursor".to_owned()))?;
     let found = web.gateway.vendors(after.as_ref(), limit).await?;
-    let next = found.last().filter(|_| found.len() == limit).map(|it| it.id.to_string());
-    let vendors: Vec<VendorView> = found.iter().map(VendorView::from).collect();
-    Ok(Answer(json!({ "vendors": vendors, "cursor": next })))
+    let cursor = found.last().filter(|_| found.len() == limit).map(|it| it.id.to_string());
+    Ok(Answer(VendorsView { vendors: found.iter().map(VendorView::from).collect(), cursor }))
 }
 
+/// Renew the signing secret
+#[utoipa::path(post, path = "/signing-secret", tag = "Vendors", operation_id = "renewSigningSecret",
+    responses((status = 200, description = "shown this once", body = SigningSecretView)))]
 pub(super) async fn renew_signing_secret(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<SigningSecretView>, ApiError> {
     let secret = web.gateway.renew_signing_secret(&vendor).await?;
-    Ok(Answer(json!({ "success": true, "signingSecret": secret.expose_secret() })))
+    let signing_secret = secret.expose_secret().to_owned();
+    Ok(Answer(SigningSecretView { success: true, signing_secret }))
 }
 
+/// Stop a vendor's sends (admins)
+#[utoipa::path(post, path = "/pause", tag = "Vendors", operation_id = "pauseVendor",
+    responses((status = 200, description = "nothing of it is sent from now on", body = Paused)))]
 pub(super) async fn pause(
     State(web): State<Web>,
     AdminFor(vendor): AdminFor,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<Paused>, ApiError> {
     web.gateway.pause(Some(&vendor), true).await?;
-    Ok(Answer(json!({ "success": true, "paused": true })))
+    Ok(Paused::new(true))
 }
 
+/// Let a vendor send again (admins)
+#[utoipa::path(post, path = "/resume", tag = "Vendors", operation_id = "resumeVendor",
+    responses((status = 200, description = "what is due is sent", body = Paused)))]
 pub(super) async fn resume(
     State(web): State<Web>,
     AdminFor(vendor): AdminFor,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<Paused>, ApiError> {
     web.gateway.pause(Some(&vendor), false).await?;
-    Ok(Answer(json!({ "success": true, "paused": false })))
+    Ok(Paused::new(false))
 }
 
 impl VendorBody {

@@ -1,6 +1,7 @@
 //! What admins are shown. No secret is in it, at most the tail by which its owner knows it.
 
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::{
     domain::{
@@ -14,17 +15,21 @@ use crate::{
     store::ApiKey,
 };
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "switches of a vendor, as callers know them")]
 pub(super) struct VendorView {
     vendor_id: String,
     business_name: String,
+    /// `active`, `inactive` or `suspended`.
     status: &'static str,
     auto_reply_enabled: bool,
     welcome_message: Option<String>,
     apology: Option<String>,
+    /// How long a human who writes on the phone keeps the bot quiet.
     silence_minutes: i64,
     responders: Vec<ResponderView>,
+    /// `give_up` or `retry`.
     on_unknown: &'static str,
     unknown_deadline_seconds: i64,
     max_answer_age_seconds: Option<i64>,
@@ -32,27 +37,29 @@ pub(super) struct VendorView {
     mark_as_read: bool,
     typing: bool,
     forward_url: Option<String>,
+    /// Whether its sends are stopped.
     paused: bool,
     created_at: String,
     updated_at: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(tag = "kind", rename_all = "camelCase")]
 enum ResponderView {
     Rules { rules: Vec<RuleView>, otherwise: Option<String> },
     ResponseApi { url: String, dialect: &'static str, headers: Vec<HeaderView> },
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct RuleView {
     contains: String,
     reply: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct HeaderView {
     name: String,
+    /// Its tail: it is a secret.
     value: String,
 }
 
@@ -104,19 +111,24 @@ fn responder(it: &ResponderConfig) -> ResponderView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct InstanceView {
     id: String,
     vendor_id: String,
     phone_number: String,
+    /// `wasender`.
     provider: &'static str,
+    /// `pending`, `connected`, `disconnected` or `error`.
     status: &'static str,
     wasender_instance_id: Option<String>,
     /// The tail of each, newest first.
     wasender_webhook_secrets: Vec<String>,
+    /// Its tail.
     wasender_api_key: Option<String>,
+    /// Its tail.
     wasender_token: Option<String>,
+    /// `hmac`, `secret`, or both.
     signature_schemes: Vec<&'static str>,
     account_protection: bool,
     created_at: String,
@@ -148,7 +160,7 @@ impl From<&WabaInstance> for InstanceView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct StatusView {
     vendor_id: String,
@@ -176,11 +188,12 @@ impl From<&StatusOfInstance> for StatusView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct MessageView {
     message_id: String,
     waba_id: String,
+    /// `inbound` or `outbound`.
     direction: &'static str,
     /// The customer's number, where it is known.
     customer: Option<String>,
@@ -188,10 +201,13 @@ pub(super) struct MessageView {
     #[serde(rename = "type")]
     kind: String,
     message: String,
+    /// How far it is; of an outbound one also what the customer's phone told.
     status: String,
+    /// Why it is not further, where there is a reason.
     reason: Option<String>,
     /// Typed on the vendor's phone.
     by_human: bool,
+    /// Of an automatic answer: the message it answers.
     in_reply_to: Option<String>,
     /// When the provider says it was written.
     timestamp: Option<String>,
@@ -218,17 +234,20 @@ impl From<&MessageRow> for MessageView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct JourneyView {
     #[serde(flatten)]
     message: MessageView,
+    /// Tries so far.
     attempts: u32,
+    /// What became of it, in order.
     steps: Vec<StepView>,
+    /// What was sent in answer to it.
     answers: Vec<MessageView>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct StepView {
     at: String,
     step: String,
@@ -246,11 +265,12 @@ impl From<&Journey> for JourneyView {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct KeyView {
     id: String,
     name: String,
+    /// The one vendor it is good for; null for an admin's.
     vendor_id: Option<String>,
     read_only: bool,
     created_at: String,

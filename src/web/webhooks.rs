@@ -5,13 +5,15 @@ use std::time::Instant;
 use axum::{
     Json,
     body::Body,
-    extract::{MatchedPath, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header::CONTENT_LENGTH},
     response::{IntoResponse, Response},
 };
 use metrics::{counter, histogram};
 use serde::Serialize;
 use tracing::Instrument;
+use utoipa::ToSchema;
+use utoipa_axum::{router::OpenApiRouter, routes};
 
 use super::{Web, error::ApiError, extract::Path};
 use crate::{
@@ -20,10 +22,60 @@ use crate::{
     telemetry::names,
 };
 
-pub(super) async fn receive(
-    State(web): State<Web>,
-    Path(vendor): Path<String>,
-    route: MatchedPath,
+pub(super) fn routes() -> OpenApiRouter<Web> {
+    OpenApiRouter::default()
+        .routes(routes!(message))
+        .routes(routes!(status))
+        .routes(routes!(connection))
+}
+
+/// Every route takes every event: Wasender has one URL for all of a session's.
+macro_rules! webhook {
+    ($(#[doc = $doc:literal])+ $name:ident, $path:literal, $id:literal) => {
+        $(#[doc = $doc])+
+        #[utoipa::path(post, path = $path, tag = "Webhooks", operation_id = $id, security(()),
+            params(
+                ("X-Webhook-Signature" = Option<String>, Header,
+                    description = "the secret itself, as Wasender sends it"),
+                ("X-Wasender-Signature" = Option<String>, Header,
+                    description = "or HMAC-SHA256 of the raw body with the secret, in hex"),
+            ),
+            request_body(content = serde_json::Value, description = "at most 3 MiB"),
+            responses(
+                (status = 200, description = "it is on disk and will be worked on", body = Kept),
+                (status = 401, description = "not proven, or no such vendor"),
+                (status = 408, description = "the body came too slowly"),
+                (status = 413, description = "the body is too large"),
+                (status = 503, description = "it could not be kept: send it again"),
+            ))]
+        async fn $name(
+            State(web): State<Web>,
+            Path(vendor): Path<String>,
+            headers: HeaderMap,
+            body: Body,
+        ) -> Response {
+            receive(web, vendor, stringify!($name), headers, body).await
+        }
+    };
+}
+
+webhook! {
+    /// Take an event of a vendor's session
+    message, "/api/webhooks/wasender/{vendor_id}", "receiveEvent"
+}
+webhook! {
+    /// Take a delivery status
+    status, "/api/webhooks/wasender/{vendor_id}/status", "receiveStatus"
+}
+webhook! {
+    /// Take a change of the connection
+    connection, "/api/webhooks/wasender/{vendor_id}/connection", "receiveConnection"
+}
+
+async fn receive(
+    web: Web,
+    vendor: String,
+    route: &'static str,
     headers: HeaderMap,
     body: Body,
 ) -> Response {
@@ -38,13 +90,6 @@ pub(super) async fn receive(
         }
     };
     let answer = answer.instrument(span).await;
-    let route = if route.as_str().ends_with("/status") {
-        "status"
-    } else if route.as_str().ends_with("/connection") {
-        "connection"
-    } else {
-        "message"
-    };
     count(route, answer.status());
     histogram!(names::WEBHOOK_SECONDS).record(started.elapsed().as_secs_f64());
     answer
@@ -79,11 +124,15 @@ fn plain(headers: &HeaderMap) -> Headers {
 }
 
 /// What a kept webhook is answered.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct Kept {
+    #[schema(example = true)]
     success: bool,
+    /// `received`, or `duplicate` when all its events were there already.
+    #[schema(example = "received")]
     status: &'static str,
+    /// Its first event.
     process_id: Option<String>,
 }
 

@@ -8,6 +8,7 @@ mod delivery;
 mod intake;
 mod leaks;
 mod migrate;
+mod openapi;
 mod process;
 mod restart;
 mod setup;
