@@ -56,6 +56,11 @@ impl Refusal {
         Self::new(401, "Invalid API key")
     }
 
+    /// The status is our choice: the documents name the text only.
+    pub(super) fn not_connected() -> Self {
+        Self::new(400, "Your Whatsapp Session is not connected please connect your session first.")
+    }
+
     pub(super) fn of(status: u16, body: Value) -> Self {
         Self { status: status_code(status), body }
     }

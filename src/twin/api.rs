@@ -8,24 +8,27 @@ use axum::{
     http::{HeaderMap, header::AUTHORIZATION, request::Parts},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{get, post, put},
 };
 use serde_json::json;
 
 use super::{
     answer::{self, Refusal, Unheard},
     book::{Key, SeenRequest},
+    manage,
     misbehaviour::Misbehaviour,
+    mmg,
     send::send_message,
-    sessions, wire,
+    sessions, upload, wire,
     world::World,
 };
 
-/// Of a request. The twin takes URLs of media, not media.
+/// Of a request, but for uploads.
 const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) fn router(world: Arc<World>) -> Router {
     let session = get(sessions::get).put(sessions::update).delete(sessions::delete);
+    let upload = post(upload::upload).layer(DefaultBodyLimit::max(upload::BODY_BYTES_MAX));
     let api = Router::new()
         .route("/auth-check", get(auth_check))
         .route("/whatsapp-sessions", get(sessions::list).post(sessions::create))
@@ -38,6 +41,11 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/whatsapp-sessions/{id}/message-logs", get(sessions::message_logs))
         .route("/send-message", post(send_message))
         .route("/messages/{msg_id}/info", get(info))
+        .route("/messages/{msg_id}", put(manage::edit).delete(manage::delete))
+        .route("/messages/{msg_id}/resend", post(manage::resend))
+        .route("/messages/read", post(manage::read))
+        .route("/send-presence-update", post(manage::presence))
+        .route("/upload", upload)
         .route("/status", get(status))
         .route("/user", get(user))
         .route("/on-whatsapp/{phone}", get(on_whatsapp))
@@ -45,6 +53,8 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/lid-from-pn/{pn}", get(lid_from_pn));
     Router::new()
         .nest("/api", api)
+        .route("/media/{name}", get(upload::serve))
+        .route("/mmg/{name}", get(mmg::serve))
         .fallback(async || Refusal::new(404, "Not Found"))
         .layer(middleware::from_fn_with_state(Arc::clone(&world), note))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

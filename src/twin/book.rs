@@ -11,7 +11,10 @@ use serde_json::{Value, json};
 
 use super::{
     clock,
+    deeds::{Deeds, Heard},
+    kinds::Kind,
     misbehaviour::Moods,
+    mmg::Files,
     session::{Line, Session},
     wire,
 };
@@ -44,6 +47,20 @@ pub struct Sent {
     pub key_id: String,
     /// When it was taken.
     pub at: Instant,
+}
+
+impl Sent {
+    /// `text`, `image`, `video`, `document`, `audio`, `sticker`, `contact`, `location` or `poll`.
+    #[must_use]
+    pub fn kind(&self) -> &'static str {
+        Kind::of(&self.json()).map_or("text", |it| it.name)
+    }
+
+    /// The request's body.
+    #[must_use]
+    pub fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
 }
 
 impl fmt::Debug for Sent {
@@ -93,6 +110,8 @@ pub(super) struct Entry {
     pub(super) logged: Logged,
     /// Whether it can be asked about.
     pub(super) has_info: bool,
+    /// For everyone.
+    pub(super) deleted: bool,
 }
 
 /// How much of a send the message logs have.
@@ -108,6 +127,9 @@ pub(super) enum Logged {
 pub(super) struct Book {
     pub(super) lines: BTreeMap<u64, Line>,
     pub(super) lids: Lids,
+    pub(super) deeds: Deeds,
+    pub(super) heard: Heard,
+    pub(super) files: Files,
     keys: HashMap<String, u64>,
     entries: Roll<Entry>,
     requests: Roll<SeenRequest>,
@@ -155,6 +177,11 @@ impl Book {
         self.entries.kept.iter()
     }
 
+    /// A send by `WhatsApp`'s id.
+    pub(super) fn entry_of_key(&self, session: u64, key_id: &str) -> Option<&Entry> {
+        self.entries().rev().find(|it| it.sent.session == session && it.sent.key_id == key_id)
+    }
+
     /// Entries are kept in the order of their ids.
     pub(super) fn entry(&mut self, msg_id: u64) -> Option<&mut Entry> {
         self.entries.get(msg_id.checked_sub(FIRST_MSG_ID)?)
@@ -179,7 +206,17 @@ impl Book {
 impl Entry {
     pub(super) fn new(sent: Sent, jid: String, content: Value) -> Self {
         let (at_secs, failure, logged) = (clock::now_secs(), None, Logged::WithContent);
-        Self { sent, jid, content, at_secs, status: 1, failure, logged, has_info: true }
+        Self {
+            sent,
+            jid,
+            content,
+            at_secs,
+            status: 1,
+            failure,
+            logged,
+            has_info: true,
+            deleted: false,
+        }
     }
 
     /// What `GET /messages/{msgId}/info` says (`docs/wire/wasender.md` §2.3).

@@ -74,6 +74,10 @@ pub enum Misbehaviour {
     NotInLogs,
     /// `GET /messages/{msgId}/info` does not know the send.
     NoInfo,
+    /// An edit or a deletion comes too late: 400 (`docs/wire/wasender.md` §2.3).
+    TooLate,
+    /// An edit, deletion, resend, read mark, presence or upload is answered with this status.
+    DeedFails(u16),
     /// `PUT` answers with a top-level `warning` (`docs/wire/wasender.md` §3.2).
     WarnOnUpdate,
     /// The session's own answers name this number.
@@ -166,6 +170,14 @@ impl Misbehaviours {
     pub(super) fn wrong_number(&mut self) -> Option<String> {
         match self.take(|it| matches!(it, Misbehaviour::WrongNumber(_))) {
             Some(Misbehaviour::WrongNumber(number)) => Some(number),
+            _ => None,
+        }
+    }
+
+    /// What a deed beside sends is answered, if not well.
+    pub(super) fn deed_fails(&mut self) -> Option<u16> {
+        match self.take(|it| matches!(it, Misbehaviour::DeedFails(_))) {
+            Some(Misbehaviour::DeedFails(status)) => Some(status),
             _ => None,
         }
     }

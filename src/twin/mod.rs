@@ -25,25 +25,36 @@ mod answer;
 mod api;
 mod book;
 mod clock;
+mod deeds;
 mod follow;
 mod hooks;
+mod inbound;
+mod kinds;
+mod manage;
 mod misbehaviour;
+mod mmg;
 mod order;
 mod pace;
+mod people;
 mod send;
 mod session;
 mod sessions;
+mod share;
 mod speak;
 #[cfg(test)]
 mod tests;
+mod upload;
 mod wasender;
 pub mod wire;
 mod world;
 
 pub use self::{
     book::{Key, SeenRequest, Sent},
+    deeds::{Deed, Edit, Presence, Read, Upload},
     hooks::{HookAnswer, HookFailure},
+    inbound::{DeleteForm, EditForm, Inbound},
     misbehaviour::{Misbehaviour, Times},
+    mmg::{FileKind, HostedMedia, MediaFault, encrypt_media},
     session::{Dialect, EVENTS, NewSession, Session},
     wasender::{Twin, twin_router},
     wire::{Customer, predecessor_message, real_message, sign_hmac},

@@ -1,20 +1,11 @@
 //! What `POST /send-message` asks for (`docs/wire/wasender.md` §2.1).
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use super::wire::{digits, phone_jid};
-
-/// Which field of the request makes which field of Baileys' `message`.
-const KINDS: &[(&str, &str)] = &[
-    ("imageUrl", "imageMessage"),
-    ("videoUrl", "videoMessage"),
-    ("documentUrl", "documentMessage"),
-    ("audioUrl", "audioMessage"),
-    ("stickerUrl", "stickerMessage"),
-    ("contact", "contactMessage"),
-    ("location", "locationMessage"),
-    ("poll", "pollCreationMessage"),
-];
+use super::{
+    kinds::{Form, Kind},
+    wire::{digits, phone_jid},
+};
 
 /// Digits of a phone number: the gateway's own bounds (E.164's upper one).
 const PHONE_DIGITS: std::ops::RangeInclusive<usize> = 7..=15;
@@ -29,6 +20,17 @@ pub(super) struct Order {
     pub(super) text: String,
     /// Baileys' `message`.
     pub(super) content: Value,
+    /// The earlier send that it quotes, by Wasender's own id.
+    pub(super) reply_to: Option<u64>,
+    /// Its file, if it has one.
+    pub(super) file: Option<File>,
+}
+
+/// A file to be sent.
+pub(super) struct File {
+    pub(super) field: &'static str,
+    pub(super) url: String,
+    pub(super) bytes_max: usize,
 }
 
 impl Order {
@@ -39,45 +41,49 @@ impl Order {
     /// Laravel's `errors`, by field (`docs/wire/wasender.md` §1.5).
     pub(super) fn read(body: &[u8]) -> Result<Self, Value> {
         let body = serde_json::from_slice::<Value>(body).unwrap_or_default();
-        let mut errors = Map::new();
-        let field = |name: &str| body.get(name).filter(|it| !is_blank(it));
+        let (kind, mut form) = (Kind::of(&body), Form::new(&body));
 
-        let to = field("to").and_then(Value::as_str).unwrap_or_default();
+        let to = form.field("to").and_then(Value::as_str).unwrap_or_default();
         let jid = jid(to);
         if to.is_empty() {
-            errors.insert("to".to_owned(), json!(["The to field is required."]));
+            form.missing("to");
         } else if jid.is_none() {
-            errors.insert("to".to_owned(), json!(["The to field format is invalid."]));
+            form.fault("to", "field format is invalid.");
         }
-
-        let kind = KINDS.iter().find(|it| field(it.0).is_some());
-        let text = match field("text") {
-            Some(Value::String(text)) => Some(text.as_str()),
-            Some(_) => {
-                errors.insert("text".to_owned(), json!(["The text must be a string."]));
-                None
-            }
-            None if kind.is_none() => {
-                let why = "The text field is required when no media is present.";
-                errors.insert("text".to_owned(), json!([why]));
-                None
-            }
-            None => None,
-        };
-
-        let (Some(jid), true) = (jid, errors.is_empty()) else { return Err(Value::Object(errors)) };
-        let text = text.unwrap_or_default().to_owned();
+        if kind.is_none() && form.field("text").is_none() {
+            form.fault("text", "field is required when no media is present.");
+        }
+        let text = form.text("text").unwrap_or_default();
         let content = match kind {
-            Some((_, message)) => json!({ *message: { "caption": text } }),
+            Some(kind) => kind.content(&mut form, text),
             None => json!({ "conversation": text }),
         };
-        Ok(Self { to: to.to_owned(), jid, text, content })
-    }
-}
+        let reply_to = form.integer("replyTo");
+        let has_view = kind.is_some_and(|it| matches!(it.name, "image" | "video" | "audio"));
+        if form.flag("viewOnce") && !has_view {
+            form.fault("viewOnce", "field is for an image, a video or an audio only.");
+        }
+        let file = kind.and_then(|it| {
+            let bytes_max = it.bytes_max?;
+            let url = form.text(it.field)?.to_owned();
+            Some(File { field: it.field, url, bytes_max })
+        });
+        form.done()?;
 
-/// Laravel takes an empty text for an absent one.
-fn is_blank(value: &Value) -> bool {
-    value.is_null() || value.as_str().is_some_and(|it| it.trim().is_empty())
+        let (to, text) = (to.to_owned(), text.to_owned());
+        Ok(Self { to, jid: jid.unwrap_or_default(), text, content, reply_to, file })
+    }
+
+    /// Quotes a message, as Baileys shows it.
+    pub(super) fn quote(&mut self, id: &str, quoted: &Value) {
+        let context = json!({ "stanzaId": id, "quotedMessage": quoted });
+        if self.content.get("conversation").is_some() {
+            self.content = json!({ "extendedTextMessage": { "text": self.text } });
+        }
+        for message in self.content.as_object_mut().into_iter().flat_map(|it| it.values_mut()) {
+            message["contextInfo"] = context.clone();
+        }
+    }
 }
 
 /// The chat of a recipient: a phone in E.164 or in bare digits, a handle, a group, a channel. A

@@ -23,9 +23,6 @@ use super::{
     world::World,
 };
 
-/// Of a session that is down. It is our choice: the documents name the text only.
-const NOT_CONNECTED_STATUS: u16 = 400;
-
 /// How one send is going to be answered.
 struct Plan {
     late: Duration,
@@ -41,7 +38,8 @@ pub(super) async fn send_message(
     BySession(id): BySession,
     body: Bytes,
 ) -> Result<Response, Refusal> {
-    let order = Order::read(&body).map_err(|it| Refusal::invalid(&it))?;
+    let mut order = Order::read(&body).map_err(|it| Refusal::invalid(&it))?;
+    look_up(&world, id, &mut order).map_err(|it| Refusal::invalid(&it))?;
     let mut plan = plan(&world, id).ok_or_else(Refusal::bad_key)?;
 
     let mut taken = Value::Null;
@@ -66,6 +64,18 @@ pub(super) async fn send_message(
     let mut response = plan.answer(&taken).await;
     tell_room(&mut response, plan.room);
     Ok(response)
+}
+
+/// Checks what a send refers to, and fills in what it quotes.
+fn look_up(world: &World, id: u64, order: &mut Order) -> Result<(), Value> {
+    let mut book = world.book();
+    order.check_file(world, &book)?;
+    let Some(msg_id) = order.reply_to.filter(|_| !world.counts()) else { return Ok(()) };
+    let quoted = book.entry(msg_id).filter(|it| it.sent.session == id);
+    let quoted =
+        quoted.ok_or_else(|| json!({ "replyTo": ["The selected reply to is invalid."] }))?;
+    order.quote(&quoted.sent.key_id, &quoted.content);
+    Ok(())
 }
 
 /// None: the session is gone.
@@ -110,11 +120,7 @@ impl Plan {
             Some(Misbehaviour::TooMany { retry_after }) => {
                 Refusal::too_many(self.protected, *retry_after).into_response()
             }
-            Some(Misbehaviour::NotConnected) => {
-                let why =
-                    "Your Whatsapp Session is not connected please connect your session first.";
-                Refusal::new(NOT_CONNECTED_STATUS, why).into_response()
-            }
+            Some(Misbehaviour::NotConnected) => Refusal::not_connected().into_response(),
             Some(Misbehaviour::Refuse { status, message }) => {
                 Refusal::new(*status, message).into_response()
             }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::{
     clock,
     hooks::{HookAnswer, Pending},
+    inbound::Inbound,
     misbehaviour::{Misbehaviour, Moods},
     session::{Dialect, Session},
     wire::{self, Customer},
@@ -18,9 +19,9 @@ use super::{
 const INBOUND: [&str; 3] = ["messages.received", "messages-personal.received", "messages.upsert"];
 
 /// One webhook, about to be posted.
-struct Word {
-    session: Session,
-    moods: Moods,
+pub(super) struct Word {
+    pub(super) session: Session,
+    pub(super) moods: Moods,
     _pending: Option<Pending>,
 }
 
@@ -31,30 +32,7 @@ impl World {
         customer: &Customer,
         text: &str,
     ) -> HookAnswer {
-        let Some(word) = self.word(id) else { return HookAnswer::none("no such session") };
-        let (key_id, now) = (self.new_key_id(), clock::now_secs());
-        if word.session.dialect == Dialect::Predecessor {
-            let known = customer.phone.as_ref().or(customer.lid.as_ref());
-            let from = known.map_or("", String::as_str);
-            let instance_id = id.to_string();
-            let body = wire::predecessor_message(&instance_id, &key_id, from, text, now);
-            return word.post(self, "message", &body).await;
-        }
-        let customer = self.as_seen(customer, &word.moods);
-        let mut body = wire::real_message(&key_id, &customer, text, now);
-        // Integrators have seen it in live requests (`docs/wire/wasender.md` §4.2).
-        body["sessionId"] = json!(word.session.api_key);
-
-        let mut first = None;
-        for event in INBOUND.into_iter().filter(|it| word.session.subscribes(it)) {
-            body["event"] = json!(event);
-            let answer = word.post(self, event, &body).await;
-            first.get_or_insert(answer);
-            if !word.moods.has(&Misbehaviour::Overlap) {
-                break;
-            }
-        }
-        first.unwrap_or_else(|| HookAnswer::none("not subscribed"))
+        self.customer_shares(id, customer, &Inbound::text(text)).await
     }
 
     pub(super) async fn customer_sends(&self, id: u64, body: &Value) -> HookAnswer {
@@ -97,7 +75,7 @@ impl World {
         }
     }
 
-    fn word(&self, id: u64) -> Option<Word> {
+    pub(super) fn word(&self, id: u64) -> Option<Word> {
         let pending = self.hooks.announce();
         let mut book = self.book();
         let line = book.lines.get_mut(&id)?;
@@ -106,7 +84,7 @@ impl World {
     }
 
     /// The customer as far as webhooks know them.
-    fn as_seen(&self, customer: &Customer, moods: &Moods) -> Customer {
+    pub(super) fn as_seen(&self, customer: &Customer, moods: &Moods) -> Customer {
         let Some(phone) = customer.phone.as_ref().filter(|_| moods.has(&Misbehaviour::LidOnly))
         else {
             return customer.clone();
@@ -118,6 +96,22 @@ impl World {
 }
 
 impl Word {
+    /// Posts a customer's message, under each inbound event that is to tell it.
+    pub(super) async fn tell_inbound(&self, world: &World, mut body: Value) -> HookAnswer {
+        // Integrators have seen it in live requests (`docs/wire/wasender.md` §4.2).
+        body["sessionId"] = json!(self.session.api_key);
+        let mut first = None;
+        for event in INBOUND.into_iter().filter(|it| self.session.subscribes(it)) {
+            body["event"] = json!(event);
+            let answer = self.post(world, event, &body).await;
+            first.get_or_insert(answer);
+            if !self.moods.has(&Misbehaviour::Overlap) {
+                break;
+            }
+        }
+        first.unwrap_or_else(|| HookAnswer::none("not subscribed"))
+    }
+
     async fn tell_status(&self, world: &World) -> HookAnswer {
         let session = &self.session;
         let status = session.status.to_lowercase();
@@ -135,9 +129,12 @@ impl Word {
         self.post(world, "session.status", &body).await
     }
 
-    async fn post(&self, world: &World, event: &str, body: &Value) -> HookAnswer {
+    pub(super) async fn post(&self, world: &World, event: &str, body: &Value) -> HookAnswer {
         if !self.session.has_webhook() {
             return HookAnswer::none("no webhook");
+        }
+        if !world.counts() {
+            world.book().heard.webhook(self.session.id, body);
         }
         let post = world.hooks.post(&self.session, event, body, &self.moods);
         let answer = world.hooks.unless_stopped(post).await;

@@ -1,6 +1,8 @@
 //! The twin over real HTTP.
 
+mod content;
 mod faults;
+mod inbound;
 mod sends;
 mod sessions;
 mod webhooks;
@@ -21,7 +23,7 @@ use axum::{
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::{Dialect, Misbehaviour, NewSession, Session, Times, Twin};
+use super::{Customer, Dialect, HookAnswer, Misbehaviour, NewSession, Session, Times, Twin, wire};
 
 const VENDOR: &str = "+221771234567";
 const CUSTOMER: &str = "+221705555555";

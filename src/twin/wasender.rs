@@ -10,7 +10,6 @@ use anyhow::Context;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper_util::{rt::TokioIo, service::TowerToHyperService};
-use serde_json::Value;
 use tokio::{
     net::{TcpListener, TcpStream},
     task::{JoinHandle, JoinSet},
@@ -19,10 +18,9 @@ use tokio::{
 use super::{
     api,
     book::{SeenRequest, Sent},
-    hooks::{HookAnswer, HookFailure},
+    hooks::HookFailure,
     misbehaviour::{Misbehaviour, Times},
     session::{EVENTS, NewSession, Session},
-    wire::Customer,
     world::{Keeping, OnSend, World},
 };
 
@@ -35,7 +33,7 @@ const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 /// Methods that name a session that does not exist do nothing, or answer as if there were nothing.
 #[derive(Clone)]
 pub struct Twin {
-    world: Arc<World>,
+    pub(super) world: Arc<World>,
     server: Arc<Server>,
 }
 
@@ -174,34 +172,10 @@ impl Twin {
         self.change(id, |it| status.clone_into(&mut it.status));
     }
 
-    /// Posts the session's status: `session.status`, or `connection_status` in the predecessor's
-    /// dialect.
-    pub async fn tell_status(&self, id: u64) -> HookAnswer {
-        self.world.tell_status(id).await
-    }
-
     /// Lets `pn-from-lid` and `lid-from-pn` know this pair (`docs/wire/wasender.md` §2.5). A LID
     /// that the twin made up itself ([`Misbehaviour::LidOnly`]) is known.
     pub fn know_lid(&self, lid: &str, phone: &str) {
         self.world.book().lids.know(lid, phone);
-    }
-
-    /// A customer writes to the session: posts one webhook in the session's dialect, under the
-    /// first inbound event that is subscribed.
-    pub async fn customer_says(&self, id: u64, customer: &Customer, text: &str) -> HookAnswer {
-        self.world.customer_says(id, customer, text).await
-    }
-
-    /// Posts any body, signed in the session's dialect, whether its event is subscribed or not.
-    pub async fn customer_sends(&self, id: u64, body: Value) -> HookAnswer {
-        self.world.customer_sends(id, &body).await
-    }
-
-    /// Somebody types on the session's phone: posts `messages.upsert` with `fromMe` that follows
-    /// no send (`message.sent` where only that is subscribed). The predecessor's dialect has no
-    /// word for it and gets the same body.
-    pub async fn human_types(&self, id: u64, customer: &Customer, text: &str) -> HookAnswer {
-        self.world.human_types(id, customer, text).await
     }
 
     /// Returns when no webhook is pending. Those of a send are from before its answer.
@@ -251,14 +225,14 @@ impl Twin {
 
     fn on(listener: TcpListener, keeping: Keeping) -> anyhow::Result<Self> {
         let address = listener.local_addr().context("see the port")?;
-        let world = World::new(keeping)?;
+        let world = World::new(keeping, address)?;
         let running = tokio::spawn(serve(listener, api::router(Arc::clone(&world))));
         let server = Server { address, running: Mutex::new(Some(running)) };
         Ok(Self { world, server: Arc::new(server) })
     }
 }
 
-/// The twin's routes (`/api/…`), to be served by somebody else as well.
+/// The twin's routes (`/api/…` and its files), to be served by somebody else as well.
 pub fn twin_router(twin: &Twin) -> Router {
     api::router(Arc::clone(&twin.world))
 }

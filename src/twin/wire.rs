@@ -46,7 +46,7 @@ impl Customer {
     }
 
     /// The chat's id: by LID where there is one.
-    fn jid(&self) -> String {
+    pub(super) fn jid(&self) -> String {
         match (&self.lid, &self.phone) {
             (Some(lid), _) => lid_jid(lid),
             (None, Some(phone)) => phone_jid(phone),
@@ -66,19 +66,29 @@ impl fmt::Debug for Customer {
 /// (`docs/wire/wasender.md` §4.4).
 #[must_use]
 pub fn real_message(id: &str, customer: &Customer, text: &str, at_secs: i64) -> Value {
-    let mut key = json!({ "id": id, "fromMe": false, "remoteJid": customer.jid() });
-    key["addressingMode"] = json!(if customer.lid.is_some() { "lid" } else { "pn" });
-    if let Some(phone) = &customer.phone {
-        key["senderPn"] = json!(phone_jid(phone));
-        key["cleanedSenderPn"] = json!(digits(phone));
-    }
-    if let Some(lid) = &customer.lid {
-        key["senderLid"] = json!(lid_jid(lid));
-    }
-    let content = json!({ "conversation": text });
-    let mut message = real_messages("messages.received", &key, text, &content, at_secs);
+    real_content(id, customer, text, &json!({ "conversation": text }), at_secs)
+}
+
+/// A customer's message of any kind, like [`real_message`]. `content` is Baileys' `message`; an
+/// empty `body` is left out.
+#[must_use]
+pub fn real_content(
+    id: &str,
+    customer: &Customer,
+    body: &str,
+    content: &Value,
+    at_secs: i64,
+) -> Value {
+    let key = customer_key(id, customer);
+    let mut message = real_messages("messages.received", &key, body, content, at_secs);
+    let said = &mut message["data"]["messages"];
     if let Some(name) = &customer.name {
-        message["data"]["messages"]["pushName"] = json!(name);
+        said["pushName"] = json!(name);
+    }
+    if body.is_empty()
+        && let Some(said) = said.as_object_mut()
+    {
+        said.remove("messageBody");
     }
     message
 }
@@ -183,6 +193,65 @@ pub fn predecessor_connection(phone: &str, status: &str, at_secs: i64) -> Value 
     })
 }
 
+/// `messages.reaction` (`docs/wire/wasender.md` §4.5): `target` is the key of the message, `own`
+/// that of the reaction. An empty `emoji` takes the reaction back.
+#[must_use]
+pub fn real_reaction(own: &Value, target: &Value, emoji: &str, at_secs: i64) -> Value {
+    json!({
+        "event": "messages.reaction",
+        "timestamp": at_secs,
+        "data": [{ "key": target, "reaction": { "text": emoji, "key": own } }],
+    })
+}
+
+/// `messages.delete` (`docs/wire/wasender.md` §4.5).
+#[must_use]
+pub fn real_deletion(key: &Value, at_secs: i64) -> Value {
+    json!({ "event": "messages.delete", "timestamp": at_secs, "data": { "keys": [key] } })
+}
+
+/// `poll.results` (`docs/wire/wasender.md` §4.5): each option with the chats that chose it. Its
+/// time is in milliseconds.
+#[must_use]
+pub fn real_poll_results(
+    api_key: &str,
+    key: &Value,
+    results: &[(&str, Vec<&str>)],
+    at_ms: i64,
+) -> Value {
+    let results = results.iter().map(|it| json!({ "name": it.0, "voters": it.1 }));
+    json!({
+        "event": "poll.results",
+        "sessionId": api_key,
+        "timestamp": at_ms,
+        "data": { "key": key, "pollResult": results.collect::<Vec<_>>() },
+    })
+}
+
+/// Baileys' `message` that changes the text of another (`docs/wire/wasender.md` §4.4).
+#[must_use]
+pub fn edit_content(target: &Value, text: &str, at_ms: i64) -> Value {
+    json!({ "protocolMessage": {
+        "key": target,
+        "type": 14,
+        "editedMessage": { "conversation": text },
+        "timestampMs": at_ms,
+    }})
+}
+
+/// Baileys' `message` that deletes another for everyone.
+#[must_use]
+pub fn revoke_content(target: &Value) -> Value {
+    json!({ "protocolMessage": { "key": target, "type": 0 } })
+}
+
+/// A contact's card.
+#[must_use]
+pub fn vcard(name: &str, phone: &str) -> String {
+    let digits = digits(phone);
+    format!("BEGIN:VCARD\nVERSION:3.0\nFN:{name}\nTEL;type=CELL;waid={digits}:{phone}\nEND:VCARD")
+}
+
 /// Name and value of the header that proves a webhook.
 #[must_use]
 pub fn signature(dialect: Dialect, secret: &str, body: &[u8]) -> (&'static str, String) {
@@ -223,6 +292,20 @@ pub(super) fn phone_jid(phone: &str) -> String {
 
 pub(super) fn lid_jid(lid: &str) -> String {
     format!("{}@lid", lid.trim_end_matches("@lid"))
+}
+
+/// The key of a customer's message (`docs/wire/wasender.md` §4.4).
+pub(super) fn customer_key(id: &str, customer: &Customer) -> Value {
+    let mut key = json!({ "id": id, "fromMe": false, "remoteJid": customer.jid() });
+    key["addressingMode"] = json!(if customer.lid.is_some() { "lid" } else { "pn" });
+    if let Some(phone) = &customer.phone {
+        key["senderPn"] = json!(phone_jid(phone));
+        key["cleanedSenderPn"] = json!(digits(phone));
+    }
+    if let Some(lid) = &customer.lid {
+        key["senderLid"] = json!(lid_jid(lid));
+    }
+    key
 }
 
 /// An event with one message in `data.messages`: the object that integrators see, not the

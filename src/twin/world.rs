@@ -2,6 +2,7 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
+    net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
@@ -15,6 +16,7 @@ use tokio::sync::watch;
 
 use super::{
     book::{Book, Entry, Key, Logged, Sent},
+    deeds::{Deeds, Upload},
     follow::Passage,
     hooks::Hooks,
     misbehaviour::Misbehaviour,
@@ -42,18 +44,23 @@ pub(super) struct World {
     pub(super) hooks: Hooks,
     /// How many sends were taken.
     pub(super) n_sends: watch::Sender<usize>,
+    /// How many deeds were noted.
+    pub(super) n_deeds: watch::Sender<usize>,
+    address: SocketAddr,
     keeping: Keeping,
     book: Mutex<Book>,
     names: Names,
 }
 
 impl World {
-    pub(super) fn new(keeping: Keeping) -> anyhow::Result<Arc<Self>> {
+    pub(super) fn new(keeping: Keeping, address: SocketAddr) -> anyhow::Result<Arc<Self>> {
         let names = Names::default();
         Ok(Arc::new(Self {
             pat: format!("1|{}", names.token(48)),
             hooks: Hooks::new()?,
             n_sends: watch::Sender::new(0),
+            n_deeds: watch::Sender::new(0),
+            address,
             keeping,
             book: Mutex::default(),
             names,
@@ -122,6 +129,39 @@ impl World {
     /// A `key.id` as `WhatsApp` makes them.
     pub(super) fn new_key_id(&self) -> String {
         self.names.key_id()
+    }
+
+    /// The key of a file.
+    pub(super) fn new_media_key(&self) -> [u8; 32] {
+        Sha256::digest(self.names.token(64)).into()
+    }
+
+    /// The name of an uploaded file, as `8-4-4-4-12` hexadecimal characters.
+    pub(super) fn new_uuid(&self) -> String {
+        let mut name = self.names.token(32);
+        for at in [20, 16, 12, 8] {
+            name.insert(at, '-');
+        }
+        name
+    }
+
+    /// Where files are: `http://127.0.0.1:PORT`.
+    pub(super) fn origin(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Notes what was done beside sends, unless it counts only.
+    pub(super) fn note_deed(&self, note: impl FnOnce(&mut Deeds)) {
+        if !self.counts() {
+            note(&mut self.book().deeds);
+            self.n_deeds.send_modify(|it| *it += 1);
+        }
+    }
+
+    /// An upload is kept in any case: a send will ask for it.
+    pub(super) fn keep_upload(&self, upload: Upload) {
+        self.book().deeds.uploads.keep(upload);
+        self.n_deeds.send_modify(|it| *it += 1);
     }
 
     /// Takes a send. None: the session is gone.
