@@ -23,6 +23,7 @@ use crate::{
     http::{Allow, Http, Reach, reach},
     journal::SqliteJournal,
     provider::{Providers, Wasender},
+    responder::{Circuits, Means},
     sqlite::Db,
     store::{SharedStore, SqliteStore},
     vendor::{Parts, VendorRegistry, WabaManager},
@@ -145,10 +146,9 @@ fn assemble(
     let manager = WabaManager::new(cache, Arc::clone(&store));
     let parts = Parts {
         providers: providers.clone(),
-        http,
-        clock: clock.clone(),
+        means: Means { http, clock: clock.clone(), circuits: Circuits::default() },
         default_responder: config
-            .response_url
+            .response_api
             .clone()
             .map(|it| (it, config.forward_secret.clone())),
     };

@@ -17,6 +17,7 @@ use crate::{
     domain::{
         clock::{HOUR, Millis, SECOND},
         secret::{ExposeSecret, SecretString},
+        vendor::{Dialect, ResponseApi},
     },
     lang::Language,
 };
@@ -49,8 +50,9 @@ pub struct Config {
     pub wasender_url: Url,
     /// The operator's personal access token at Wasender.
     pub wasender_token: Option<SecretString>,
-    /// Responder of vendors that have none of their own.
-    pub response_url: Option<Url>,
+    /// Responder of vendors that have none of their own. Without an id of its own, the chatbot has
+    /// each vendor's.
+    pub response_api: Option<ResponseApi>,
     /// What calls of that responder are signed with.
     pub forward_secret: Option<SecretString>,
     /// Older messages are recorded, not answered.
@@ -116,9 +118,7 @@ impl Config {
             old_encryption_keys: vars.old_keys(),
             wasender_url: vars.wasender_url(),
             wasender_token: vars.secret("WASENDER_API_KEY"),
-            response_url: vars
-                .url("RESPONSE_API_URL")
-                .or_else(|| vars.url("RESPONSE_API_BASE_URL")),
+            response_api: vars.response_api(),
             forward_secret: vars.secret("WEBHOOK_FORWARD_SECRET"),
             max_answer_age: vars.parsed("MAX_ANSWER_AGE", 6 * HOUR / SECOND).max(1) * SECOND,
             min_free_disk_bytes: vars.parsed("MIN_FREE_DISK", 512 * 1024 * 1024),
@@ -200,6 +200,27 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
             self.faults.push(format!("{name} is not an http or https URL"));
         }
         url
+    }
+
+    /// The predecessor's name for it means the predecessor's dialect, unless that is chosen too.
+    fn response_api(&mut self) -> Option<ResponseApi> {
+        let new = self.url("RESPONSE_API_URL");
+        let old = self.url("RESPONSE_API_BASE_URL");
+        let default = if new.is_none() && old.is_some() { "conversation" } else { "bot" };
+        let dialect = self.text("RESPONSE_API_DIALECT").unwrap_or_else(|| default.to_owned());
+        let dialect = match dialect.as_str() {
+            "bot" => Dialect::Bot,
+            "conversation" => Dialect::Conversation {
+                chatbot_id: self.text("RESPONSE_API_CHATBOT_ID").unwrap_or_default(),
+                web_id: self.secret("RESPONSE_API_WEB_ID"),
+            },
+            _ => {
+                self.faults.push("RESPONSE_API_DIALECT is bot or conversation".to_owned());
+                Dialect::Bot
+            }
+        };
+        let url = new.or(old)?.to_string();
+        Some(ResponseApi { url, headers: Vec::new(), dialect })
     }
 
     fn wasender_url(&mut self) -> Url {
@@ -324,6 +345,22 @@ mod tests {
         let text = error.to_string();
         assert!(!text.contains("hunter2"), "{text}");
         assert!(text.contains("use https://www.wasenderapi.com/api"), "{text}");
+    }
+
+    #[test]
+    fn the_name_of_the_response_api_chooses_its_dialect_unless_that_is_set() {
+        let dialect = |vars: &[(&str, &str)]| config(vars).unwrap().response_api.unwrap().dialect;
+        let (new, old) = (("RESPONSE_API_URL", "http://a"), ("RESPONSE_API_BASE_URL", "http://b"));
+        assert!(matches!(dialect(&[new]), Dialect::Bot));
+        assert!(matches!(dialect(&[new, old]), Dialect::Bot));
+        assert!(matches!(dialect(&[old, ("RESPONSE_API_DIALECT", "bot")]), Dialect::Bot));
+        let id = ("RESPONSE_API_CHATBOT_ID", "bot_9");
+        let Dialect::Conversation { chatbot_id, web_id } = dialect(&[old, id]) else {
+            panic!("not the predecessor's dialect")
+        };
+        assert_eq!((chatbot_id.as_str(), web_id.is_none()), ("bot_9", true));
+        assert!(config(&[new, ("RESPONSE_API_DIALECT", "twilio")]).is_err());
+        assert!(config(&[]).unwrap().response_api.is_none());
     }
 
     #[test]

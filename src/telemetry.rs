@@ -26,6 +26,8 @@ pub mod names {
     pub const SEND_SECONDS: &str = "waba_send_seconds";
     /// Calls of responders, by outcome.
     pub const ANSWERS: &str = "waba_responder_calls_total";
+    /// Circuits that opened and closed, by whom they guard.
+    pub const CIRCUITS: &str = "waba_circuits_turned_total";
     /// Time from webhook to the provider's acceptance of the reply.
     pub const REPLY_SECONDS: &str = "waba_reply_seconds";
     /// Entries that wait or run.

@@ -95,13 +95,15 @@ pub enum LoopGuard {
 }
 
 /// Asks whether two bots are talking. `recent` are the latest automatic answers of the
-/// conversation, newest first: when, and a key that equal texts share.
+/// conversation, newest first: when, and a key that equal texts share. `next` is the key of the
+/// answer at hand; one without a text is equal to none.
 ///
 /// Equal answers count within [`EQUAL_WINDOW`]: who asks for the opening hours every week is no bot.
 #[must_use]
-pub fn loop_guard(recent: &[(Millis, i64)], next: i64, now: Millis) -> LoopGuard {
+pub fn loop_guard(recent: &[(Millis, i64)], next: Option<i64>, now: Millis) -> LoopGuard {
     let in_window = recent.iter().filter(|it| now - it.0 < LOOP_WINDOW).count();
-    let equal = recent.iter().take_while(|it| it.1 == next && now - it.0 < EQUAL_WINDOW).count();
+    let is_equal = |it: &&(Millis, i64)| Some(it.1) == next && now - it.0 < EQUAL_WINDOW;
+    let equal = recent.iter().take_while(is_equal).count();
     // The answer at hand is one more of each.
     if in_window + 1 > ANSWERS_PER_WINDOW_MAX || equal + 1 > EQUAL_ANSWERS_MAX {
         LoopGuard::Stop
@@ -119,13 +121,14 @@ mod tests {
     #[test]
     fn the_third_equal_answer_is_the_last_and_the_21st_of_a_minute_is_not_sent() {
         let now = 100 * MINUTE;
-        assert_eq!(loop_guard(&[(now, 7)], 7, now), LoopGuard::Fine);
-        assert_eq!(loop_guard(&[(now, 7), (now, 7)], 7, now), LoopGuard::Last);
-        assert_eq!(loop_guard(&[(now, 7), (now, 8), (now, 7)], 7, now), LoopGuard::Fine);
-        assert_eq!(loop_guard(&[(now, 7), (now - EQUAL_WINDOW, 7)], 7, now), LoopGuard::Fine);
-        assert_eq!(loop_guard(&[(now, 7), (now, 7), (now, 7)], 7, now), LoopGuard::Stop);
+        assert_eq!(loop_guard(&[(now, 7)], Some(7), now), LoopGuard::Fine);
+        assert_eq!(loop_guard(&[(now, 7), (now, 7)], Some(7), now), LoopGuard::Last);
+        assert_eq!(loop_guard(&[(now, 7), (now, 8), (now, 7)], Some(7), now), LoopGuard::Fine);
+        assert_eq!(loop_guard(&[(now, 7), (now - EQUAL_WINDOW, 7)], Some(7), now), LoopGuard::Fine);
+        assert_eq!(loop_guard(&[(now, 7), (now, 7), (now, 7)], Some(7), now), LoopGuard::Stop);
+        assert_eq!(loop_guard(&[(now, 7), (now, 7), (now, 7)], None, now), LoopGuard::Fine);
         let many: Vec<_> = (0..20).map(|it| (now, it)).collect();
-        assert_eq!(loop_guard(&many, 99, now), LoopGuard::Stop);
-        assert_eq!(loop_guard(&many, 99, now + LOOP_WINDOW), LoopGuard::Fine);
+        assert_eq!(loop_guard(&many, Some(99), now), LoopGuard::Stop);
+        assert_eq!(loop_guard(&many, Some(99), now + LOOP_WINDOW), LoopGuard::Fine);
     }
 }

@@ -6,6 +6,7 @@ use super::Gateway;
 use crate::{
     domain::{
         clock::Millis,
+        hours::Zone,
         id::VendorId,
         secret::SecretString,
         vendor::{BusinessHours, OnUnknown, ResponderConfig, Vendor, VendorStatus},
@@ -91,6 +92,17 @@ impl Gateway {
         limit: usize,
     ) -> Result<Vec<Vendor>, AdminError> {
         Ok(self.inner.store.vendors(after, limit).await?)
+    }
+
+    /// What a vendor's business hours are meant in, where it has any: its choice, else the zone of
+    /// its first number.
+    pub async fn time_zone(&self, vendor: &Vendor) -> Result<Option<Zone>, AdminError> {
+        let Some(hours) = &vendor.hours else { return Ok(None) };
+        if hours.time_zone.is_some() {
+            return Ok(Some(hours.zone(None)));
+        }
+        let instances = self.inner.manager.of_vendor(&vendor.id).await?;
+        Ok(Some(hours.zone(instances.first().map(|it| &it.phone_number))))
     }
 
     /// Makes or changes a vendor. A new one's signing secret is answered this once.

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod ask;
 mod deliver;
 mod instances;
 mod intake;

@@ -1,8 +1,6 @@
 //! A message is answered: the responders are asked in order, and what they decide becomes intents,
 //! in the transaction that ends the message.
 
-use std::time::Duration;
-
 use metrics::counter;
 
 use super::Gateway;
@@ -12,29 +10,19 @@ use crate::{
         clock::{HOUR, Millis, SECOND},
         contact::Address,
         delivery::Reason,
-        event::{Event, What},
         id::EntryId,
-        message::{Content, Text},
+        message::Content,
         schedule::{Job, Kind, Next},
         vendor::REPLY_TTL,
     },
     journal::{JournalError, MessageEnd, NewIntent, Pause, ToAnswer},
     provider::NoAnswer,
-    responder::{Answer, Question, Reply, ResponderError},
+    responder::{Answer, Reply},
     store::StoreError,
-    telemetry::{Chain, names},
+    telemetry::names,
     vendor::VendorService,
 };
 
-/// For one message, over all responders and tries.
-const BUDGET: Duration = Duration::from_secs(45);
-/// Between two rounds over the responders of one message.
-const ROUND_PAUSES: [Duration; 4] = [
-    Duration::from_millis(500),
-    Duration::from_secs(2),
-    Duration::from_secs(5),
-    Duration::from_secs(10),
-];
 /// When a number is asked for again that the provider could not be asked for.
 const ADDRESS_AGAIN: Millis = 10 * SECOND;
 /// One apology per conversation in this time.
@@ -81,7 +69,7 @@ impl Gateway {
 
     fn unanswered(&self, why: Unanswered) -> MessageEnd {
         let now = self.inner.clock.now();
-        MessageEnd { intents: Vec::new(), unanswered: Some(why), pause: None, now }
+        MessageEnd { intents: Vec::new(), unanswered: Some(why), pause: None, intent: None, now }
     }
 
     async fn decide(
@@ -101,14 +89,13 @@ impl Gateway {
         }
         // Before the responder is asked: it need not answer what cannot be delivered yet.
         let to = self.reply_address(service, &message).await?;
-        let question = question(service, id, &message, &to);
-        let asked = tokio::time::timeout(BUDGET, ask(service, &question)).await;
-        let reply = match asked.unwrap_or(None) {
+        let question = self.question(service, id, &message, &to);
+        let reply = match self.ask(service, &question).await {
             Some(Answer::Reply(reply)) => reply,
             Some(Answer::Silence | Answer::Pass) => {
                 return Ok(self.unanswered(Unanswered::Silence));
             }
-            None => match self.apology(service, &message) {
+            None => match self.apology(service, &message).await? {
                 Some(reply) => reply,
                 None => return Ok(self.unanswered(Unanswered::ResponderFailed)),
             },
@@ -126,32 +113,43 @@ impl Gateway {
     ) -> MessageEnd {
         let now = self.inner.clock.now();
         let vendor = service.vendor();
-        let content = Content::Text { text: reply.text };
-        let guard =
-            answer::loop_guard(&message.answers, self.inner.journal.text_key(&content), now);
+        let guard = answer::loop_guard(&message.answers, self.guard_key(&reply), now);
         let pause = |reason| Some(Pause { at: now, until: now + vendor.silence, reason });
         if guard != LoopGuard::Fine {
             counter!(names::LOOPS).increment(1);
             tracing::error!(vendor.id = %vendor.id, message.id = %id, "two bots seem to be talking; the conversation is paused");
         }
+        let intent = reply.intent.clone();
         if guard == LoopGuard::Stop {
-            return MessageEnd { pause: pause("loop"), ..self.unanswered(Unanswered::Loop) };
+            return MessageEnd {
+                pause: pause("loop"),
+                intent,
+                ..self.unanswered(Unanswered::Loop)
+            };
         }
-        let mut texts = Vec::new();
-        let is_new = message.history.is_empty() && message.answers.is_empty();
-        texts.extend(vendor.welcome_message.clone().filter(|_| is_new).map(Content::text));
-        if !content.as_text().trim().is_empty() {
-            texts.push(content);
-        }
-        let intents: Vec<NewIntent> =
-            texts.into_iter().map(|it| self.intent(service, id, message, to, it)).collect();
         let pause = match (reply.requires_human, guard) {
             (true, _) => pause("requires_human"),
             (false, LoopGuard::Last) => pause("loop"),
             (false, _) => None,
         };
-        let unanswered = intents.is_empty().then_some(Unanswered::Silence);
-        MessageEnd { intents, unanswered, pause, now }
+        let welcome = vendor.welcome_message.clone().filter(|_| message.is_new);
+        let mut contents = reply.contents.into_iter();
+        let Some(first) = contents.next() else {
+            return MessageEnd { pause, intent, ..self.unanswered(Unanswered::Silence) };
+        };
+        let mut intents = Vec::new();
+        if let Some(text) = welcome {
+            intents.push(self.intent(service, id, message, to, Content::text(text)));
+        }
+        let answer = self.intent(service, id, message, to, first);
+        intents.push(NewIntent { more: contents.collect(), ..answer });
+        MessageEnd { intents, unanswered: None, pause, intent, now }
+    }
+
+    /// What equal answers share: the text that comes last, where there is one.
+    fn guard_key(&self, reply: &Reply) -> Option<i64> {
+        let last = reply.contents.last().filter(|it| !it.as_text().trim().is_empty());
+        last.map(|it| self.inner.journal.text_key(it))
     }
 
     fn intent(
@@ -210,68 +208,16 @@ impl Gateway {
     }
 
     /// The vendor's apology, unless the conversation had one lately.
-    fn apology(&self, service: &VendorService, message: &ToAnswer) -> Option<Reply> {
-        let text = service.vendor().apology.clone()?;
-        let key = self.inner.journal.text_key(&Content::text(text.clone()));
-        let now = self.inner.clock.now();
-        let had = message.answers.iter().any(|it| it.1 == key && now - it.0 < APOLOGY_EVERY);
-        (!had).then_some(Reply { text: Text(text), requires_human: false })
+    async fn apology(
+        &self,
+        service: &VendorService,
+        message: &ToAnswer,
+    ) -> Result<Option<Reply>, WorkError> {
+        let Some(text) = service.vendor().apology.clone() else { return Ok(None) };
+        let journal = &self.inner.journal;
+        let key = journal.text_key(&Content::text(text.clone()));
+        let since = self.inner.clock.now() - APOLOGY_EVERY + 1;
+        let had = journal.has_said(message.contact, key, since).await?;
+        Ok((!had).then(|| Reply::text(text)))
     }
-}
-
-fn question(service: &VendorService, id: EntryId, message: &ToAnswer, to: &Address) -> Question {
-    let Event { what, name, at, .. } = &message.event;
-    let (text, kind) = match what {
-        What::Message(content) => (content.as_text(), content.kind()),
-        _ => ("", "unsupported"),
-    };
-    Question {
-        vendor: service.vendor().id.clone(),
-        from: to.phone.clone(),
-        name: name.clone(),
-        text: Text(text.to_owned()),
-        kind: kind.to_owned(),
-        id,
-        at: at.unwrap_or(id.ms()),
-        history: message.history.iter().map(|it| (it.is_user, it.text.clone())).collect(),
-    }
-}
-
-/// Asks the responders in order, round after round while any of them fails. `None`: nobody could
-/// answer.
-async fn ask(service: &VendorService, question: &Question) -> Option<Answer> {
-    for pause in ROUND_PAUSES.into_iter().map(Some).chain([None]) {
-        let mut has_failed = false;
-        for responder in service.responders() {
-            let answer = match responder {
-                Ok(responder) => responder.answer(question).await,
-                Err(error) => Err(error.clone()),
-            };
-            count(&answer);
-            match answer {
-                Ok(Answer::Pass) => {}
-                Ok(answer) => return Some(answer),
-                Err(error) => {
-                    has_failed |= !matches!(error, ResponderError::Misconfigured(_));
-                    tracing::warn!(vendor.id = %question.vendor, message.id = %question.id, error = %Chain(&error), "a responder failed");
-                }
-            }
-        }
-        match pause.filter(|_| has_failed) {
-            Some(pause) => tokio::time::sleep(pause).await,
-            None if has_failed => return None,
-            None => return Some(Answer::Pass),
-        }
-    }
-    None
-}
-
-fn count(answer: &Result<Answer, ResponderError>) {
-    let outcome = match answer {
-        Ok(Answer::Reply(_)) => "reply",
-        Ok(Answer::Silence) => "silence",
-        Ok(Answer::Pass) => "pass",
-        Err(_) => "failed",
-    };
-    counter!(names::ANSWERS, "outcome" => outcome).increment(1);
 }

@@ -117,6 +117,14 @@ pub trait Journal: Forwards + Send + Sync {
 
     /// Whether it could keep something now.
     async fn ready(&self) -> Result<(), JournalError>;
+
+    /// Whether a text with this key was sent to a contact, or may yet be, since this time.
+    async fn has_said(
+        &self,
+        contact: ContactId,
+        text_key: i64,
+        since: Millis,
+    ) -> Result<bool, JournalError>;
 }
 
 /// The events of one webhook.
@@ -236,7 +244,10 @@ pub struct ToAnswer {
     pub paused_until: Option<Millis>,
     /// The latest turns before it, oldest first.
     pub history: Vec<Turn>,
-    /// The latest automatic answers: when, and a key that equal texts share. Newest first.
+    /// Nobody on the vendor's side has ever said anything in it.
+    pub is_new: bool,
+    /// The latest automatic answers: when, and a key that equal texts share. Newest first. The
+    /// messages of one answer are one; its key is that of its last message.
     pub answers: Vec<(Millis, i64)>,
     /// The option it chooses, where the message before it offered some.
     pub chosen: Option<Choice>,
@@ -250,6 +261,8 @@ pub struct MessageEnd {
     pub unanswered: Option<Unanswered>,
     /// The conversation is paused.
     pub pause: Option<Pause>,
+    /// The responder's word for what the customer wants, noted in the message's journey.
+    pub intent: Option<String>,
     /// When.
     pub now: Millis,
 }

@@ -1,14 +1,27 @@
 //! Who writes the answer. A responder answers one message; trying the next one, time budgets and
 //! sending are the gateway's.
 
+mod bot;
+mod circuits;
+mod conversation;
 mod response_api;
 mod rules;
 mod sign;
 
 use async_trait::async_trait;
 
-pub use self::{response_api::ResponseApiResponder, rules::RulesResponder, sign::SigningKey};
-use crate::domain::{clock::Millis, id::EntryId, id::VendorId, message::Text, phone::PhoneNumber};
+pub use self::{
+    circuits::Circuits,
+    response_api::{Means, ResponseApiResponder},
+    rules::RulesResponder,
+    sign::SigningKey,
+};
+use crate::domain::{
+    clock::Millis,
+    id::{ContactId, EntryId, InstanceId, VendorId},
+    message::{Choice, Content, Text},
+    phone::PhoneNumber,
+};
 
 /// One way to answer.
 #[async_trait]
@@ -22,24 +35,38 @@ pub trait Responder: Send + Sync {
 pub struct Question {
     /// Whose customer.
     pub vendor: VendorId,
+    /// The instance they wrote to.
+    pub instance: InstanceId,
+    /// Their conversation.
+    pub conversation: ContactId,
     /// The customer's number, where it is known.
     pub from: Option<PhoneNumber>,
     /// The name they show.
     pub name: Option<Text>,
-    /// What they wrote.
-    pub text: Text,
-    /// Its kind, like `text` or `image`.
-    pub kind: String,
+    /// What they sent.
+    pub content: Content,
+    /// The option it chooses, where the message before it offered some.
+    pub option: Option<Choice>,
     /// The event: the same however often it is asked about.
     pub id: EntryId,
     /// When they wrote it.
     pub at: Millis,
     /// The turns before it, oldest first: by the customer or not, and what was said.
     pub history: Vec<(bool, Text)>,
+    /// The vendor is open now.
+    pub is_open: bool,
+}
+
+impl Question {
+    /// What they mean: the title of the option they chose, else what they wrote.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        self.option.as_ref().map_or_else(|| self.content.as_text(), |it| &it.title.0)
+    }
 }
 
 /// What a responder decided.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Answer {
     /// Send this.
     Reply(Reply),
@@ -50,12 +77,25 @@ pub enum Answer {
 }
 
 /// A reply.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reply {
-    /// Its text; empty when only a human is asked for.
-    pub text: Text,
+    /// What to send, in order, as one group; empty when only a human is asked for.
+    pub contents: Vec<Content>,
     /// The bot steps back: a human takes the conversation over.
     pub requires_human: bool,
+    /// The bot's word for what the customer wants: at most [`INTENT_CHARS_MAX`] of `a-z0-9_.-`.
+    pub intent: Option<String>,
+}
+
+/// The longest word for what a customer wants, in characters.
+pub const INTENT_CHARS_MAX: usize = 64;
+
+impl Reply {
+    /// A reply of plain text.
+    #[must_use]
+    pub fn text(text: impl Into<String>) -> Self {
+        Self { contents: vec![Content::text(text)], ..Self::default() }
+    }
 }
 
 /// No answer came. None of these holds anything private.
@@ -70,7 +110,32 @@ pub enum ResponderError {
     /// Its answer is not of the documented form.
     #[error("the responder's answer is not of the documented form")]
     Garbled,
+    /// Its answer is of the documented form, and cannot be sent.
+    #[error("the responder's answer cannot be sent: {0}")]
+    Unusable(&'static str),
+    /// It says itself that it failed.
+    #[error("the responder says that it failed")]
+    Failed,
+    /// It has failed too often and is left alone for a while; it was not asked.
+    #[error("the responder failed too often and is not asked for a while")]
+    CircuitOpen,
     /// Its configuration is unusable.
     #[error("the responder is not configured properly: {0}")]
     Misconfigured(&'static str),
+}
+
+impl ResponderError {
+    /// The word it is counted as.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::CircuitOpen => "circuit_open",
+            Self::Misconfigured(_) => "misconfigured",
+            Self::Unreachable(_)
+            | Self::Status(_)
+            | Self::Garbled
+            | Self::Unusable(_)
+            | Self::Failed => "failed",
+        }
+    }
 }

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::{Answer, Question, Reply, Responder, ResponderError};
-use crate::domain::{fold::folded, message::Text, vendor::Rule};
+use crate::domain::{fold::folded, vendor::Rule};
 
 /// Keywords and fixed replies, tried in order.
 pub struct RulesResponder {
@@ -23,11 +23,11 @@ impl RulesResponder {
 #[async_trait]
 impl Responder for RulesResponder {
     async fn answer(&self, question: &Question) -> Result<Answer, ResponderError> {
-        let said = folded(&question.text.0);
+        let said = folded(question.text());
         let rule = self.rules.iter().find(|it| !it.0.is_empty() && said.contains(&it.0));
         let reply = rule.map(|it| &it.1).or(self.otherwise.as_ref());
         Ok(match reply {
-            Some(text) => Answer::Reply(Reply { text: Text(text.clone()), requires_human: false }),
+            Some(text) => Answer::Reply(Reply::text(text)),
             None => Answer::Pass,
         })
     }

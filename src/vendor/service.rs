@@ -2,21 +2,21 @@
 
 use std::sync::Arc;
 
-use url::Url;
-
 use crate::{
     domain::{
         clock::{Clock, Millis},
         delivery::Policy,
         id::InstanceId,
         secret::SecretString,
-        vendor::{ResponderConfig, Vendor},
+        vendor::{Dialect, ResponderConfig, ResponseApi, Vendor},
         waba::WabaInstance,
         webhook::{Headers, NotProven, Proof, Unverified, Verified, Webhook},
     },
-    http::{Http, Trust},
+    http::Trust,
     provider::{Parsed, Provider, Providers, Unreadable},
-    responder::{Responder, ResponderError, ResponseApiResponder, RulesResponder, SigningKey},
+    responder::{
+        Means, Responder, ResponderError, ResponseApiResponder, RulesResponder, SigningKey,
+    },
 };
 
 /// What services are made of.
@@ -24,29 +24,35 @@ use crate::{
 pub struct Parts {
     /// The providers.
     pub providers: Providers,
-    /// The way out.
-    pub http: Http,
-    /// The time.
-    pub clock: Clock,
-    /// Responder of vendors that have none of their own, and the key its calls are signed with.
-    pub default_responder: Option<(Url, Option<SecretString>)>,
+    /// What responders are called with.
+    pub means: Means,
+    /// Responder of vendors that have none of their own, and the key its calls are signed with. A
+    /// chatbot without an id has the vendor's.
+    pub default_responder: Option<(ResponseApi, Option<SecretString>)>,
 }
+
+/// A responder, or why it cannot be asked.
+type Made = Result<Box<dyn Responder>, ResponderError>;
 
 /// Everything the gateway can do for one vendor: verify and parse its webhooks, answer its
 /// customers, send from its numbers.
 pub struct VendorService {
     vendor: Vendor,
     instances: Vec<Arc<WabaInstance>>,
-    responders: Vec<Result<Box<dyn Responder>, ResponderError>>,
+    responders: Vec<Made>,
+    out_of_hours: Vec<Made>,
     providers: Providers,
     clock: Clock,
 }
 
 impl VendorService {
     pub(super) fn new(vendor: Vendor, instances: Vec<Arc<WabaInstance>>, parts: &Parts) -> Self {
-        let responders = responders(&vendor, parts);
-        let (providers, clock) = (parts.providers.clone(), parts.clock.clone());
-        Self { vendor, instances, responders, providers, clock }
+        let make = |it| responder(&vendor, it, parts);
+        let own: Vec<Made> = vendor.responders.iter().map(make).collect();
+        let responders = if own.is_empty() { default_responder(&vendor, parts) } else { own };
+        let out_of_hours = vendor.hours.iter().flat_map(|it| &it.out_of_hours).map(make).collect();
+        let (providers, clock) = (parts.providers.clone(), parts.means.clock.clone());
+        Self { vendor, instances, responders, out_of_hours, providers, clock }
     }
 
     /// The vendor.
@@ -68,9 +74,18 @@ impl VendorService {
     }
 
     /// Its responders, in the order in which they are tried. One whose configuration is unusable
-    /// fails when it is asked.
-    pub fn responders(&self) -> &[Result<Box<dyn Responder>, ResponderError>] {
-        &self.responders
+    /// fails when it is asked. Out of hours there are others where the vendor has any.
+    pub fn responders(&self, is_open: bool) -> &[Result<Box<dyn Responder>, ResponderError>] {
+        if is_open || self.out_of_hours.is_empty() { &self.responders } else { &self.out_of_hours }
+    }
+
+    /// Whether the vendor is open at this time, by the clock where this instance's number is. One
+    /// that has no business hours always is.
+    #[must_use]
+    pub fn is_open(&self, instance: &InstanceId, at: Millis) -> bool {
+        let number = self.instance(instance).map(|it| &it.phone_number);
+        let hours = self.vendor.hours.as_ref();
+        hours.is_none_or(|it| it.is_open(&it.zone(number), at))
     }
 
     /// Whether a webhook with these headers could be proven at all.
@@ -135,34 +150,39 @@ impl VendorService {
     }
 }
 
-fn responders(vendor: &Vendor, parts: &Parts) -> Vec<Result<Box<dyn Responder>, ResponderError>> {
-    let own = vendor.responders.iter().map(|it| match it {
+fn responder(vendor: &Vendor, config: &ResponderConfig, parts: &Parts) -> Made {
+    match config {
         ResponderConfig::Rules { rules, otherwise } => {
-            Ok(Box::new(RulesResponder::new(rules, otherwise.as_deref())) as Box<dyn Responder>)
+            Ok(Box::new(RulesResponder::new(rules, otherwise.as_deref())))
         }
         ResponderConfig::ResponseApi(api) => {
             let key = SigningKey::new(vendor.signing_secret.clone());
-            let at = (api.url.as_str(), Trust::Vendor);
-            response_api(parts, at, &api.headers, key)
+            response_api(vendor, api, Trust::Vendor, key, parts)
         }
-    });
-    let own: Vec<_> = own.collect();
-    match &parts.default_responder {
-        Some((url, key)) if own.is_empty() => {
-            let key = key.clone().unwrap_or_else(|| vendor.signing_secret.clone());
-            let at = (url.as_str(), Trust::Operator);
-            vec![response_api(parts, at, &[], SigningKey::new(key))]
-        }
-        _ => own,
     }
 }
 
+fn default_responder(vendor: &Vendor, parts: &Parts) -> Vec<Made> {
+    let made = parts.default_responder.iter().map(|(api, key)| {
+        let mut api = api.clone();
+        if let Dialect::Conversation { chatbot_id, .. } = &mut api.dialect
+            && chatbot_id.is_empty()
+        {
+            vendor.id.as_str().clone_into(chatbot_id);
+        }
+        let key = key.clone().unwrap_or_else(|| vendor.signing_secret.clone());
+        response_api(vendor, &api, Trust::Operator, SigningKey::new(key), parts)
+    });
+    made.collect()
+}
+
 fn response_api(
-    parts: &Parts,
-    at: (&str, Trust),
-    headers: &[(String, SecretString)],
+    vendor: &Vendor,
+    api: &ResponseApi,
+    trust: Trust,
     key: SigningKey,
-) -> Result<Box<dyn Responder>, ResponderError> {
-    let (http, clock) = (parts.http.clone(), parts.clock.clone());
-    Ok(Box::new(ResponseApiResponder::new(http, at, headers, key, clock)?))
+    parts: &Parts,
+) -> Made {
+    let means = parts.means.clone();
+    Ok(Box::new(ResponseApiResponder::new(means, &vendor.id, api, trust, key)?))
 }

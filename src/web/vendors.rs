@@ -3,7 +3,6 @@
 use axum::{Json as Answer, extract::State, http::StatusCode};
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Deserializer, Serialize};
-use url::Url;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
@@ -12,14 +11,15 @@ use super::{
     auth::{Admin, AdminFor, ForVendor, IsAdmin},
     error::ApiError,
     extract::{Json, Query},
+    hours::HoursBody,
+    responders::{self, ResponderBody, is_url},
     views::VendorView,
 };
 use crate::{
     domain::{
         clock::{MINUTE, Millis, SECOND},
         id::VendorId,
-        secret::SecretString,
-        vendor::{Dialect, OnUnknown, ResponderConfig, ResponseApi, Rule, VendorStatus},
+        vendor::{OnUnknown, Vendor, VendorStatus},
     },
     gateway::{AdminError, VendorChange},
 };
@@ -27,8 +27,8 @@ use crate::{
 /// Vendors on one page.
 const PAGE_MAX: usize = 500;
 const PAGE: usize = 100;
-/// Responders of a vendor, rules of a responder, headers of a call.
-const LIST_MAX: usize = 200;
+/// The longest text that is sent by itself, in characters: one message's worth.
+const TEXT_CHARS_MAX: usize = 4_096;
 /// The longest span of time a vendor may set, in seconds: 30 days.
 const SPAN_SECONDS_MAX: i64 = 30 * 24 * 3_600;
 
@@ -73,6 +73,10 @@ pub(super) struct VendorBody {
     mark_as_read: Option<bool>,
     /// Whether customers see that an answer is being written.
     typing: Option<bool>,
+    /// When the vendor is open, and who answers when it is not.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<HoursBody>)]
+    business_hours: Option<Option<HoursBody>>,
     /// The vendor's back end: gets its events, signed.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, example = "https://shop.example/whatsapp")]
@@ -84,39 +88,6 @@ pub(super) struct VendorBody {
 enum OnUnknownBody {
     GiveUp,
     Retry,
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
-enum ResponderBody {
-    /// The first rule whose text is in the message answers.
-    Rules {
-        /// At most 200.
-        #[serde(default)]
-        rules: Vec<RuleBody>,
-        /// Where no rule fits.
-        otherwise: Option<String>,
-    },
-    /// A program of the vendor's is asked.
-    ResponseApi {
-        #[schema(example = "https://bot.example/answer")]
-        url: String,
-        /// `bot`, which it is without this field too.
-        dialect: Option<String>,
-        /// Sent with each call; their values are secrets. At most 200.
-        #[serde(default)]
-        #[schema(value_type = std::collections::BTreeMap<String, String>, write_only)]
-        headers: std::collections::BTreeMap<String, SecretString>,
-    },
-}
-
-#[derive(Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-struct RuleBody {
-    #[schema(example = "horaires")]
-    contains: String,
-    #[schema(example = "ouvert de 8 h à 19 h")]
-    reply: String,
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -185,7 +156,7 @@ pub(super) async fn put(
     let (vendor, secret) = web.gateway.put_vendor(&vendor, body.change()?).await?;
     let status = if secret.is_some() { StatusCode::CREATED } else { StatusCode::OK };
     let signing_secret = secret.map(|it| it.expose_secret().to_owned());
-    let vendor = VendorView::from(&vendor);
+    let vendor = shown(&web, &vendor).await?;
     Ok((status, Answer(PutView { success: true, vendor, signing_secret })))
 }
 
@@ -196,7 +167,13 @@ pub(super) async fn get(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
 ) -> Result<Answer<VendorView>, ApiError> {
-    Ok(Answer(VendorView::from(&web.gateway.vendor(&vendor).await?)))
+    let vendor = web.gateway.vendor(&vendor).await?;
+    Ok(Answer(shown(&web, &vendor).await?))
+}
+
+async fn shown(web: &Web, vendor: &Vendor) -> Result<VendorView, ApiError> {
+    let zone = web.gateway.time_zone(vendor).await?;
+    Ok(VendorView::new(vendor, zone.as_ref()))
 }
 
 /// List the vendors, by id (admins)
@@ -214,7 +191,11 @@ pub(super) async fn list(
         after.transpose().map_err(|_| ApiError::BadRequest("malformed cursor".to_owned()))?;
     let found = web.gateway.vendors(after.as_ref(), limit).await?;
     let cursor = found.last().filter(|_| found.len() == limit).map(|it| it.id.to_string());
-    Ok(Answer(VendorsView { vendors: found.iter().map(VendorView::from).collect(), cursor }))
+    let mut vendors = Vec::with_capacity(found.len());
+    for vendor in &found {
+        vendors.push(shown(&web, vendor).await?);
+    }
+    Ok(Answer(VendorsView { vendors, cursor }))
 }
 
 /// Renew the signing secret
@@ -257,10 +238,10 @@ impl VendorBody {
             let why = "status is active, inactive or suspended";
             VendorStatus::parse(&it).ok_or_else(|| AdminError::Invalid(why.to_owned()))
         });
-        let responders = self.responders.map(|it| {
-            at_most(it.len(), "responders")?;
-            it.into_iter().map(ResponderBody::config).collect::<Result<Vec<_>, _>>()
-        });
+        let responders = self.responders.map(|it| responders::configs(it, "responders"));
+        let some_text = |it: Option<Option<String>>, name| -> Result<_, AdminError> {
+            it.map(|it| non_empty(it).map(|it| text(it, name)).transpose()).transpose()
+        };
         let some_span = |it: Option<Option<i64>>, name| -> Result<_, AdminError> {
             it.map(|it| it.map(|it| span(it, name)).transpose()).transpose()
         };
@@ -268,8 +249,8 @@ impl VendorBody {
             business_name: self.business_name,
             status: status.transpose()?,
             auto_reply: self.auto_reply_enabled,
-            welcome_message: self.welcome_message.map(non_empty),
-            apology: self.apology.map(non_empty),
+            welcome_message: some_text(self.welcome_message, "welcomeMessage")?,
+            apology: some_text(self.apology, "apology")?,
             silence: self
                 .silence_minutes
                 .map(|it| span(it.saturating_mul(MINUTE / SECOND), "silenceMinutes"))
@@ -287,7 +268,10 @@ impl VendorBody {
             intent_ttl: some_span(self.intent_ttl_seconds, "intentTtlSeconds")?,
             mark_as_read: self.mark_as_read,
             typing: self.typing,
-            hours: None,
+            hours: self
+                .business_hours
+                .map(|it| it.map(HoursBody::hours).transpose())
+                .transpose()?,
             forward_url: self
                 .forward_url
                 .map(|it| it.map(|it| is_url(it, "forwardUrl")).transpose())
@@ -296,55 +280,15 @@ impl VendorBody {
     }
 }
 
-impl ResponderBody {
-    fn config(self) -> Result<ResponderConfig, AdminError> {
-        match self {
-            Self::Rules { rules, otherwise } => {
-                at_most(rules.len(), "rules")?;
-                let rule = |it: RuleBody| Rule { contains: it.contains, reply: it.reply };
-                let rules: Vec<Rule> = rules.into_iter().map(rule).collect();
-                if rules
-                    .iter()
-                    .any(|it| it.contains.trim().is_empty() || it.reply.trim().is_empty())
-                {
-                    let why = "a rule has a text in contains and in reply";
-                    return Err(AdminError::Invalid(why.to_owned()));
-                }
-                Ok(ResponderConfig::Rules { rules, otherwise: non_empty(otherwise) })
-            }
-            Self::ResponseApi { url, dialect, headers } => {
-                at_most(headers.len(), "headers")?;
-                let url = is_url(url, "a responder's url")?;
-                if dialect.is_some_and(|it| it != "bot") {
-                    let why = "this version knows the dialect bot only";
-                    return Err(AdminError::Invalid(why.to_owned()));
-                }
-                let headers = headers.into_iter().collect();
-                let dialect = Dialect::Bot;
-                Ok(ResponderConfig::ResponseApi(ResponseApi { url, headers, dialect }))
-            }
-        }
-    }
-}
-
-/// Whether its host may be reached is seen when it is called.
-fn is_url(text: String, name: &str) -> Result<String, AdminError> {
-    let url = Url::parse(&text);
-    if url.is_ok_and(|it| matches!(it.scheme(), "http" | "https") && it.has_host()) {
-        return Ok(text);
-    }
-    Err(AdminError::Invalid(format!("{name} is an http or https URL")))
-}
-
 fn non_empty(text: Option<String>) -> Option<String> {
     text.filter(|it| !it.trim().is_empty())
 }
 
-fn at_most(n: usize, name: &str) -> Result<(), AdminError> {
-    if n <= LIST_MAX {
-        return Ok(());
+fn text(text: String, name: &str) -> Result<String, AdminError> {
+    if text.chars().count() <= TEXT_CHARS_MAX {
+        return Ok(text);
     }
-    Err(AdminError::Invalid(format!("{name} has more than {LIST_MAX} entries")))
+    Err(AdminError::Invalid(format!("{name} has more than {TEXT_CHARS_MAX} characters")))
 }
 
 fn span(seconds: i64, name: &str) -> Result<Millis, AdminError> {

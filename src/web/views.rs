@@ -3,11 +3,13 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::{hours::HoursView, responders::ResponderView};
 use crate::{
     domain::{
         clock::{MINUTE, SECOND, iso},
-        secret::{SecretString, masked},
-        vendor::{ResponderConfig, Vendor},
+        hours::Zone,
+        secret::masked,
+        vendor::Vendor,
         waba::WabaInstance,
     },
     gateway::StatusOfInstance,
@@ -36,6 +38,7 @@ pub(super) struct VendorView {
     intent_ttl_seconds: Option<i64>,
     mark_as_read: bool,
     typing: bool,
+    business_hours: Option<HoursView>,
     forward_url: Option<String>,
     /// Whether its sends are stopped.
     paused: bool,
@@ -43,28 +46,10 @@ pub(super) struct VendorView {
     updated_at: String,
 }
 
-#[derive(Serialize, ToSchema)]
-#[serde(tag = "kind", rename_all = "camelCase")]
-enum ResponderView {
-    Rules { rules: Vec<RuleView>, otherwise: Option<String> },
-    ResponseApi { url: String, dialect: &'static str, headers: Vec<HeaderView> },
-}
-
-#[derive(Serialize, ToSchema)]
-struct RuleView {
-    contains: String,
-    reply: String,
-}
-
-#[derive(Serialize, ToSchema)]
-struct HeaderView {
-    name: String,
-    /// Its tail: it is a secret.
-    value: String,
-}
-
-impl From<&Vendor> for VendorView {
-    fn from(it: &Vendor) -> Self {
+impl VendorView {
+    /// `zone` is what the vendor's hours are meant in, where it has any.
+    pub(super) fn new(it: &Vendor, zone: Option<&Zone>) -> Self {
+        let hours = it.hours.as_ref().zip(zone);
         Self {
             vendor_id: it.id.to_string(),
             business_name: it.business_name.clone(),
@@ -73,40 +58,18 @@ impl From<&Vendor> for VendorView {
             welcome_message: it.welcome_message.clone(),
             apology: it.apology.clone(),
             silence_minutes: it.silence / MINUTE,
-            responders: it.responders.iter().map(responder).collect(),
+            responders: it.responders.iter().map(ResponderView::from).collect(),
             on_unknown: it.on_unknown.as_str(),
             unknown_deadline_seconds: it.unknown_deadline / SECOND,
             max_answer_age_seconds: it.max_answer_age.map(|it| it / SECOND),
             intent_ttl_seconds: it.intent_ttl.map(|it| it / SECOND),
             mark_as_read: it.mark_as_read,
             typing: it.typing,
+            business_hours: hours.map(|(it, zone)| HoursView::new(it, zone)),
             forward_url: it.forward_url.clone(),
             paused: it.paused,
             created_at: iso(it.created_at),
             updated_at: iso(it.updated_at),
-        }
-    }
-}
-
-fn responder(it: &ResponderConfig) -> ResponderView {
-    match it {
-        ResponderConfig::Rules { rules, otherwise } => {
-            let rule = |it: &crate::domain::vendor::Rule| RuleView {
-                contains: it.contains.clone(),
-                reply: it.reply.clone(),
-            };
-            ResponderView::Rules {
-                rules: rules.iter().map(rule).collect(),
-                otherwise: otherwise.clone(),
-            }
-        }
-        ResponderConfig::ResponseApi(api) => {
-            let header = |it: &(String, SecretString)| HeaderView {
-                name: it.0.clone(),
-                value: masked(&it.1),
-            };
-            let headers = api.headers.iter().map(header).collect();
-            ResponderView::ResponseApi { url: api.url.clone(), dialect: "bot", headers }
         }
     }
 }

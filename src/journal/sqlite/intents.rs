@@ -84,7 +84,9 @@ pub(super) fn settle_message(
     id: EntryId,
     end: &MessageEnd,
 ) -> Result<Vec<Change>, DbError> {
-    let Some(row) = entries::load(cx, id)?.filter(|it| it.is_open) else { return Ok(Vec::new()) };
+    let Some(mut row) = entries::load(cx, id)?.filter(|it| it.is_open) else {
+        return Ok(Vec::new());
+    };
     // A human may have taken over while the responder was thinking.
     let is_taken = match row.contact {
         Some(contact) => is_paused(cx, contact, end.now)?,
@@ -94,6 +96,9 @@ pub(super) fn settle_message(
     let intents = if is_taken { &[] } else { end.intents.as_slice() };
     let note = unanswered.map(Unanswered::as_str);
     let step = if intents.is_empty() { "not_answered" } else { "answered" };
+    if let Some(word) = &end.intent {
+        row.life.note(end.now, format!("intent:{word}"));
+    }
     if !entries::end_event(cx, &row, note, None, step, end.now)? {
         return Ok(Vec::new());
     }

@@ -8,6 +8,7 @@ mod forwards;
 mod intents;
 mod keys;
 mod ledger;
+mod said;
 mod show;
 mod state;
 
@@ -183,5 +184,14 @@ impl Journal for SqliteJournal {
             Ok(())
         })
         .await
+    }
+
+    async fn has_said(
+        &self,
+        contact: ContactId,
+        text_key: i64,
+        since: Millis,
+    ) -> Result<bool, JournalError> {
+        self.read(move |connection, _| said::text(connection, contact, text_key, since)).await
     }
 }

@@ -6,6 +6,7 @@ use super::{
     contacts,
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE},
     intents::Outbound,
+    said,
 };
 use crate::{
     domain::{
@@ -45,11 +46,11 @@ pub(super) fn to_answer(
         .prepare_cached(sql)?
         .query_row([contact.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let address = contacts::open(vault, row.instance.as_str(), &doc)?.address;
-    let (mut history, mut answers) = (Vec::new(), Vec::new());
+    let (mut history, mut answers, mut latest_origin) = (Vec::new(), Vec::new(), None);
     // What came after the message is not its history, but its answers count for the loop guard.
     let sql = format!(
         "SELECT {COLUMNS}, body FROM entries WHERE contact = ?1 AND kind IN (0, 2, 3)
-            AND account IN (0, 1) ORDER BY id DESC LIMIT 64"
+            AND account IN (0, 1) ORDER BY id DESC LIMIT 256"
     );
     let mut statement = connection.prepare_cached(&sql)?;
     let mut rows = statement.query([contact.0])?;
@@ -58,7 +59,10 @@ pub(super) fn to_answer(
         if entry.kind == INTENT
             && entry.life.is_automatic
             && answers.len() <= ANSWERS_PER_WINDOW_MAX
+            // The last message of an answer stands for all of it.
+            && (entry.origin.is_none() || entry.origin != latest_origin)
         {
+            latest_origin = entry.origin;
             answers.push((entry.id.ms(), entry.text_key.unwrap_or_default()));
         }
         if entry.id < id && history.len() < TURNS_MAX {
@@ -69,6 +73,8 @@ pub(super) fn to_answer(
         }
     }
     history.reverse();
+    let is_answered = !answers.is_empty() || history.iter().any(|it| !it.is_user);
+    let is_new = !is_answered && !said::by_vendor(connection, contact)?;
     let (vendor, instance) = (row.vendor, row.instance);
     Ok(Some(ToAnswer {
         vendor,
@@ -78,6 +84,7 @@ pub(super) fn to_answer(
         event,
         paused_until,
         history,
+        is_new,
         answers,
         chosen: None,
     }))
