@@ -19,7 +19,7 @@ use crate::{
     cache::memory::InstanceCache,
     config::{Config, Targets},
     domain::{clock::Clock, id::EntryId, secret::SecretString},
-    gateway::{DiskChecked, Gateway, Inner, Settings, Work},
+    gateway::{DiskChecked, Forwarding, Gateway, Inner, Settings, Work},
     http::{Allow, Http, Reach, reach},
     journal::SqliteJournal,
     provider::{Providers, Wasender},
@@ -84,6 +84,7 @@ impl App {
         let gateway = assemble(config, clock, journal, Arc::new(store))?;
         let new_admin_key = bootstrap::admin_key(config, &gateway).await?;
         take_up(&gateway).await.context("take up unfinished work")?;
+        gateway.take_up_forwards().await.context("take up events to forward")?;
 
         let web = Web::new(gateway.clone(), metrics, config.body_bytes_max);
         let (stop_work, stop_serving) = (CancellationToken::new(), CancellationToken::new());
@@ -99,6 +100,7 @@ impl App {
             db.clone(),
             stop_serving.clone(),
         )));
+        others.push(tokio::spawn(worker::forward(gateway.clone(), stop_work.clone())));
         let worker = tokio::spawn(worker::run(gateway.clone(), stop_work.clone()));
         Ok(Self {
             gateway,
@@ -146,7 +148,7 @@ fn assemble(
     let manager = WabaManager::new(cache, Arc::clone(&store));
     let parts = Parts {
         providers: providers.clone(),
-        means: Means { http, clock: clock.clone(), circuits: Circuits::default() },
+        means: Means { http: http.clone(), clock: clock.clone(), circuits: Circuits::default() },
         default_responder: config
             .response_api
             .clone()
@@ -161,6 +163,8 @@ fn assemble(
         manager,
         providers,
         work: Work::new(clock.clone()),
+        forwarding: Forwarding::default(),
+        http,
         clock,
         settings: Settings {
             base_url: config.base_url.clone(),

@@ -118,8 +118,13 @@ impl Http {
         Ok(Reply { status, headers, body: read(answer).await? })
     }
 
-    /// Names are checked when they are resolved; addresses written into the URL, here.
-    fn check(&self, url: &Url) -> Result<(), HttpError> {
+    /// Whether a vendor's URL may be reached, as far as it tells itself: addresses written into it
+    /// are checked here, names each time they are resolved.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Forbidden`] when it may not.
+    pub fn check(&self, url: &Url) -> Result<(), HttpError> {
         let address = match url.host() {
             Some(Host::Ipv4(it)) => IpAddr::V4(it),
             Some(Host::Ipv6(it)) => IpAddr::V6(it),

@@ -40,6 +40,16 @@ pub mod names {
     pub const UNKNOWN: &str = "waba_sends_unknown_total";
     /// Sessions that are not connected any more, each time it is told.
     pub const DISCONNECTED: &str = "waba_disconnected_total";
+    /// Tries to send an event to a vendor's back end, by outcome.
+    pub const FORWARDS: &str = "waba_forwards_total";
+    /// Time of one such try.
+    pub const FORWARD_SECONDS: &str = "waba_forward_seconds";
+    /// Events that wait for vendors' back ends.
+    pub const FORWARDS_WAITING: &str = "waba_forwards_waiting";
+    /// Events that were given up and can be replayed.
+    pub const FORWARDS_DEAD: &str = "waba_forwards_dead";
+    /// Age of the oldest event that waits for a back end.
+    pub const FORWARDS_OLDEST_SECONDS: &str = "waba_forwards_oldest_seconds";
     /// Transactions of the embedded database.
     pub const COMMITS: &str = "waba_commits_total";
     /// Writes in them.

@@ -1,6 +1,6 @@
 //! Journal → gateway: starts what may start now.
 
-use std::panic::AssertUnwindSafe;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
 use futures_util::FutureExt;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -17,6 +17,9 @@ use crate::{
 
 /// When work is tried again that failed for a reason of ours.
 const AGAIN_AFTER: i64 = SECOND;
+/// How long events on their way to back ends may take when the process is asked to stop. What is
+/// cut off is sent again after the restart, with the same id.
+const FORWARDS_END_WITHIN: Duration = Duration::from_secs(5);
 /// When work is tried again that panicked.
 const AGAIN_AFTER_PANIC: i64 = 30 * SECOND;
 
@@ -78,4 +81,33 @@ async fn one(gateway: &Gateway, job: &Job, stop: &CancellationToken) -> Next {
 /// The same again; a send keeps its place in its lane.
 fn again(gateway: &Gateway, job: &Job) -> Next {
     Next::Again { kind: job.kind, due: gateway.clock().now() + AGAIN_AFTER, hold: None }
+}
+
+/// Sends vendors' back ends their events until `stop`.
+pub async fn forward(gateway: Gateway, stop: CancellationToken) {
+    let running = TaskTracker::new();
+    let cut = CancellationToken::new();
+    while !stop.is_cancelled() {
+        gateway.tidy_forwards().await;
+        while let Some((vendor, endpoint)) = gateway.next_to_forward() {
+            let (gateway, cut) = (gateway.clone(), cut.clone());
+            let run = async move {
+                let run = AssertUnwindSafe(gateway.forward(&vendor, endpoint)).catch_unwind();
+                if run.await.is_err() {
+                    tracing::error!(vendor.id = %vendor, "forwarding an event panicked; it is tried again");
+                    gateway.forward_panicked(&vendor);
+                }
+            };
+            running.spawn(cut.run_until_cancelled_owned(run));
+        }
+        tokio::select! {
+            () = gateway.forwards_changed() => {}
+            () = stop.cancelled() => {}
+        }
+    }
+    running.close();
+    // The rest is cut off.
+    let _ = tokio::time::timeout(FORWARDS_END_WITHIN, running.wait()).await;
+    cut.cancel();
+    running.wait().await;
 }

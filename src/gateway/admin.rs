@@ -30,6 +30,9 @@ pub enum AdminError {
     /// There is no such message.
     #[error("unknown message")]
     NoMessage,
+    /// There is no such forwarded event.
+    #[error("unknown event")]
+    NoForward,
     /// What was asked for is not possible; the text says why.
     #[error("{0}")]
     Invalid(String),
@@ -111,6 +114,10 @@ impl Gateway {
         id: &VendorId,
         change: VendorChange,
     ) -> Result<(Vendor, Option<SecretString>), AdminError> {
+        if let Some(Some(url)) = &change.forward_url {
+            self.check_forward_url(url)?;
+        }
+        let is_moved = change.forward_url.is_some();
         let _turn = self.turn_of(id).await;
         let now = self.inner.clock.now();
         let found = self.inner.store.vendor(id).await?;
@@ -126,6 +133,9 @@ impl Gateway {
         vendor.updated_at = now;
         self.inner.store.put_vendor(&vendor).await?;
         self.inner.registry.forget(id).await;
+        if is_moved {
+            self.inner.forwarding.renew(id, &self.inner.clock);
+        }
         Ok((vendor, fresh))
     }
 

@@ -211,6 +211,33 @@ impl Gateway {
         Ok(())
     }
 
+    /// A session's state was asked for and is another one: the vendor's back end is told as if
+    /// the provider had.
+    pub(super) async fn found_connection(
+        &self,
+        vendor: &VendorId,
+        instance: &InstanceId,
+        state: Connection,
+    ) {
+        let Ok(Some(service)) = self.inner.registry.get(vendor).await else { return };
+        if service.vendor().forward_url.is_none() {
+            return;
+        }
+        let event = Event::new(What::Connection(state), Chat::None, Address::default());
+        let batch = NewEvents {
+            vendor: vendor.clone(),
+            instance: instance.clone(),
+            silence: service.vendor().silence,
+            forward: true,
+            now: self.inner.clock.now(),
+            raw: Bytes::new(),
+            events: vec![NewEvent { event, unanswered: None }],
+        };
+        if let Err(error) = self.inner.journal.append(batch).await {
+            tracing::error!(vendor.id = %vendor, error = %Chain(&error), "a change of the session could not be kept");
+        }
+    }
+
     async fn tell_connection(&self, service: &VendorService, id: &InstanceId, state: Connection) {
         let vendor = &service.vendor().id;
         self.inner.registry.forget(vendor).await;

@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod ask;
 mod deliver;
+mod forward;
 mod instances;
 mod intake;
 mod messages;
@@ -27,6 +28,7 @@ use url::Url;
 pub use self::{
     access::{Access, AccessError, Caller, NewKey, hash, random_key},
     admin::{AdminError, VendorChange, signing_secret},
+    forward::{Forwarding, Ping, ReplayWhich},
     instances::{NewInstance, WEBHOOK_SECRET_CHARS_MIN},
     intake::{AcceptError, Accepted},
     messages::{SendError, SendMessage},
@@ -38,6 +40,7 @@ use crate::{
         clock::{Clock, Millis},
         id::{InstanceId, VendorId},
     },
+    http::Http,
     journal::SharedJournal,
     provider::Providers,
     store::SharedStore,
@@ -67,6 +70,10 @@ pub struct Inner {
     pub providers: Providers,
     /// What may start now.
     pub work: Work,
+    /// Whose back end gets an event now.
+    pub forwarding: Forwarding,
+    /// The way out, for events to vendors' back ends.
+    pub http: Http,
     /// The time.
     pub clock: Clock,
     /// What the operator has set.
@@ -146,5 +153,6 @@ impl Gateway {
     /// Drops what is remembered of a vendor, because somebody changed it.
     pub async fn forget(&self, vendor: &VendorId) {
         self.inner.registry.forget(vendor).await;
+        self.inner.forwarding.renew(vendor, &self.inner.clock);
     }
 }

@@ -114,8 +114,16 @@ impl Gateway {
         }
         let now = self.inner.clock.now();
         let status = session.status;
-        self.inner.store.set_status(&instance.id, status, now).await.map_err(AdminError::from)?;
+        let is_news = self
+            .inner
+            .store
+            .set_status(&instance.id, status, now)
+            .await
+            .map_err(AdminError::from)?;
         self.inner.registry.forget(vendor).await;
+        if let Some(state) = status.filter(|_| is_news) {
+            self.found_connection(vendor, &instance.id, state).await;
+        }
         warnings.extend(remarks(&instance, &session));
         Ok(SetUpDone { webhook_url: url.into(), warnings })
     }
@@ -127,8 +135,11 @@ impl Gateway {
         let live = self.inner.providers.of(instance.provider).connection(&instance).await;
         let now = self.inner.clock.now();
         if live.is_some() {
-            self.inner.store.set_status(&instance.id, live, now).await?;
+            let is_news = self.inner.store.set_status(&instance.id, live, now).await?;
             self.inner.registry.forget(vendor).await;
+            if let Some(state) = live.filter(|_| is_news) {
+                self.found_connection(vendor, &instance.id, state).await;
+            }
         }
         let instance = self.instance(vendor, &instance.id).await?;
         Ok(StatusOfInstance { instance, live })

@@ -122,9 +122,10 @@ impl ApiError {
 
 fn admin(error: &AdminError) -> StatusCode {
     match error {
-        AdminError::NoVendor | AdminError::NoInstance | AdminError::NoMessage => {
-            StatusCode::NOT_FOUND
-        }
+        AdminError::NoVendor
+        | AdminError::NoInstance
+        | AdminError::NoMessage
+        | AdminError::NoForward => StatusCode::NOT_FOUND,
         AdminError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         AdminError::Conflict(_) => StatusCode::CONFLICT,
         AdminError::Store(_) | AdminError::Journal(_) => StatusCode::SERVICE_UNAVAILABLE,

@@ -6,6 +6,7 @@ mod auth;
 mod body;
 mod error;
 mod extract;
+mod forwards;
 mod health;
 mod hours;
 mod instances;
@@ -112,7 +113,11 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(messages::list))
         .routes(routes!(messages::journey))
         .routes(routes!(messages::pause))
-        .routes(routes!(messages::resume));
+        .routes(routes!(messages::resume))
+        .routes(routes!(forwards::list))
+        .routes(routes!(forwards::replay))
+        .routes(routes!(forwards::test))
+        .routes(routes!(forwards::drop_one));
     let of_all = OpenApiRouter::default()
         .routes(routes!(vendors::list))
         .routes(routes!(admin::create_key, admin::list_keys))

@@ -122,13 +122,15 @@ pub struct Try {
     pub tries: u32,
     /// It was set aside before.
     pub is_aside: bool,
+    /// It is not the oldest.
+    pub is_other: bool,
 }
 
 impl Try {
-    /// Of an event with this id, due time and number of tries before.
+    /// Of the oldest event, which has this id, due time and number of tries before.
     #[must_use]
     pub fn of(id: ForwardId, due: Millis, tries: u32) -> Self {
-        Self { tries, is_aside: tries > 0 && due > id.ms() }
+        Self { tries, is_aside: tries > 0 && due > id.ms(), is_other: false }
     }
 }
 
@@ -140,6 +142,9 @@ pub struct Endpoint {
     n_failed: u32,
     /// Refusals in a row.
     n_refused: u32,
+    /// Another event was taken while the oldest failed again and again: that one is tried once
+    /// more, and set aside if it fails.
+    is_oldest_suspect: bool,
     until: Millis,
 }
 
@@ -164,7 +169,7 @@ impl Endpoint {
         };
         match outcome {
             Outcome::Taken => {
-                *self = Self::default();
+                *self = Self { is_oldest_suspect: it.is_other, ..Self::default() };
                 Then::Done
             }
             Outcome::Gone => {
@@ -176,7 +181,8 @@ impl Endpoint {
                 aside(None)
             }
             // What failed before while others were taken is at fault itself, most likely.
-            Outcome::Failed { retry_after } if it.is_aside && self.n_failed == 0 => {
+            Outcome::Failed { retry_after } if self.n_failed == 0 && self.suspects(it) => {
+                self.is_oldest_suspect = false;
                 self.refused(now);
                 let retry_after = retry_after.map(bounded);
                 self.until = self.until.max(now + retry_after.unwrap_or_default());
@@ -192,6 +198,10 @@ impl Endpoint {
         }
     }
 
+    fn suspects(&self, it: Try) -> bool {
+        it.is_aside || (self.is_oldest_suspect && it.tries > 0)
+    }
+
     fn refused(&mut self, now: Millis) {
         self.n_refused += 1;
         if self.n_refused >= REFUSALS_MAX {
@@ -199,12 +209,6 @@ impl Endpoint {
             self.until = now + wait(&REFUSED_WAITS, n);
         }
     }
-}
-
-/// When an event that failed while another was taken is tried again.
-#[must_use]
-pub fn aside_until(tries: u32, now: Millis) -> Millis {
-    now + wait(&WAITS, tries)
 }
 
 /// The wait after the `n`th failure, counted from 1.
@@ -222,7 +226,7 @@ mod tests {
     use super::*;
 
     const FAILED: Outcome = Outcome::Failed { retry_after: None };
-    const FRESH: Try = Try { tries: 0, is_aside: false };
+    const FRESH: Try = Try { tries: 0, is_aside: false, is_other: false };
 
     #[test]
     fn topics_are_read_as_they_are_written() {
@@ -264,11 +268,28 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_is_set_aside_when_another_was_taken_and_it_fails_once_more() {
+        let (mut endpoint, mut now) = (Endpoint::default(), 0);
+        for tries in 0..PATIENCE {
+            endpoint.tried(FAILED, Try { tries, ..FRESH }, now);
+            now = endpoint.until();
+        }
+        assert_eq!((endpoint.skips(), now), (1, 155 * SECOND));
+        endpoint.tried(Outcome::Taken, Try { is_other: true, ..FRESH }, now);
+        assert_eq!((endpoint.skips(), endpoint.until()), (0, 0));
+        let then = endpoint.tried(FAILED, Try { tries: 3, ..FRESH }, now);
+        assert_eq!(then, Then::Aside { due: now + 10 * MINUTE });
+        assert_eq!(endpoint.until(), 0, "the others go on");
+        // A new one that fails is not suspected.
+        assert_eq!(endpoint.tried(FAILED, FRESH, now), Then::Stay);
+    }
+
+    #[test]
     fn an_event_that_is_refused_is_set_aside_and_holds_up_nobody() {
         let mut endpoint = Endpoint::default();
         let first = endpoint.tried(Outcome::Refused, FRESH, 0);
         assert_eq!((first, endpoint.until()), (Then::Aside { due: 5 * SECOND }, 0));
-        let again = Try { tries: 3, is_aside: true };
+        let again = Try { tries: 3, is_aside: true, ..FRESH };
         assert_eq!(
             endpoint.tried(FAILED, again, 0),
             Then::Aside { due: 10 * MINUTE },

@@ -143,7 +143,7 @@ mod tests {
         turns.next(now).map(|it| it.0)
     }
 
-    const FRESH: Try = Try { tries: 0, is_aside: false };
+    const FRESH: Try = Try { tries: 0, is_aside: false, is_other: false };
     const FAILED: Outcome = Outcome::Failed { retry_after: None };
 
     #[test]

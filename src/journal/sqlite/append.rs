@@ -128,14 +128,8 @@ fn append_one(
             signal(cx, batch, it, id, contact, Signal::Done { about: None })?;
         }
     }
-    if batch.forward
-        && let Some(topic) = forwards::topic(event)
-    {
-        let word = match event.what {
-            What::Connection(state) => Some(state.as_str()),
-            _ => None,
-        };
-        forwards::insert(cx, &batch.vendor, id, topic, (word, None), batch.now)?;
+    if batch.forward {
+        forwards::kept(cx, batch, event, id)?;
     }
     Ok(Recorded::New(id))
 }

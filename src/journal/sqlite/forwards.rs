@@ -11,13 +11,13 @@ use async_trait::async_trait;
 use rusqlite::params;
 use tokio::sync::Notify;
 
-use super::{SqliteJournal, state::Cx};
+use super::{SqliteJournal, append::Prepared, state::Cx};
 use crate::{
     domain::{
         clock::Millis,
-        event::{Chat, Event, What},
+        event::{Chat, Connection, Event, What},
         forward::{LASTS, Topic},
-        id::{ContactId, EntryId, ForwardId, VendorId},
+        id::{ContactId, EntryId, ForwardId, InstanceId, VendorId},
     },
     journal::{Forward, ForwardEnd, Forwards, ForwardsLoad, JournalError, Replay, ToForward},
     sqlite::DbError,
@@ -57,7 +57,7 @@ impl News {
 
 /// What a back end is told of an event the moment it is kept. Of an echo it is told when it is
 /// clear that a human wrote it, and of a status when it is news.
-pub(super) fn topic(event: &Event) -> Option<Topic> {
+fn topic(event: &Event) -> Option<Topic> {
     if matches!(event.chat, Chat::Broadcast | Chat::Channel) {
         return None;
     }
@@ -69,6 +69,31 @@ pub(super) fn topic(event: &Event) -> Option<Topic> {
         What::Connection(_) => Some(Topic::Connection),
         What::Echo(_) | What::Status { .. } | What::SendFailed { .. } | What::Other { .. } => None,
     }
+}
+
+/// An event was kept.
+pub(super) fn kept(
+    cx: &mut Cx<'_>,
+    batch: &Prepared,
+    event: &Event,
+    id: EntryId,
+) -> Result<(), DbError> {
+    let Some(topic) = topic(event) else { return Ok(()) };
+    let word = match event.what {
+        What::Connection(state) if !is_news(cx, &batch.instance, state)? => return Ok(()),
+        What::Connection(state) => Some(state.as_str()),
+        _ => None,
+    };
+    insert(cx, &batch.vendor, id, topic, (word, None), batch.now)
+}
+
+/// Whether a back end was last told something else of this session: a change may be told to us
+/// twice before we know that it is none.
+fn is_news(cx: &Cx<'_>, instance: &InstanceId, state: Connection) -> Result<bool, DbError> {
+    let sql = "INSERT INTO meta (key, value) VALUES (?1, ?2)
+        ON CONFLICT (key) DO UPDATE SET value = ?2 WHERE value <> ?2";
+    let key = format!("connection_told:{instance}");
+    Ok(cx.connection.prepare_cached(sql)?.execute(params![key, state.as_str().as_bytes()])? > 0)
 }
 
 /// A status or the like, and why.

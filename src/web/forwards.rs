@@ -1,0 +1,217 @@
+//! Events on their way to a vendor's own back end: seen, replayed, dropped; its address tried.
+
+use axum::{Json as Answer, extract::State};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Web,
+    auth::ForVendor,
+    error::ApiError,
+    extract::{Json, Path, Query},
+};
+use crate::{
+    domain::{
+        clock::{from_iso, iso},
+        id::ForwardId,
+    },
+    gateway::{AdminError, ReplayWhich},
+    journal::Forward,
+};
+
+/// Events on one page.
+const PAGE_MAX: usize = 200;
+const PAGE: usize = 50;
+
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ListQuery {
+    /// `dead` (the default: given up) or `waiting`.
+    state: Option<String>,
+    /// Where the last page ended.
+    cursor: Option<String>,
+    /// At most 200; 50 without it.
+    limit: Option<usize>,
+}
+
+/// Exactly one of the three.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ReplayBody {
+    /// These events, at most 1,000.
+    ids: Option<Vec<String>>,
+    /// All that were given up.
+    all: Option<bool>,
+    /// Those that happened since then, in RFC 3339.
+    since: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct EventPath {
+    event_id: String,
+}
+
+/// A page of events, newest first.
+#[derive(Serialize, ToSchema)]
+pub(super) struct ForwardsView {
+    forwards: Vec<ForwardView>,
+    /// Where the next page begins; null on the last.
+    cursor: Option<String>,
+}
+
+/// An event that waits for the back end or was given up.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ForwardView {
+    /// The `webhook-id` it is sent with.
+    id: String,
+    #[serde(rename = "type")]
+    topic: &'static str,
+    message_id: Option<String>,
+    /// The status it tells, where it tells one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    status: Option<String>,
+    /// `waiting` or `dead`.
+    state: &'static str,
+    tries: u32,
+    /// What the last try came to (`http_500`, `no_connection` …); of a dead one, why it was given
+    /// up (`expired`, `gone`, `no_url`, `overflow`) comes first.
+    last_error: Option<String>,
+    created_at: String,
+    /// When it may be tried; null when it was given up.
+    due_at: Option<String>,
+}
+
+impl From<&Forward> for ForwardView {
+    fn from(it: &Forward) -> Self {
+        Self {
+            id: it.id.to_string(),
+            topic: it.topic.as_str(),
+            message_id: it.message.map(|it| it.to_string()),
+            status: it.status.clone(),
+            state: if it.is_dead { "dead" } else { "waiting" },
+            tries: it.tries,
+            last_error: it.note.clone(),
+            created_at: iso(it.id.ms()),
+            due_at: (!it.is_dead).then(|| iso(it.due)),
+        }
+    }
+}
+
+/// What a test event came to.
+#[derive(Serialize, ToSchema)]
+pub(super) struct PingView {
+    /// The back end took it.
+    success: bool,
+    /// The status it answered with; null when no answer came.
+    status: Option<u16>,
+    /// Why it was not taken, in a word.
+    error: Option<String>,
+    /// How long it took, in milliseconds.
+    ms: i64,
+}
+
+/// Events on their way to the vendor's back end, or given up.
+#[utoipa::path(
+    get,
+    path = "/forwards",
+    params(ListQuery),
+    responses((status = 200, body = ForwardsView)),
+)]
+pub(super) async fn list(
+    State(web): State<Web>,
+    ForVendor(vendor): ForVendor,
+    Query(query): Query<ListQuery>,
+) -> Result<Answer<ForwardsView>, ApiError> {
+    let is_dead = match query.state.as_deref() {
+        None | Some("dead") => true,
+        Some("waiting") => false,
+        Some(_) => return Err(AdminError::Invalid("state is dead or waiting".to_owned()).into()),
+    };
+    let limit = query.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
+    let before = query.cursor.map(|it| it.parse::<ForwardId>()).transpose();
+    let before = before.map_err(|_| ApiError::BadRequest("malformed cursor".to_owned()))?;
+    let mut found = web.gateway.forwards(&vendor, is_dead, before, limit + 1).await?;
+    let has_more = found.len() > limit;
+    found.truncate(limit);
+    let cursor = found.last().filter(|_| has_more).map(|it| it.id.to_string());
+    let forwards = found.iter().map(ForwardView::from).collect();
+    Ok(Answer(ForwardsView { forwards, cursor }))
+}
+
+/// Lets events that were given up wait again, a day more, with the same `webhook-id`.
+#[utoipa::path(
+    post,
+    path = "/forwards/replay",
+    request_body = ReplayBody,
+    responses(
+        (status = 200, description = "`{\"success\": true, \"replayed\": n}`"),
+        (status = 409, description = "The vendor has no forwardUrl"),
+        (status = 422, description = "Not exactly one of ids, all and since, or a malformed one"),
+    ),
+)]
+pub(super) async fn replay(
+    State(web): State<Web>,
+    ForVendor(vendor): ForVendor,
+    Json(body): Json<ReplayBody>,
+) -> Result<Answer<Value>, ApiError> {
+    let n_replayed = web.gateway.replay_forwards(&vendor, body.which()?).await?;
+    Ok(Answer(json!({ "success": true, "replayed": n_replayed })))
+}
+
+/// Sends the vendor's back end a signed `test.ping` now.
+#[utoipa::path(
+    post,
+    path = "/forwards/test",
+    responses(
+        (status = 200, body = PingView),
+        (status = 409, description = "The vendor has no forwardUrl"),
+    ),
+)]
+pub(super) async fn test(
+    State(web): State<Web>,
+    ForVendor(vendor): ForVendor,
+) -> Result<Answer<PingView>, ApiError> {
+    let ping = web.gateway.ping_forward(&vendor).await?;
+    let (success, ms) = (ping.is_taken, ping.took);
+    let error = Some(ping.word).filter(|_| !success);
+    Ok(Answer(PingView { success, status: ping.status, error, ms }))
+}
+
+/// Forgets an event, waiting or given up.
+#[utoipa::path(
+    delete,
+    path = "/forwards/{event_id}",
+    params(("event_id" = String, Path)),
+    responses((status = 200, description = "It is forgotten"), (status = 404)),
+)]
+pub(super) async fn drop_one(
+    State(web): State<Web>,
+    ForVendor(vendor): ForVendor,
+    Path(path): Path<EventPath>,
+) -> Result<Answer<Value>, ApiError> {
+    let id = path.event_id.parse::<ForwardId>().map_err(|_| AdminError::NoForward)?;
+    web.gateway.drop_forward(&vendor, id).await?;
+    Ok(Answer(json!({ "success": true })))
+}
+
+impl ReplayBody {
+    fn which(self) -> Result<ReplayWhich, AdminError> {
+        let invalid = |why: &str| AdminError::Invalid(why.to_owned());
+        match (self.ids, self.all, self.since) {
+            (Some(ids), None, None) => {
+                let ids: Result<Vec<ForwardId>, _> = ids.iter().map(|it| it.parse()).collect();
+                ids.map(ReplayWhich::Ids).map_err(|it| invalid(&format!("ids: {it}")))
+            }
+            (None, Some(true), None) => Ok(ReplayWhich::Since(0)),
+            (None, None, Some(since)) => {
+                let since = from_iso(&since);
+                let why = "since is a time like 2026-01-31T08:00:00Z";
+                since.map(ReplayWhich::Since).ok_or_else(|| invalid(why))
+            }
+            _ => Err(invalid("one of ids, all (true) and since is needed")),
+        }
+    }
+}
