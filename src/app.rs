@@ -19,7 +19,7 @@ use crate::{
     cache::memory::InstanceCache,
     config::{Config, Targets},
     domain::{clock::Clock, id::EntryId, secret::SecretString},
-    gateway::{DiskChecked, Forwarding, Gateway, Inner, Settings, Work},
+    gateway::{DiskChecked, Failures, Forwarding, Gateway, Inner, Settings, Work},
     http::{Allow, Http, Reach, reach},
     journal::SqliteJournal,
     provider::{Providers, Wasender},
@@ -176,6 +176,7 @@ fn assemble(
         turns: std::array::from_fn(|_| Mutex::default()),
         disk_checked: DiskChecked::default(),
         synced: Mutex::default(),
+        failures: Failures::default(),
     }))
 }
 

@@ -36,6 +36,8 @@ pub enum Unanswered {
     Silence,
     /// Every responder failed.
     ResponderFailed,
+    /// The instance it came to is gone.
+    Gone,
 }
 
 impl Unanswered {
@@ -51,6 +53,7 @@ impl Unanswered {
             Self::Loop => "loop",
             Self::Silence => "silence",
             Self::ResponderFailed => "responder_failed",
+            Self::Gone => "gone",
         }
     }
 }

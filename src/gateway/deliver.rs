@@ -9,7 +9,6 @@ use crate::{
     domain::{
         clock::SECOND,
         delivery::{Delivery, Input, Outcome, Reason, State},
-        id::EntryId,
         phone::PhoneNumber,
         schedule::{Job, Kind, Next},
         waba::WabaInstance,
@@ -30,11 +29,11 @@ impl Gateway {
     /// process waits for it. An error means that no byte has left.
     pub async fn deliver(&self, job: &Job) -> Result<Next, WorkError> {
         let Some((service, instance)) = self.sender(job).await? else {
-            return self.end(job.id, Step::of(Input::Withdraw(Reason::Gone))).await;
+            return self.end(job, Step::of(Input::Withdraw(Reason::Gone))).await;
         };
         if instance.wasender.session_key.is_none() {
             tracing::warn!(vendor.id = %job.vendor, waba.id = %job.instance, "the instance has no session key; the message is parked");
-            return self.end(job.id, Step::of(Input::Park(Reason::NoSessionKey))).await;
+            return self.end(job, Step::of(Input::Park(Reason::NoSessionKey))).await;
         }
         let limit = service.provider(&instance).limit(&instance);
         if self.inner.work.set_limit(&instance.id, limit) {
@@ -44,12 +43,12 @@ impl Gateway {
         }
         let to_send = match self.inner.journal.begin(job.id, self.inner.clock.now()).await? {
             Begun::Go(to_send) => to_send,
-            Begun::No(stepped) => return Ok(self.take(stepped)),
+            Begun::No(stepped) => return Ok(self.take(job, stepped).await),
         };
         let Some(to) = to_send.to.phone.clone() else {
             let due = self.inner.clock.now();
-            self.end(job.id, Step::of(Input::Unbegin { due })).await?;
-            return self.end(job.id, Step::of(Input::Park(Reason::NoPhone))).await;
+            self.end(job, Step::of(Input::Unbegin { due })).await?;
+            return self.end(job, Step::of(Input::Park(Reason::NoPhone))).await;
         };
         let attempt = self.attempt(&service, &instance, &to, &to_send).await;
         if let Some(until) = attempt.blocked_until {
@@ -60,7 +59,7 @@ impl Gateway {
             provider_id: attempt.provider_id,
             ticket: attempt.ticket,
         };
-        Ok(self.record_outcome(job.id, step).await)
+        Ok(self.record_outcome(job, step).await)
     }
 
     async fn attempt(
@@ -96,7 +95,7 @@ impl Gateway {
         let Some(intent) = self.inner.journal.intent(job.id).await? else { return Ok(Next::Gone) };
         if intent.delivery.state == State::Begun {
             // Nobody has it in hand any more, or it would not be followed up.
-            return self.end(job.id, Step::of(Input::Crashed)).await;
+            return self.end(job, Step::of(Input::Crashed)).await;
         }
         match intent.next {
             Next::Again { kind: Kind::Follow, due, .. } if due <= self.inner.clock.now() => {}
@@ -113,16 +112,16 @@ impl Gateway {
             _ => None,
         };
         let Some(found) = found.filter(|it| it.status.is_some() || it.ticket.is_some()) else {
-            return self.end(job.id, Step::of(Input::NoAnswer)).await;
+            return self.end(job, Step::of(Input::NoAnswer)).await;
         };
         let input = found.status.map_or(Input::Tick, Input::Heard);
         let step = Step { input, provider_id: found.provider_id, ticket: found.ticket };
         let stepped = self.inner.journal.step(job.id, step, self.inner.clock.now()).await?;
         if is_where_it_was(&before, stepped.delivery.as_ref()) {
-            self.take(stepped);
-            return self.end(job.id, Step::of(Input::NoAnswer)).await;
+            self.take(job, stepped).await;
+            return self.end(job, Step::of(Input::NoAnswer)).await;
         }
-        Ok(self.take(stepped))
+        Ok(self.take(job, stepped).await)
     }
 
     /// The service and instance an intent is sent by.
@@ -136,13 +135,13 @@ impl Gateway {
     }
 
     /// The request has left: what came of it must be recorded, however long that takes.
-    async fn record_outcome(&self, id: EntryId, step: Step) -> Next {
+    async fn record_outcome(&self, job: &Job, step: Step) -> Next {
         for _ in 0..RECORD_TRIES {
             let now = self.inner.clock.now();
-            match self.inner.journal.step(id, step.clone(), now).await {
-                Ok(stepped) => return self.take(stepped),
+            match self.inner.journal.step(job.id, step.clone(), now).await {
+                Ok(stepped) => return self.take(job, stepped).await,
                 Err(error) => {
-                    tracing::error!(message.id = %id, error = %Chain(&error), "an outcome could not be recorded; trying again");
+                    tracing::error!(message.id = %job.id, error = %Chain(&error), "an outcome could not be recorded; trying again");
                     tokio::time::sleep(RECORD_AGAIN).await;
                 }
             }
@@ -151,12 +150,13 @@ impl Gateway {
         Next::Again { kind: Kind::Follow, due: self.inner.clock.now(), hold: None }
     }
 
-    async fn end(&self, id: EntryId, step: Step) -> Result<Next, WorkError> {
-        let stepped = self.inner.journal.step(id, step, self.inner.clock.now()).await?;
-        Ok(self.take(stepped))
+    async fn end(&self, job: &Job, step: Step) -> Result<Next, WorkError> {
+        let stepped = self.inner.journal.step(job.id, step, self.inner.clock.now()).await?;
+        Ok(self.take(job, stepped).await)
     }
 
-    fn take(&self, stepped: Stepped) -> Next {
+    async fn take(&self, job: &Job, stepped: Stepped) -> Next {
+        self.note_failure(job, stepped.delivery.as_ref()).await;
         if stepped.delivery.is_some_and(|it| it.state == State::Unknown) {
             counter!(names::UNKNOWN).increment(1);
             tracing::error!("a message was given up without knowing whether it arrived");

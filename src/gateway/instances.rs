@@ -15,6 +15,8 @@ use crate::domain::{
 
 /// The shortest webhook secret.
 pub const WEBHOOK_SECRET_CHARS_MIN: usize = 8;
+/// Ids that are tried for a new instance; those of deleted ones are not given again.
+const IDS_TRIED_MAX: usize = 1_000;
 
 /// An instance to make.
 pub struct NewInstance {
@@ -99,12 +101,7 @@ impl Gateway {
             ));
         }
         if let Some(secret) = &new.webhook_secret {
-            if secret.expose_secret().chars().count() < WEBHOOK_SECRET_CHARS_MIN {
-                let why = format!(
-                    "wasenderWebhookSecret has fewer than {WEBHOOK_SECRET_CHARS_MIN} characters"
-                );
-                return Err(AdminError::Invalid(why));
-            }
+            refuse_short_secret(secret)?;
             refuse_shared_secret(&present, None, secret)?;
         }
         let id = self.free_id(vendor).await?;
@@ -132,17 +129,26 @@ impl Gateway {
         Ok(())
     }
 
-    /// The first id of this vendor that is nobody's: the second instance of `a` and the first of
+    /// The first id of this vendor that is nobody's and never was: the second instance of `a` and the first of
     /// `a_2` would have the same one.
     async fn free_id(&self, vendor: &VendorId) -> Result<InstanceId, AdminError> {
-        for n in 1..=2 * INSTANCES_PER_VENDOR_MAX {
+        for n in 1..=IDS_TRIED_MAX {
             let id = InstanceId::nth(vendor, n);
-            if !self.inner.store.has_instance(&id).await? {
+            if !self.inner.store.had_instance(&id).await? {
                 return Ok(id);
             }
         }
         Err(AdminError::Conflict("no instance id is free for this vendor".to_owned()))
     }
+}
+
+/// Anyone could find a short one.
+pub(super) fn refuse_short_secret(secret: &SecretString) -> Result<(), AdminError> {
+    if secret.expose_secret().chars().count() >= WEBHOOK_SECRET_CHARS_MIN {
+        return Ok(());
+    }
+    let why = format!("wasenderWebhookSecret has fewer than {WEBHOOK_SECRET_CHARS_MIN} characters");
+    Err(AdminError::Invalid(why))
 }
 
 /// Two instances of a vendor with one secret could not be told apart.

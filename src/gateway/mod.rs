@@ -4,6 +4,7 @@ mod access;
 mod admin;
 mod ask;
 mod deliver;
+mod failures;
 mod forward;
 mod instances;
 mod intake;
@@ -11,6 +12,7 @@ mod messages;
 mod reply;
 mod setup;
 mod status;
+mod waba;
 mod work;
 
 use std::{
@@ -28,11 +30,13 @@ use url::Url;
 pub use self::{
     access::{Access, AccessError, Caller, NewKey, hash, random_key},
     admin::{AdminError, VendorChange, signing_secret},
+    failures::Failures,
     forward::{Forwarding, Ping, ReplayWhich},
     instances::{NewInstance, WEBHOOK_SECRET_CHARS_MIN},
     intake::{AcceptError, Accepted},
     messages::{SendError, SendMessage},
     setup::{SetUp, SetUpDone, SetUpError, StatusOfInstance, webhook_url},
+    waba::InstanceChange,
     work::Work,
 };
 use crate::{
@@ -84,6 +88,8 @@ pub struct Inner {
     pub disk_checked: DiskChecked,
     /// When each instance's `lastSync` was last written.
     pub synced: Mutex<HashMap<InstanceId, Millis>>,
+    /// When a failure of each instance was last written.
+    pub failures: Failures,
 }
 
 /// What the last look at the free disk space showed.

@@ -84,6 +84,9 @@ impl Gateway {
         if let Err(why) = answer::may_answer(vendor, &message.event, now, max_age) {
             return Ok(self.unanswered(why));
         }
+        if service.instance(&message.instance).is_none() {
+            return Ok(self.unanswered(Unanswered::Gone));
+        }
         if message.paused_until.is_some_and(|it| it > now) {
             return Ok(self.unanswered(Unanswered::Paused));
         }

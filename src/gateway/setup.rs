@@ -71,6 +71,11 @@ pub enum SetUpError {
     /// The session is another number's.
     #[error("the session at Wasender belongs to another phone number than this instance")]
     OtherNumber,
+    /// The session of an instance that is to be deleted would go on calling us.
+    #[error(
+        "the session's webhook could not be switched off ({0}): repeat, or delete with ?force=true and switch it off in the Wasender dashboard"
+    )]
+    StillOn(#[source] SessionFault),
     /// Wasender said yes and did something else.
     #[error("Wasender did not keep the webhook's {0}")]
     NotKept(&'static str),

@@ -125,6 +125,9 @@ pub trait Journal: Forwards + Send + Sync {
         text_key: i64,
         since: Millis,
     ) -> Result<bool, JournalError>;
+
+    /// Messages and intents of an instance that have not ended.
+    async fn in_flight(&self, instance: &InstanceId) -> Result<i64, JournalError>;
 }
 
 /// The events of one webhook.

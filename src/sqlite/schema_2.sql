@@ -5,6 +5,8 @@ ALTER TABLE instances ADD COLUMN last_error TEXT;          -- a word of ours
 ALTER TABLE instances ADD COLUMN last_failed_at INTEGER;   -- milliseconds since the Unix epoch
 CREATE INDEX instances_by_status ON instances (status, provider);
 CREATE INDEX instances_by_failure ON instances (last_failed_at) WHERE last_failed_at IS NOT NULL;
+-- Ids of deleted instances are not given again: what is kept under one is not another number's.
+CREATE TABLE former_instances (id TEXT PRIMARY KEY) WITHOUT ROWID;
 
 -- What was heard of a vendor's callers, written every few seconds and not with each webhook.
 CREATE TABLE vitals (

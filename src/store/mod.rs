@@ -1,5 +1,6 @@
 //! Vendors, instances and keys.
 
+mod census;
 mod document;
 mod rows;
 mod sqlite;
@@ -8,7 +9,10 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-pub use self::sqlite::{SqliteStore, check_key};
+pub use self::{
+    census::{Census, Failure},
+    sqlite::{SqliteStore, check_key},
+};
 use crate::{
     domain::{
         clock::Millis,
@@ -99,6 +103,24 @@ pub trait Store: Send + Sync {
 
     /// Vendors that changed after `seq`, by whichever process, and the last change's number.
     async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError>;
+
+    /// Removes an instance and what it is found by. Whether the vendor had it.
+    async fn delete_instance(&self, vendor: &VendorId, id: &InstanceId)
+    -> Result<bool, StoreError>;
+
+    /// Whether an instance of this id exists or ever did, whoever's it is.
+    async fn had_instance(&self, id: &InstanceId) -> Result<bool, StoreError>;
+
+    /// Keeps why a send from this instance last failed; `error` is a word of ours.
+    async fn set_failure(
+        &self,
+        instance: &InstanceId,
+        error: &'static str,
+        at: Millis,
+    ) -> Result<(), StoreError>;
+
+    /// Vendors and instances counted, with the latest failures.
+    async fn census(&self) -> Result<Census, StoreError>;
 }
 
 /// A gateway key. The key itself is shown once and never kept.

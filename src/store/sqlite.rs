@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection as Sqlite, OptionalExtension, params};
 
 use super::{
-    ApiKey, Store, StoreError,
+    ApiKey, Census, Store, StoreError, census,
     document::{InstanceDocument, VendorDocument},
     rows::{api_key, instance, instance_id, raw_instance, raw_vendor, seal, vendor, vendor_id},
 };
@@ -288,6 +288,41 @@ impl Store for SqliteStore {
         })
         .await
     }
+
+    async fn delete_instance(
+        &self,
+        vendor: &VendorId,
+        id: &InstanceId,
+    ) -> Result<bool, StoreError> {
+        let (vendor, id) = (vendor.clone(), id.clone());
+        self.write(move |connection, _| {
+            let is_its = census::remove(connection, &vendor, &id)?;
+            if is_its {
+                changed(connection, &vendor)?;
+            }
+            Ok(is_its)
+        })
+        .await
+    }
+
+    async fn had_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
+        let id = id.clone();
+        self.read(move |connection, _| census::had(connection, &id)).await
+    }
+
+    async fn set_failure(
+        &self,
+        instance: &InstanceId,
+        error: &'static str,
+        at: Millis,
+    ) -> Result<(), StoreError> {
+        let instance = instance.clone();
+        self.write(move |connection, _| census::failed(connection, &instance, error, at)).await
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        self.read(census::take).await
+    }
 }
 
 /// Sees whether the database was sealed with this vault's key; a new one is marked with it.
@@ -320,11 +355,11 @@ fn put_instance(connection: &Sqlite, vault: &Vault, it: &WabaInstance) -> Result
     let place = format!("instance:{}:{}", it.vendor_id, it.id);
     let doc = seal(vault, &place, &InstanceDocument::of(it))?;
     // Status and lastSync are written by `set_status` alone once the instance is there.
-    let sql =
-        "INSERT INTO instances (id, vendor, doc, status, last_sync) VALUES (?1, ?2, ?3, ?4, ?5)
-        ON CONFLICT (id) DO UPDATE SET doc = ?3 WHERE vendor = ?2";
+    let sql = "INSERT INTO instances (id, vendor, doc, status, last_sync, provider)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+        ON CONFLICT (id) DO UPDATE SET doc = ?3, provider = ?6 WHERE vendor = ?2";
     let (id, vendor) = (it.id.as_str(), it.vendor_id.as_str());
-    let values = params![id, vendor, doc, it.status.as_str(), it.last_sync];
+    let values = params![id, vendor, doc, it.status.as_str(), it.last_sync, it.provider.as_str()];
     if connection.prepare_cached(sql)?.execute(values)? == 0 {
         return Err(DbError::Unreadable("the instance id belongs to another vendor"));
     }

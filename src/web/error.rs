@@ -138,7 +138,7 @@ fn set_up(error: &SetUpError) -> StatusCode {
         SetUpError::BaseUrl(_) => StatusCode::UNPROCESSABLE_ENTITY,
         SetUpError::Foreign(_) | SetUpError::OtherNumber => StatusCode::CONFLICT,
         SetUpError::NotKept(_) => StatusCode::BAD_GATEWAY,
-        SetUpError::Session(fault) => match fault {
+        SetUpError::Session(fault) | SetUpError::StillOn(fault) => match fault {
             SessionFault::NoToken
             | SessionFault::SessionToken
             | SessionFault::NoSessionId

@@ -46,13 +46,13 @@ pub(super) struct InstanceBody {
 /// Wasender's ids are numbers, and stored as text too.
 #[derive(Deserialize, ToSchema)]
 #[serde(untagged)]
-enum IdBody {
+pub(super) enum IdBody {
     Number(u64),
     Text(String),
 }
 
 impl IdBody {
-    fn text(self) -> Option<String> {
+    pub(super) fn text(self) -> Option<String> {
         match self {
             Self::Number(n) => Some(n.to_string()),
             Self::Text(text) => Some(text.trim().to_owned()).filter(|it| !it.is_empty()),
@@ -62,7 +62,7 @@ impl IdBody {
 
 #[derive(Clone, Copy, Deserialize, PartialEq, Eq, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum SchemeBody {
+pub(super) enum SchemeBody {
     Hmac,
     Secret,
 }
@@ -121,7 +121,7 @@ impl SetUpBody {
 pub(super) struct WabaPath {
     /// The number's id.
     #[param(value_type = String, example = "waba_vendor_001")]
-    waba_id: InstanceId,
+    pub(super) waba_id: InstanceId,
 }
 
 /// Add a number (admins)
@@ -227,10 +227,7 @@ impl InstanceBody {
         }
         let phone_number = PhoneNumber::from_person(&self.phone_number, None)
             .map_err(|it| AdminError::Invalid(format!("phoneNumber: {it}")))?;
-        let schemes = self.signature_schemes.map_or_else(SignatureSchemes::default, |it| {
-            let has = |scheme| it.contains(&scheme);
-            SignatureSchemes { hmac: has(SchemeBody::Hmac), secret: has(SchemeBody::Secret) }
-        });
+        let schemes = self.signature_schemes.as_deref().map(schemes).unwrap_or_default();
         Ok(NewInstance {
             phone_number,
             wasender_instance_id: self.wasender_instance_id.and_then(IdBody::text),
@@ -241,4 +238,9 @@ impl InstanceBody {
             schemes,
         })
     }
+}
+
+pub(super) fn schemes(named: &[SchemeBody]) -> SignatureSchemes {
+    let has = |scheme| named.contains(&scheme);
+    SignatureSchemes { hmac: has(SchemeBody::Hmac), secret: has(SchemeBody::Secret) }
 }

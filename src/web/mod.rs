@@ -1,6 +1,7 @@
 //! HTTP → gateway.
 
 mod admin;
+mod analytics;
 mod answers;
 mod auth;
 mod body;
@@ -16,6 +17,7 @@ mod responders;
 mod serve;
 mod vendors;
 mod views;
+mod waba;
 mod webhooks;
 
 use std::sync::Arc;
@@ -106,7 +108,8 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(vendors::resume))
         .routes(routes!(messages::ledger))
         .routes(routes!(instances::create, instances::list))
-        .routes(routes!(instances::get))
+        .routes(routes!(instances::get, waba::put, waba::delete))
+        .routes(routes!(waba::switch_provider))
         .routes(routes!(instances::set_up))
         .routes(routes!(instances::status))
         .routes(routes!(messages::send))
@@ -123,7 +126,8 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(admin::create_key, admin::list_keys))
         .routes(routes!(admin::delete_key))
         .routes(routes!(admin::pause))
-        .routes(routes!(admin::resume));
+        .routes(routes!(admin::resume))
+        .routes(routes!(analytics::instances));
     OpenApiRouter::default()
         .nest("/api/admin/vendors/{vendor_id}", of_vendor)
         .nest("/api/admin", of_all)

@@ -127,7 +127,7 @@ pub(super) struct SigningSecretView {
 }
 
 /// Tells a field that is null from one that is absent.
-fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
+pub(super) fn present<'de, T, D>(deserializer: D) -> Result<Option<Option<T>>, D::Error>
 where
     T: Deserialize<'de>,
     D: Deserializer<'de>,

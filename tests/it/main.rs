@@ -5,6 +5,7 @@ mod abuse;
 mod admin;
 mod answers;
 mod delivery;
+mod instances;
 mod intake;
 mod leaks;
 mod migrate;

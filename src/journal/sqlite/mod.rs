@@ -194,4 +194,9 @@ impl Journal for SqliteJournal {
     ) -> Result<bool, JournalError> {
         self.read(move |connection, _| said::text(connection, contact, text_key, since)).await
     }
+
+    async fn in_flight(&self, instance: &InstanceId) -> Result<i64, JournalError> {
+        let instance = instance.clone();
+        self.read(move |connection, _| show::in_flight(connection, &instance)).await
+    }
 }

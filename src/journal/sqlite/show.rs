@@ -14,7 +14,7 @@ use crate::{
         clock::Millis,
         contact::Address,
         event::{Event, Status, What},
-        id::{EntryId, VendorId},
+        id::{EntryId, InstanceId, VendorId},
         message::{Content, Text},
         schedule::{Kind, Next},
     },
@@ -140,6 +140,14 @@ fn unfinished(row: &EntryRow) -> Change {
         (ECHO, _) => Change::New(row.job(Kind::Signal, due + crate::journal::ECHO_WAIT)),
         _ => Change::New(row.job(Kind::Signal, due + ORPHAN_WAIT)),
     }
+}
+
+/// Only what is open is read.
+pub(super) fn in_flight(connection: &Connection, instance: &InstanceId) -> Result<i64, DbError> {
+    let sql = "SELECT count(*) FROM entries INDEXED BY entries_open
+        WHERE is_open = 1 AND instance = ?1 AND kind IN (0, 2)";
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row([instance.as_str()], |row| row.get(0))?)
 }
 
 pub(super) fn messages(

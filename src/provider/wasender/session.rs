@@ -100,6 +100,12 @@ impl Wasender {
         Ok(warning)
     }
 
+    /// Switches the session's webhooks off.
+    pub async fn silence_webhook(&self, instance: &WabaInstance) -> Result<(), SessionFault> {
+        let change = json!({ "webhook_enabled": false });
+        self.session_call(instance, Method::PUT, Some(&change)).await.map(|_| ())
+    }
+
     async fn session_call(
         &self,
         instance: &WabaInstance,

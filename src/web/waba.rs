@@ -1,0 +1,189 @@
+//! WABA instances: changed, deleted, moved to another account.
+
+use axum::{Json as Answer, extract::State};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use utoipa::{IntoParams, ToSchema};
+
+use super::{
+    Web,
+    auth::AdminFor,
+    error::ApiError,
+    extract::{Json, Path, Query},
+    instances::{IdBody, SchemeBody, WabaPath, schemes},
+    vendors::present,
+};
+use crate::{
+    domain::secret::SecretString,
+    gateway::{AdminError, InstanceChange},
+};
+
+/// What to change of an instance. What is absent stays; null takes it away, or back to its default.
+#[derive(Default, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct ChangeBody {
+    /// The number messages leave from; it cannot be taken away.
+    #[serde(default, deserialize_with = "present")]
+    phone_number: Option<Option<String>>,
+    /// The session's number at Wasender.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    wasender_instance_id: Option<Option<IdBody>>,
+    /// The session's own API key.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    wasender_api_key: Option<Option<SecretString>>,
+    /// What its webhooks are proven by, at least 8 characters. The old one is good for 24 hours
+    /// more; with null none is, at once.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    wasender_webhook_secret: Option<Option<SecretString>>,
+    /// A personal access token of the vendor's own account.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<String>)]
+    wasender_token: Option<Option<SecretString>>,
+    /// Wasender throttles the session to one message in 5 seconds.
+    #[serde(default, deserialize_with = "present")]
+    account_protection: Option<Option<bool>>,
+    /// How its webhooks may prove themselves: `hmac`, `secret` or both.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    signature_schemes: Option<Option<Vec<SchemeBody>>>,
+}
+
+/// Where a vendor's messages shall go through.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct SwitchBody {
+    /// `wasender`; this version has no other.
+    provider: String,
+    /// The account there, with the fields of `PUT …/waba/:wabaId`.
+    #[serde(default)]
+    #[schema(value_type = Object)]
+    config: Value,
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct DeleteQuery {
+    /// Also while messages are in flight (they end unsent), and when Wasender cannot be reached.
+    #[serde(default)]
+    force: bool,
+}
+
+/// It was done.
+#[derive(Serialize, ToSchema)]
+pub(super) struct DoneView {
+    success: bool,
+    /// What was done, and what is left to do.
+    message: String,
+}
+
+/// The vendor's messages go through that account now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct SwitchedView {
+    success: bool,
+    /// What was done, and what is left to do.
+    message: String,
+    /// The address that its webhooks must go to.
+    webhook_url: String,
+}
+
+/// Changes an instance.
+#[utoipa::path(put, path = "/waba/{waba_id}", tag = "Numbers",
+    params(WabaPath), request_body = ChangeBody,
+    responses((status = 200, body = DoneView), (status = 404), (status = 409), (status = 422)))]
+pub(super) async fn put(
+    State(web): State<Web>,
+    AdminFor(vendor): AdminFor,
+    Path(path): Path<WabaPath>,
+    Json(body): Json<ChangeBody>,
+) -> Result<Answer<DoneView>, ApiError> {
+    let remarks = web.gateway.change_instance(&vendor, &path.waba_id, body.change()?).await?;
+    Ok(Answer(DoneView { success: true, message: told("the instance was changed", &remarks) }))
+}
+
+/// Deletes an instance and switches its webhooks off.
+#[utoipa::path(delete, path = "/waba/{waba_id}", tag = "Numbers",
+    params(WabaPath, DeleteQuery),
+    responses((status = 200, body = DoneView), (status = 404), (status = 409), (status = 502)))]
+pub(super) async fn delete(
+    State(web): State<Web>,
+    AdminFor(vendor): AdminFor,
+    Path(path): Path<WabaPath>,
+    Query(query): Query<DeleteQuery>,
+) -> Result<Answer<DoneView>, ApiError> {
+    let mut deleted = web.gateway.delete_instance(&vendor, &path.waba_id, query.force).await?;
+    if deleted.n_in_flight > 0 {
+        let unsent = format!("{} messages were in flight and end unsent", deleted.n_in_flight);
+        deleted.warnings.insert(0, unsent);
+    }
+    let message = told("the instance was deleted", &deleted.warnings);
+    Ok(Answer(DoneView { success: true, message }))
+}
+
+/// Moves a vendor's first instance to another account or provider.
+#[utoipa::path(post, path = "/switch-provider", tag = "Numbers",
+    request_body = SwitchBody,
+    responses((status = 200, body = SwitchedView), (status = 404), (status = 409), (status = 422)))]
+pub(super) async fn switch_provider(
+    State(web): State<Web>,
+    AdminFor(vendor): AdminFor,
+    Json(body): Json<SwitchBody>,
+) -> Result<Answer<SwitchedView>, ApiError> {
+    // The vendor comes first: what a body says of an unknown one is of no interest.
+    web.gateway.vendor(&vendor).await?;
+    let change = body.change()?;
+    let (webhook_url, remarks) = web.gateway.switch_account(&vendor, change).await?;
+    let message = told("messages go through this Wasender account now", &remarks);
+    Ok(Answer(SwitchedView { success: true, message, webhook_url }))
+}
+
+impl ChangeBody {
+    fn change(self) -> Result<InstanceChange, AdminError> {
+        if matches!(self.phone_number, Some(None)) {
+            return Err(AdminError::Invalid("phoneNumber cannot be taken away".to_owned()));
+        }
+        Ok(InstanceChange {
+            phone_number: self.phone_number.flatten(),
+            wasender_instance_id: self.wasender_instance_id.map(|it| it.and_then(IdBody::text)),
+            session_key: self.wasender_api_key,
+            webhook_secret: self.wasender_webhook_secret,
+            token: self.wasender_token,
+            account_protection: self.account_protection,
+            schemes: self.signature_schemes.map(|it| it.as_deref().map(schemes)),
+        })
+    }
+}
+
+impl SwitchBody {
+    fn change(self) -> Result<InstanceChange, AdminError> {
+        match self.provider.as_str() {
+            "wasender" => {}
+            known @ ("meta" | "unipile" | "twilio") => {
+                let why =
+                    format!("provider: this gateway does not have {known} yet; it has wasender");
+                return Err(AdminError::Invalid(why));
+            }
+            _ => {
+                let why = "provider is none of wasender, meta, unipile, twilio";
+                return Err(AdminError::Invalid(why.to_owned()));
+            }
+        }
+        if self.config.is_null() {
+            let why = "config names the account: wasenderInstanceId, wasenderApiKey, wasenderWebhookSecret …";
+            return Err(AdminError::Invalid(why.to_owned()));
+        }
+        // What serde says could quote a secret.
+        let body: ChangeBody = serde_json::from_value(self.config).map_err(|_| {
+            let why = "config has a field of another provider, or a value of the wrong type";
+            AdminError::Invalid(why.to_owned())
+        })?;
+        body.change()
+    }
+}
+
+fn told(what: &str, remarks: &[String]) -> String {
+    std::iter::once(what).chain(remarks.iter().map(String::as_str)).collect::<Vec<_>>().join("; ")
+}
