@@ -3,6 +3,7 @@
 mod bootstrap;
 mod changes;
 mod data;
+mod watch;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
@@ -19,7 +20,7 @@ use crate::{
     cache::memory::InstanceCache,
     config::{Config, Targets},
     domain::{clock::Clock, id::EntryId, secret::SecretString},
-    gateway::{DiskChecked, Failures, Forwarding, Gateway, Inner, Settings, Work},
+    gateway::{Alerts, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner, Settings, Work},
     http::{Allow, Http, Reach, reach},
     journal::SqliteJournal,
     provider::{Providers, Wasender},
@@ -85,6 +86,7 @@ impl App {
         let new_admin_key = bootstrap::admin_key(config, &gateway).await?;
         take_up(&gateway).await.context("take up unfinished work")?;
         gateway.take_up_forwards().await.context("take up events to forward")?;
+        gateway.load_vitals().await.context("take up who is refused")?;
 
         let web = Web::new(gateway.clone(), metrics, config.body_bytes_max);
         let (stop_work, stop_serving) = (CancellationToken::new(), CancellationToken::new());
@@ -101,6 +103,7 @@ impl App {
             stop_serving.clone(),
         )));
         others.push(tokio::spawn(worker::forward(gateway.clone(), stop_work.clone())));
+        others.push(tokio::spawn(watch::watch(gateway.clone(), stop_serving.clone())));
         let worker = tokio::spawn(worker::run(gateway.clone(), stop_work.clone()));
         Ok(Self {
             gateway,
@@ -177,6 +180,8 @@ fn assemble(
         disk_checked: DiskChecked::default(),
         synced: Mutex::default(),
         failures: Failures::default(),
+        heard: Heard::default(),
+        alerts: Alerts::default(),
     }))
 }
 

@@ -50,6 +50,10 @@ pub mod names {
     pub const FORWARDS_DEAD: &str = "waba_forwards_dead";
     /// Age of the oldest event that waits for a back end.
     pub const FORWARDS_OLDEST_SECONDS: &str = "waba_forwards_oldest_seconds";
+    /// Webhooks of known vendors that proved nothing.
+    pub const REFUSED: &str = "waba_refused_webhooks_total";
+    /// Alerts that are open, by kind.
+    pub const ALERTS: &str = "waba_alerts_open";
     /// Transactions of the embedded database.
     pub const COMMITS: &str = "waba_commits_total";
     /// Writes in them.

@@ -1,5 +1,6 @@
 //! The words of the gateway and its rules. No I/O, no async, nothing of any provider's wire.
 
+pub mod alert;
 pub mod answer;
 pub mod choices;
 pub mod circuit;

@@ -76,8 +76,11 @@ impl Gateway {
     ) -> Result<Arc<VendorService>, AcceptError> {
         let vendor = VendorId::parse(vendor).map_err(|_| AcceptError::NotProven)?;
         let service = self.inner.registry.get(&vendor).await?;
-        let may_prove = |it: &Arc<VendorService>| it.may_prove(headers);
-        service.filter(may_prove).ok_or(AcceptError::NotProven)
+        let service = service.ok_or(AcceptError::NotProven)?;
+        if !service.may_prove(headers) {
+            return Err(self.refuse(&vendor));
+        }
+        Ok(service)
     }
 
     /// Keeps a webhook: proven, put into our words, on disk when this returns.
@@ -91,12 +94,13 @@ impl Gateway {
         headers: Headers,
         body: Bytes,
     ) -> Result<Accepted, AcceptError> {
-        let hook =
-            service.verify(Webhook::new(headers, body)).map_err(|_| AcceptError::NotProven)?;
         let vendor = &service.vendor().id;
+        let proven = service.verify(Webhook::new(headers, body));
+        let hook = proven.map_err(|_| self.refuse(vendor))?;
         let instance = service.instance(hook.instance()).ok_or(AcceptError::NotProven)?;
         let parsed = read(service, &hook);
         self.refuse_foreign(instance, parsed.instance.as_deref()).await?;
+        self.inner.heard.verified(vendor, self.inner.clock.now());
         if !self.inner.work.admits(vendor) {
             return Err(AcceptError::Overloaded);
         }
@@ -179,9 +183,15 @@ impl Gateway {
         let key = InstanceKey::Wasender(named.to_owned());
         let owner = self.inner.manager.by_key(&key).await?;
         if owner.is_some_and(|it| it.id != proven.id) {
-            return Err(AcceptError::NotProven);
+            return Err(self.refuse(&proven.vendor_id));
         }
         Ok(())
+    }
+
+    /// Counts a refusal of a vendor that exists.
+    fn refuse(&self, vendor: &VendorId) -> AcceptError {
+        self.inner.heard.refused(vendor, self.inner.clock.now());
+        AcceptError::NotProven
     }
 
     /// Keeps what the provider says of the session, and when it was last heard of.
@@ -250,7 +260,7 @@ impl Gateway {
     }
 
     /// Free space, looked at every so often: it does not change faster than this matters.
-    fn check_disk(&self) -> Result<(), AcceptError> {
+    pub(super) fn check_disk(&self) -> Result<(), AcceptError> {
         let (settings, now) = (&self.inner.settings, self.inner.clock.now());
         let checked = &self.inner.disk_checked;
         if now - checked.at.load(Ordering::Relaxed) >= DISK_CHECK_EVERY {

@@ -2,6 +2,7 @@
 
 mod access;
 mod admin;
+mod alerts;
 mod ask;
 mod deliver;
 mod failures;
@@ -12,6 +13,7 @@ mod messages;
 mod reply;
 mod setup;
 mod status;
+mod vitals;
 mod waba;
 mod work;
 
@@ -30,12 +32,14 @@ use url::Url;
 pub use self::{
     access::{Access, AccessError, Caller, NewKey, hash, random_key},
     admin::{AdminError, VendorChange, signing_secret},
+    alerts::Alerts,
     failures::Failures,
     forward::{Forwarding, Ping, ReplayWhich},
     instances::{NewInstance, WEBHOOK_SECRET_CHARS_MIN},
     intake::{AcceptError, Accepted},
     messages::{SendError, SendMessage},
     setup::{SetUp, SetUpDone, SetUpError, StatusOfInstance, webhook_url},
+    vitals::Heard,
     waba::InstanceChange,
     work::Work,
 };
@@ -90,6 +94,10 @@ pub struct Inner {
     pub synced: Mutex<HashMap<InstanceId, Millis>>,
     /// When a failure of each instance was last written.
     pub failures: Failures,
+    /// What was heard of vendors' callers and is not on disk yet.
+    pub heard: Heard,
+    /// The open alerts.
+    pub alerts: Alerts,
 }
 
 /// What the last look at the free disk space showed.

@@ -6,6 +6,7 @@ use url::{Host, Url};
 use super::{AdminError, Gateway, instances::refuse_shared_secret};
 use crate::{
     domain::{
+        alert::Vitals,
         clock::Millis,
         event::Connection,
         id::VendorId,
@@ -87,6 +88,8 @@ pub struct StatusOfInstance {
     pub instance: WabaInstance,
     /// What the provider says; `None` when it could not be asked.
     pub live: Option<Connection>,
+    /// What was heard of the vendor's callers.
+    pub vitals: Vitals,
 }
 
 impl Gateway {
@@ -147,7 +150,8 @@ impl Gateway {
             }
         }
         let instance = self.instance(vendor, &instance.id).await?;
-        Ok(StatusOfInstance { instance, live })
+        let vitals = self.vitals(vendor).await?;
+        Ok(StatusOfInstance { instance, live, vitals })
     }
 
     fn reached_url(&self, vendor: &VendorId) -> Result<Url, SetUpError> {

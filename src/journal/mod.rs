@@ -8,6 +8,7 @@ pub mod forwards;
 pub mod life;
 pub mod read;
 mod sqlite;
+mod watch;
 
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ pub use self::{
     forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
     read::{Journey, Ledger, MessageRow, Page, Turn},
     sqlite::SqliteJournal,
+    watch::{Backlog, Signs, Watch},
 };
 use crate::{
     domain::{
@@ -50,7 +52,7 @@ pub struct JournalError(#[from] DbError);
 
 /// The durable record of work.
 #[async_trait]
-pub trait Journal: Forwards + Send + Sync {
+pub trait Journal: Forwards + Watch + Send + Sync {
     /// Keeps the events of one webhook. Duplicates are decided in the same transaction; signals
     /// are applied at once.
     async fn append(&self, batch: NewEvents) -> Result<Appended, JournalError>;

@@ -10,11 +10,25 @@ CREATE TABLE former_instances (id TEXT PRIMARY KEY) WITHOUT ROWID;
 
 -- What was heard of a vendor's callers, written every few seconds and not with each webhook.
 CREATE TABLE vitals (
-    vendor      TEXT PRIMARY KEY,
-    verified_at INTEGER,
-    refused_at  INTEGER,
-    n_refused   INTEGER NOT NULL DEFAULT 0
+    vendor        TEXT PRIMARY KEY,
+    verified_at   INTEGER,
+    refused_at    INTEGER,
+    refused_since INTEGER,              -- the first since one was proven
+    n_refused     INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
+CREATE INDEX vitals_refused ON vitals (vendor) WHERE refused_since IS NOT NULL;
+
+-- Alerts that are open. One that concerns no vendor has an empty one.
+CREATE TABLE alerts (
+    kind   TEXT NOT NULL,
+    vendor TEXT NOT NULL,
+    since  INTEGER NOT NULL,
+    PRIMARY KEY (kind, vendor)
+) WITHOUT ROWID;
+
+-- What the status of the whole is counted from, without reading every entry.
+CREATE INDEX entries_stuck ON entries (vendor, account, kind, note) WHERE account IN (2, 3, 4);
+CREATE INDEX contacts_paused ON contacts (paused_until) WHERE paused_until IS NOT NULL;
 
 -- Messages counted by hour, for analytics and for knowing a number's habit. `what` is `in`, `out`,
 -- `out:<status>`, `answered` (answers that left) or `answer_ms` (how long they took together).

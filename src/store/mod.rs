@@ -4,6 +4,7 @@ mod census;
 mod document;
 mod rows;
 mod sqlite;
+mod watch;
 
 use std::sync::Arc;
 
@@ -12,6 +13,7 @@ use async_trait::async_trait;
 pub use self::{
     census::{Census, Failure},
     sqlite::{SqliteStore, check_key},
+    watch::{Alert, Watch},
 };
 use crate::{
     domain::{
@@ -31,7 +33,7 @@ pub struct StoreError(#[from] DbError);
 
 /// Vendors, instances and keys. `None` is "does not exist", an error is "could not find out".
 #[async_trait]
-pub trait Store: Send + Sync {
+pub trait Store: Watch + Send + Sync {
     /// A vendor.
     async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError>;
 

@@ -48,7 +48,7 @@ impl SqliteStore {
         Ok(self.db.write(run).await?)
     }
 
-    async fn write<T, F>(&self, mut f: F) -> Result<T, StoreError>
+    pub(super) async fn write<T, F>(&self, mut f: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Sqlite, &Vault) -> Result<T, DbError> + Send + 'static,
@@ -57,7 +57,7 @@ impl SqliteStore {
         Ok(self.db.write(move |connection| f(connection, &vault)).await?)
     }
 
-    async fn read<T, F>(&self, f: F) -> Result<T, StoreError>
+    pub(super) async fn read<T, F>(&self, f: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnOnce(&Sqlite, &Vault) -> Result<T, DbError> + Send + 'static,

@@ -1,6 +1,7 @@
 //! HTTP → gateway.
 
 mod admin;
+mod alerts;
 mod analytics;
 mod answers;
 mod auth;
@@ -127,7 +128,8 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(admin::delete_key))
         .routes(routes!(admin::pause))
         .routes(routes!(admin::resume))
-        .routes(routes!(analytics::instances));
+        .routes(routes!(analytics::instances))
+        .routes(routes!(alerts::list));
     OpenApiRouter::default()
         .nest("/api/admin/vendors/{vendor_id}", of_vendor)
         .nest("/api/admin", of_all)

@@ -134,6 +134,12 @@ pub(super) struct StatusView {
     last_sync: Option<String>,
     /// What Wasender says now; null when it could not be asked.
     live: Option<&'static str>,
+    /// When a webhook of the vendor was last proven.
+    last_verified_at: Option<String>,
+    /// When one was last refused.
+    last_refused_at: Option<String>,
+    /// How many were refused, ever.
+    refusals: i64,
 }
 
 impl From<&StatusOfInstance> for StatusView {
@@ -147,6 +153,9 @@ impl From<&StatusOfInstance> for StatusView {
             created_at: iso(instance.created_at),
             last_sync: instance.last_sync.map(iso),
             live: it.live.map(crate::domain::event::Connection::as_str),
+            last_verified_at: it.vitals.verified_at.map(iso),
+            last_refused_at: it.vitals.refused_at.map(iso),
+            refusals: it.vitals.n_refused,
         }
     }
 }

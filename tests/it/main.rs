@@ -3,6 +3,7 @@
 
 mod abuse;
 mod admin;
+mod alerts;
 mod answers;
 mod delivery;
 mod instances;

@@ -11,6 +11,7 @@ mod ledger;
 mod said;
 mod show;
 mod state;
+mod watch;
 
 use std::{path::Path, sync::Arc};
 

@@ -1,0 +1,41 @@
+//! The gateway watches over its vendors: looks for alerts every minute of its clock, and keeps
+//! what was heard every few seconds.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{domain::clock::MINUTE, gateway::Gateway, telemetry::Chain};
+
+/// How often what was heard is written.
+const KEEP_EVERY: Duration = Duration::from_secs(5);
+
+pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
+    let looks = async {
+        loop {
+            if let Err(error) = gateway.look().await {
+                tracing::warn!(error = %Chain(&error), "alerts could not be looked for");
+            }
+            gateway.clock().sleep_until(gateway.clock().now() + MINUTE).await;
+        }
+    };
+    tokio::select! {
+        () = looks => {}
+        () = keep(&gateway) => {}
+        () = stop.cancelled() => {}
+    }
+    keep_now(&gateway).await;
+}
+
+async fn keep(gateway: &Gateway) {
+    loop {
+        tokio::time::sleep(KEEP_EVERY).await;
+        keep_now(gateway).await;
+    }
+}
+
+async fn keep_now(gateway: &Gateway) {
+    if let Err(error) = gateway.keep_vitals().await {
+        tracing::warn!(error = %Chain(&error), "what was heard of vendors could not be written");
+    }
+}

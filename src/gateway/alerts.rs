@@ -1,0 +1,176 @@
+//! Alerts: looked for once a minute, raised once, ended once.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use metrics::gauge;
+use tokio::sync::Mutex;
+
+use super::{AdminError, Gateway};
+use crate::{
+    domain::{
+        alert::{AlertKind, HABIT_DAYS, Silence, hour_of, silence},
+        clock::Millis,
+        id::VendorId,
+        vendor::{Vendor, VendorStatus},
+    },
+    journal::Signs,
+    store::Alert,
+    telemetry::names,
+};
+
+/// Vendors looked at in one look; more take several.
+const VENDORS_PER_LOOK: usize = 2_000;
+/// Vendors read at once.
+const PAGE: usize = 200;
+/// Alerts raised in one look; what is left is raised in the next.
+const RAISED_PER_LOOK_MAX: usize = 1_000;
+
+/// The open alerts, and how far the look over the vendors has got.
+#[derive(Default)]
+pub struct Alerts(Mutex<Board>);
+
+#[derive(Default)]
+struct Board {
+    open: BTreeMap<(AlertKind, Option<VendorId>), Millis>,
+    /// The last vendor that was looked at.
+    cursor: Option<VendorId>,
+    /// What an earlier process had raised has been read.
+    is_loaded: bool,
+}
+
+/// What one look changes.
+struct Look<'a> {
+    board: &'a Board,
+    now: Millis,
+    raised: Vec<Alert>,
+    ended: Vec<Alert>,
+}
+
+impl Look<'_> {
+    /// An alert is, or is not, called for.
+    fn see(&mut self, kind: AlertKind, vendor: Option<&VendorId>, is_called_for: bool) {
+        let key = (kind, vendor.cloned());
+        match self.board.open.get(&key) {
+            None if is_called_for && self.raised.len() < RAISED_PER_LOOK_MAX => {
+                self.raised.push(Alert { kind, vendor: key.1, since: self.now });
+            }
+            Some(since) if !is_called_for => {
+                self.ended.push(Alert { kind, vendor: key.1, since: *since });
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Gateway {
+    /// The open alerts, the oldest first.
+    pub async fn alerts(&self) -> Result<Vec<Alert>, AdminError> {
+        let mut alerts = self.inner.store.alerts().await?;
+        alerts.sort_by_key(|it| it.since);
+        Ok(alerts)
+    }
+
+    /// Looks whether somebody must be called: at everybody who is refused, at the disk, and at the
+    /// next vendors in turn.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was changed.
+    pub async fn look(&self) -> Result<(), AdminError> {
+        let mut board = self.inner.alerts.0.lock().await;
+        if !board.is_loaded {
+            let open = self.inner.store.alerts().await?;
+            board.open = open.into_iter().map(|it| ((it.kind, it.vendor), it.since)).collect();
+            board.is_loaded = true;
+        }
+        let now = self.inner.clock.now();
+        let mut look = Look { board: &board, now, raised: Vec::new(), ended: Vec::new() };
+        look.see(AlertKind::DiskFull, None, self.check_disk().is_err());
+        self.look_at_refused(&mut look);
+        let cursor = self.look_at_vendors(&mut look).await?;
+        let (raised, ended) = (look.raised, look.ended);
+        if !(raised.is_empty() && ended.is_empty()) {
+            self.inner.store.change_alerts(&raised, &ended).await?;
+        }
+        board.cursor = cursor;
+        for alert in &raised {
+            board.open.insert((alert.kind, alert.vendor.clone()), alert.since);
+            tell(alert, true);
+        }
+        for alert in ended {
+            tell(&alert, false);
+            board.open.remove(&(alert.kind, alert.vendor));
+        }
+        board.count();
+        Ok(())
+    }
+
+    fn look_at_refused(&self, look: &mut Look<'_>) {
+        let refused = self.inner.heard.being_refused();
+        let long = refused.iter().filter(|it| it.1.is_refused_for_long(look.now));
+        let long: BTreeSet<&VendorId> = long.map(|it| &it.0).collect();
+        let open = look.board.open.keys().filter(|it| it.0 == AlertKind::Refused);
+        let over: Vec<VendorId> =
+            open.filter_map(|it| it.1.clone()).filter(|it| !long.contains(it)).collect();
+        over.iter().for_each(|it| look.see(AlertKind::Refused, Some(it), false));
+        long.iter().for_each(|it| look.see(AlertKind::Refused, Some(it), true));
+    }
+
+    /// Where the next look goes on.
+    async fn look_at_vendors(&self, look: &mut Look<'_>) -> Result<Option<VendorId>, AdminError> {
+        let from_hour = hour_of(look.now) - 24 * (HABIT_DAYS + 1);
+        let mut cursor = look.board.cursor.clone();
+        for _ in 0..VENDORS_PER_LOOK / PAGE {
+            let vendors = self.inner.store.vendors(cursor.as_ref(), PAGE).await?;
+            let ids: Vec<VendorId> = vendors.iter().map(|it| it.id.clone()).collect();
+            let signs = self.inner.journal.signs(&ids, from_hour).await?;
+            let disconnected = self.inner.store.disconnected(&ids).await?;
+            for (vendor, signs) in vendors.iter().zip(&signs) {
+                look_at(look, vendor, signs, disconnected.contains(&vendor.id));
+            }
+            cursor = ids.last().cloned().filter(|_| ids.len() == PAGE);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok(cursor)
+    }
+}
+
+fn look_at(look: &mut Look<'_>, vendor: &Vendor, signs: &Signs, is_disconnected: bool) {
+    // Nobody is called for a vendor that is not served.
+    let is_active = vendor.status == VendorStatus::Active;
+    let is_silent = matches!(silence(&signs.hours, look.now), Silence::Unusual { .. });
+    look.see(AlertKind::Silent, Some(&vendor.id), is_active && is_silent);
+    look.see(AlertKind::Disconnected, Some(&vendor.id), is_active && is_disconnected);
+    look.see(AlertKind::ForwardsDead, Some(&vendor.id), signs.n_forwards_dead > 0);
+}
+
+impl Board {
+    fn count(&self) {
+        for kind in AlertKind::ALL {
+            let n = self.open.keys().filter(|it| it.0 == kind).count();
+            #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+            gauge!(names::ALERTS, "kind" => kind.as_str()).set(n as f64);
+        }
+    }
+}
+
+fn tell(alert: &Alert, is_raised: bool) {
+    let vendor = alert.vendor.as_ref().map(VendorId::as_str);
+    let kind = alert.kind.as_str();
+    if !is_raised {
+        tracing::info!(vendor.id = vendor, alert = kind, "an alert has ended");
+        return;
+    }
+    let what = match alert.kind {
+        AlertKind::Refused => {
+            "the vendor's webhooks are refused and none is proven: its webhook secret differs from the one at the provider"
+        }
+        AlertKind::Silent => "a number that usually gets messages at this hour gets none",
+        AlertKind::Disconnected => "a session is not connected: link the phone again",
+        AlertKind::ForwardsDead => "events could not be forwarded to the vendor's back end",
+        AlertKind::DiskFull => "the disk is nearly full: webhooks are answered 503",
+    };
+    tracing::error!(vendor.id = vendor, alert = kind, "{what}");
+}
