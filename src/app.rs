@@ -20,7 +20,10 @@ use crate::{
     cache::memory::InstanceCache,
     config::{Config, Targets},
     domain::{clock::Clock, id::EntryId, secret::SecretString},
-    gateway::{Alerts, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner, Settings, Work},
+    gateway::{
+        Alerts, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner, MediaKeeper, Settings,
+        Work,
+    },
     http::{Allow, Http, Reach, reach},
     journal::SqliteJournal,
     provider::{Providers, Wasender},
@@ -104,6 +107,8 @@ impl App {
         )));
         others.push(tokio::spawn(worker::forward(gateway.clone(), stop_work.clone())));
         others.push(tokio::spawn(watch::watch(gateway.clone(), stop_serving.clone())));
+        let (tender, stop) = (gateway.clone(), stop_work.clone());
+        others.push(tokio::spawn(async move { tender.tend_media(stop).await }));
         let worker = tokio::spawn(worker::run(gateway.clone(), stop_work.clone()));
         Ok(Self {
             gateway,
@@ -146,6 +151,8 @@ fn assemble(
 ) -> anyhow::Result<Gateway> {
     let http = Http::new(Arc::new(Guard(config.targets.clone()))).context("the HTTP client")?;
     let (url, token) = (config.wasender_url.clone(), config.wasender_token.clone());
+    let media = MediaKeeper::open(&config.data_dir, http.clone());
+    let media = media.context("the directory of files")?;
     let providers = Providers::new(Wasender::new(http.clone(), url, token, clock.clone()));
     let cache = InstanceCache::new(config.cache_ttl);
     let manager = WabaManager::new(cache, Arc::clone(&store));
@@ -168,6 +175,7 @@ fn assemble(
         work: Work::new(clock.clone()),
         forwarding: Forwarding::default(),
         http,
+        media,
         clock,
         settings: Settings {
             base_url: config.base_url.clone(),

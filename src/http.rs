@@ -1,19 +1,25 @@
 //! The only way out: time limits, a bounded answer, no redirects, no proxy, and no private
 //! address for URLs that vendors gave us.
 
+mod reach;
+
 use std::{
+    error::Error,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
+use futures_util::Stream;
 use reqwest::{
     StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
-    header::HeaderMap,
+    header::{CONTENT_LENGTH, HeaderMap},
 };
 use url::{Host, Url};
+
+pub use self::reach::{Reach, reach};
 
 /// Until a connection stands, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -21,6 +27,10 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Idle connections kept for one host.
 const IDLE_PER_HOST_MAX: usize = 32;
+/// Until a file's first byte, and between two pieces of it.
+const DOWNLOAD_PAUSE_MAX: Duration = Duration::from_secs(30);
+/// Where WhatsApp keeps files; the only hosts that customers' URLs reach.
+const FILE_HOSTS: &str = ".whatsapp.net";
 /// How long one is kept; shorter than what servers commonly allow, so that it is ours to close.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -35,6 +45,7 @@ pub trait Allow: Send + Sync {
 pub struct Http {
     trusted: reqwest::Client,
     guarded: reqwest::Client,
+    files: reqwest::Client,
     guard: Arc<dyn Allow>,
 }
 
@@ -45,6 +56,8 @@ pub enum Trust {
     Operator,
     /// A vendor: no private address, unless the operator allows it.
     Vendor,
+    /// A customer: WhatsApp's own hosts over TLS, and private addresses that the operator allows.
+    Customer,
 }
 
 /// One request.
@@ -73,6 +86,9 @@ pub struct Reply {
     pub body: Bytes,
 }
 
+/// A file that comes back piece by piece.
+pub struct Download(reqwest::Response);
+
 /// No reply came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
@@ -93,52 +109,131 @@ pub enum HttpError {
 impl Http {
     /// A client; `guard` says what vendors' URLs may reach.
     pub fn new(guard: Arc<dyn Allow>) -> Result<Self, reqwest::Error> {
-        let guarded = builder().dns_resolver(Arc::new(Guarded(Arc::clone(&guard)))).build()?;
-        Ok(Self { trusted: builder().build()?, guarded, guard })
+        let client = |trust| {
+            let guard = Arc::clone(&guard);
+            builder().dns_resolver(Arc::new(Guarded { guard, trust })).build()
+        };
+        let (guarded, files) = (client(Trust::Vendor)?, client(Trust::Customer)?);
+        Ok(Self { trusted: builder().build()?, guarded, files, guard })
     }
 
     /// Sends one request, once.
-    pub async fn send(&self, request: Request<'_>) -> Result<Reply, HttpError> {
+    pub async fn send(&self, mut request: Request<'_>) -> Result<Reply, HttpError> {
+        let body = request.body.take().map(reqwest::Body::from);
+        self.reply(request, body).await
+    }
+
+    /// Sends one request whose body, of `n_bytes`, is read on the way. What ends short, or with an
+    /// error, is no whole request, so nothing was asked.
+    pub async fn send_stream<S>(
+        &self,
+        mut request: Request<'_>,
+        n_bytes: u64,
+        body: S,
+    ) -> Result<Reply, HttpError>
+    where
+        S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
+    {
+        request.headers.insert(CONTENT_LENGTH, n_bytes.into());
+        self.reply(request, Some(reqwest::Body::wrap_stream(body))).await
+    }
+
+    /// Asks for a file; what comes back is read piece by piece. `request.timeout` is for all of it.
+    pub async fn download(&self, request: Request<'_>) -> Result<Download, HttpError> {
+        let sent = tokio::time::timeout(DOWNLOAD_PAUSE_MAX, self.answer(request, None)).await;
+        sent.map_err(|_| HttpError::NoAnswer)?.map(Download)
+    }
+
+    async fn reply(
+        &self,
+        request: Request<'_>,
+        body: Option<reqwest::Body>,
+    ) -> Result<Reply, HttpError> {
+        let answer = self.answer(request, body).await?;
+        let (status, headers) = (answer.status(), answer.headers().clone());
+        Ok(Reply { status, headers, body: read(answer).await? })
+    }
+
+    async fn answer(
+        &self,
+        request: Request<'_>,
+        body: Option<reqwest::Body>,
+    ) -> Result<reqwest::Response, HttpError> {
+        self.check(request.url, request.trust)?;
         let client = match request.trust {
             Trust::Operator => &self.trusted,
-            Trust::Vendor => {
-                self.check(request.url)?;
-                &self.guarded
-            }
+            Trust::Vendor => &self.guarded,
+            Trust::Customer => &self.files,
         };
         let mut builder = client
             .request(request.method, request.url.clone())
             .headers(request.headers)
             .timeout(request.timeout);
-        if let Some(body) = request.body {
+        if let Some(body) = body {
             builder = builder.body(body);
         }
-        let answer = builder.send().await.map_err(|it| HttpError::of(&it))?;
-        let (status, headers) = (answer.status(), answer.headers().clone());
-        Ok(Reply { status, headers, body: read(answer).await? })
+        builder.send().await.map_err(|it| HttpError::of(&it))
     }
 
-    /// Whether a vendor's URL may be reached, as far as it tells itself: addresses written into it
+    /// Whether a URL may be reached, as far as it tells itself: addresses written into it
     /// are checked here, names each time they are resolved.
     ///
     /// # Errors
     ///
     /// [`HttpError::Forbidden`] when it may not.
-    pub fn check(&self, url: &Url) -> Result<(), HttpError> {
+    pub fn check(&self, url: &Url, trust: Trust) -> Result<(), HttpError> {
+        let host = url.host_str().unwrap_or_default();
         let address = match url.host() {
+            _ if trust == Trust::Operator => return Ok(()),
             Some(Host::Ipv4(it)) => IpAddr::V4(it),
             Some(Host::Ipv6(it)) => IpAddr::V6(it),
-            Some(Host::Domain(_)) => return Ok(()),
+            Some(Host::Domain(_)) => {
+                let is_open = is_of_whatsapp(host) && url.scheme() != "https";
+                let is_refused = trust == Trust::Customer && is_open;
+                return if is_refused { Err(HttpError::Forbidden) } else { Ok(()) };
+            }
             None => return Err(HttpError::Forbidden),
         };
-        let host = url.host_str().unwrap_or_default();
-        if self.guard.allows(host, address) { Ok(()) } else { Err(HttpError::Forbidden) }
+        if may_reach(self.guard.as_ref(), trust, host, address) {
+            Ok(())
+        } else {
+            Err(HttpError::Forbidden)
+        }
+    }
+}
+
+fn is_of_whatsapp(host: &str) -> bool {
+    host.trim_end_matches('.').to_ascii_lowercase().ends_with(FILE_HOSTS)
+}
+
+fn may_reach(guard: &dyn Allow, trust: Trust, host: &str, address: IpAddr) -> bool {
+    let is_foreign = || !is_of_whatsapp(host) && reach(address) == Reach::Public;
+    guard.allows(host, address) && !(trust == Trust::Customer && is_foreign())
+}
+
+impl Download {
+    /// The status.
+    #[must_use]
+    pub fn status(&self) -> StatusCode {
+        self.0.status()
+    }
+
+    /// The bytes it announces.
+    #[must_use]
+    pub fn n_bytes(&self) -> Option<u64> {
+        self.0.content_length()
+    }
+
+    /// The next piece; `None` is the end of a body that came whole.
+    pub async fn piece(&mut self) -> Result<Option<Bytes>, HttpError> {
+        let piece = tokio::time::timeout(DOWNLOAD_PAUSE_MAX, self.0.chunk()).await;
+        piece.map_err(|_| HttpError::NoAnswer)?.map_err(|_| HttpError::NoAnswer)
     }
 }
 
 impl HttpError {
     fn of(error: &reqwest::Error) -> Self {
-        if error.is_builder() {
+        if error.is_builder() || is_refused(error) {
             Self::Forbidden
         } else if error.is_connect() {
             Self::NoConnection
@@ -146,6 +241,18 @@ impl HttpError {
             Self::NoAnswer
         }
     }
+}
+
+/// Whether the guard refused every address of the name.
+fn is_refused(error: &reqwest::Error) -> bool {
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if error.downcast_ref() == Some(&HttpError::Forbidden) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 #[expect(clippy::disallowed_methods, reason = "this is the one door out")]
@@ -173,107 +280,77 @@ async fn read(mut answer: reqwest::Response) -> Result<Bytes, HttpError> {
     Ok(body.freeze())
 }
 
-struct Guarded(Arc<dyn Allow>);
+struct Guarded {
+    guard: Arc<dyn Allow>,
+    trust: Trust,
+}
 
 impl Resolve for Guarded {
     fn resolve(&self, name: Name) -> Resolving {
-        let guard = Arc::clone(&self.0);
+        let (guard, trust) = (Arc::clone(&self.guard), self.trust);
         Box::pin(async move {
             let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
-            let allowed: Vec<SocketAddr> =
-                found.filter(|it| guard.allows(name.as_str(), it.ip())).collect();
+            let allowed: Vec<SocketAddr> = found
+                .filter(|it| may_reach(guard.as_ref(), trust, name.as_str(), it.ip()))
+                .collect();
             if allowed.is_empty() {
-                return Err("no address that may be reached".into());
+                return Err(Box::new(HttpError::Forbidden) as _);
             }
             Ok(Box::new(allowed.into_iter()) as Addrs)
         })
     }
 }
 
-/// What an address is, as far as the guard cares.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
-    /// Anybody's.
-    Public,
-    /// The operator's own network or machine.
-    Private,
-    /// Never a target: link-local (cloud metadata included), multicast, unspecified, reserved.
-    Never,
-}
-
-/// What kind of address it is. An IPv4 address inside an IPv6 one is judged as itself.
-#[must_use]
-pub fn reach(address: IpAddr) -> Reach {
-    let v4 = match address {
-        IpAddr::V4(it) => it,
-        IpAddr::V6(it) => match it.to_ipv4_mapped().or_else(|| nat64(&it)) {
-            Some(it) => it,
-            None => return reach_v6(&it),
-        },
-    };
-    let [a, b, c, _] = v4.octets();
-    match (a, b, c) {
-        (0 | 224.., ..) | (169, 254, _) | (192, 0, 0) => Reach::Never,
-        (100, 64..=127, _) if v4.octets() == [100, 100, 100, 200] => Reach::Never,
-        (10 | 127, ..)
-        | (172, 16..=31, _)
-        | (192, 168, _)
-        | (100, 64..=127, _)
-        | (192, 0, 2)
-        | (198, 18 | 19, _)
-        | (198, 51, 100)
-        | (203, 0, 113) => Reach::Private,
-        _ => Reach::Public,
-    }
-}
-
-fn nat64(address: &std::net::Ipv6Addr) -> Option<std::net::Ipv4Addr> {
-    let s = address.segments();
-    let [a, b] = s[6].to_be_bytes();
-    let [c, d] = s[7].to_be_bytes();
-    (s[..6] == [0x64, 0xff9b, 0, 0, 0, 0]).then(|| std::net::Ipv4Addr::new(a, b, c, d))
-}
-
-fn reach_v6(address: &std::net::Ipv6Addr) -> Reach {
-    let first = address.segments()[0];
-    if address.is_loopback() || first & 0xfe00 == 0xfc00 {
-        // fd00:ec2::254 is a metadata address inside the private range.
-        return if address.segments()[..2] == [0xfd00, 0xec2] {
-            Reach::Never
-        } else {
-            Reach::Private
-        };
-    }
-    if first & 0xe000 == 0x2000 { Reach::Public } else { Reach::Never }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[track_caller]
-    fn check(address: &str, want: Reach) {
-        assert_eq!(reach(address.parse().unwrap()), want, "{address}");
+    #[test]
+    fn customers_urls_reach_whatsapp_and_what_the_operator_allows() {
+        struct AllButMetadata;
+        impl Allow for AllButMetadata {
+            fn allows(&self, _: &str, address: IpAddr) -> bool {
+                reach(address) != Reach::Never
+            }
+        }
+        let may = |host: &str, address: &str| {
+            may_reach(&AllButMetadata, Trust::Customer, host, address.parse().unwrap())
+        };
+        assert!(may("mmg.whatsapp.net", "157.240.1.1") && may("MMG.WhatsApp.net.", "157.240.1.1"));
+        assert!(may("files.internal", "10.0.0.1") && may("127.0.0.1", "127.0.0.1"));
+        for host in ["example.com", "whatsapp.net.example.com", "notwhatsapp.net", "whatsapp.net"] {
+            assert!(!may(host, "157.240.1.1"), "{host}");
+        }
+        assert!(!may("mmg.whatsapp.net", "169.254.169.254"));
+        let http = Http::new(Arc::new(AllButMetadata)).unwrap();
+        let check = |url: &str| http.check(&url.parse().unwrap(), Trust::Customer);
+        assert_eq!(check("https://mmg.whatsapp.net/v/1"), Ok(()));
+        assert_eq!(check("http://mmg.whatsapp.net/v/1"), Err(HttpError::Forbidden));
+        assert_eq!(check("https://8.8.8.8/v/1"), Err(HttpError::Forbidden));
+        assert_eq!(check("http://127.0.0.1:9/v/1"), Ok(()));
     }
 
-    #[test]
-    fn private_and_metadata_addresses_are_known() {
-        for it in ["8.8.8.8", "100.63.0.1", "172.32.0.1", "2606:4700::1111", "::ffff:8.8.8.8"] {
-            check(it, Reach::Public);
+    #[tokio::test]
+    async fn a_name_that_may_not_be_reached_is_told_from_one_that_does_not_answer() {
+        struct Nothing;
+        impl Allow for Nothing {
+            fn allows(&self, _: &str, _: IpAddr) -> bool {
+                false
+            }
         }
-        for it in
-            ["127.0.0.1", "10.1.2.3", "192.168.0.1", "172.16.0.1", "100.64.0.1", "::1", "fd12::1"]
-        {
-            check(it, Reach::Private);
-        }
-        for it in ["169.254.169.254", "0.0.0.0", "255.255.255.255", "fe80::1", "::", "ff02::1"] {
-            check(it, Reach::Never);
-        }
-        for it in
-            ["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fd00:ec2::254", "100.100.100.200"]
-        {
-            check(it, Reach::Never);
-        }
-        check("::ffff:10.0.0.1", Reach::Private);
+        let http = Http::new(Arc::new(Nothing)).unwrap();
+        let url = "http://localhost:1/".parse().unwrap();
+        let ask = |trust| Request {
+            method: reqwest::Method::GET,
+            url: &url,
+            trust,
+            headers: HeaderMap::new(),
+            body: None,
+            timeout: Duration::from_secs(20),
+        };
+        let got = async |trust| http.send(ask(trust)).await.err();
+        assert_eq!(got(Trust::Vendor).await, Some(HttpError::Forbidden));
+        assert_eq!(got(Trust::Customer).await, Some(HttpError::Forbidden));
+        assert_eq!(got(Trust::Operator).await, Some(HttpError::NoConnection));
     }
 }

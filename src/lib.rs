@@ -11,6 +11,7 @@ pub mod gateway;
 pub mod http;
 pub mod journal;
 pub mod lang;
+pub mod media;
 pub mod present;
 pub mod provider;
 pub mod responder;

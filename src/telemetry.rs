@@ -54,6 +54,10 @@ pub mod names {
     pub const REFUSED: &str = "waba_refused_webhooks_total";
     /// Alerts that are open, by kind.
     pub const ALERTS: &str = "waba_alerts_open";
+    /// Tries to fetch a customer's file, by outcome.
+    pub const MEDIA_FETCHES: &str = "waba_media_fetches_total";
+    /// Files handed to the provider to be sent, by outcome.
+    pub const MEDIA_UPLOADS: &str = "waba_media_uploads_total";
     /// Transactions of the embedded database.
     pub const COMMITS: &str = "waba_commits_total";
     /// Writes in them.

@@ -14,6 +14,12 @@ const INSTANCE_ID_CHARS_MAX: usize = 96;
 #[error("{0}")]
 pub struct BadId(&'static str);
 
+impl BadId {
+    /// What [`super::media::MediaId::parse`] says.
+    pub(super) const MEDIA: Self =
+        Self("a file's id is msg_ and 16 hexadecimal digits, or med_ and 32");
+}
+
 /// A tenant: 1–64 of `A-Z a-z 0-9 _ -`.
 #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use metrics::{counter, histogram};
 
-use super::{Gateway, reply::WorkError};
+use super::{Gateway, media::FileToSend, reply::WorkError};
 use crate::{
     domain::{
         clock::SECOND,
@@ -41,16 +41,35 @@ impl Gateway {
             let due = self.inner.clock.now();
             return Ok(Next::Again { kind: Kind::Send, due, hold: None });
         }
-        let to_send = match self.inner.journal.begin(job.id, self.inner.clock.now()).await? {
+        let mut to_send = match self.inner.journal.begin(job.id, self.inner.clock.now()).await? {
             Begun::Go(to_send) => to_send,
             Begun::No(stepped) => return Ok(self.take(job, stepped).await),
         };
+        let mut file = self.file_to_send(&instance, &to_send.content);
+        if let FileToSend::Missing(id) = &file {
+            // Given back meanwhile: should the process end, nothing has left.
+            let due = self.inner.clock.now();
+            self.end(job, Step::of(Input::Unbegin { due })).await?;
+            file = self.hand_over(service.provider(&instance), &job.vendor, &instance, id).await;
+            to_send = match self.inner.journal.begin(job.id, self.inner.clock.now()).await? {
+                Begun::Go(to_send) => to_send,
+                Begun::No(stepped) => return Ok(self.take(job, stepped).await),
+            };
+        }
         let Some(to) = to_send.to.phone.clone() else {
             let due = self.inner.clock.now();
             self.end(job, Step::of(Input::Unbegin { due })).await?;
             return self.end(job, Step::of(Input::Park(Reason::NoPhone))).await;
         };
-        let attempt = self.attempt(&service, &instance, &to, &to_send).await;
+        let attempt = match file {
+            FileToSend::Refused(attempt) => attempt,
+            FileToSend::At(url) => {
+                self.attempt(&service, &instance, &to, &to_send, Some(&url)).await
+            }
+            FileToSend::None | FileToSend::Missing(_) => {
+                self.attempt(&service, &instance, &to, &to_send, None).await
+            }
+        };
         if let Some(until) = attempt.blocked_until {
             self.inner.work.block_instance(&instance.id, until);
         }
@@ -68,10 +87,11 @@ impl Gateway {
         instance: &WabaInstance,
         to: &PhoneNumber,
         to_send: &ToSend,
+        file: Option<&str>,
     ) -> Attempt {
         let started_at = self.inner.clock.now();
         let quotes = to_send.quotes.as_deref();
-        let message = Outgoing { to, content: &to_send.content, quotes, file: None };
+        let message = Outgoing { to, content: &to_send.content, quotes, file };
         let attempt = service.provider(instance).send(instance, &message).await;
         let now = self.inner.clock.now();
         counter!(names::SENDS, "provider" => instance.provider.as_str(), "outcome" => attempt.word)

@@ -165,6 +165,9 @@ impl Gateway {
             Recorded::New(id) | Recorded::Duplicate(id) => *id,
         });
         self.inner.work.apply(appended.changes);
+        if appended.n_files > 0 {
+            self.inner.media.wake();
+        }
         Accepted { id, is_duplicate: n_new == 0 && id.is_some() }
     }
 

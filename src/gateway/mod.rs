@@ -9,6 +9,7 @@ mod failures;
 mod forward;
 mod instances;
 mod intake;
+mod media;
 mod messages;
 mod reply;
 mod setup;
@@ -37,6 +38,7 @@ pub use self::{
     forward::{Forwarding, Ping, ReplayWhich},
     instances::{NewInstance, WEBHOOK_SECRET_CHARS_MIN},
     intake::{AcceptError, Accepted},
+    media::{MEDIA_KEPT, MediaError, MediaFile, MediaKeeper, NewFile, StoredFile},
     messages::{SendError, SendMessage},
     setup::{SetUp, SetUpDone, SetUpError, StatusOfInstance, webhook_url},
     vitals::Heard,
@@ -82,6 +84,8 @@ pub struct Inner {
     pub forwarding: Forwarding,
     /// The way out, for events to vendors' back ends.
     pub http: Http,
+    /// Files.
+    pub media: MediaKeeper,
     /// The time.
     pub clock: Clock,
     /// What the operator has set.

@@ -6,6 +6,7 @@
 
 pub mod forwards;
 pub mod life;
+pub mod media;
 pub mod read;
 mod sqlite;
 mod watch;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 
 pub use self::{
     forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
+    media::{MediaDue, MediaEnd, MediaJournal, MediaState, NewUpload, StoredMedia},
     read::{Journey, Ledger, MessageRow, Page, Turn},
     sqlite::SqliteJournal,
     watch::{Backlog, Signs, Watch},
@@ -52,7 +54,7 @@ pub struct JournalError(#[from] DbError);
 
 /// The durable record of work.
 #[async_trait]
-pub trait Journal: Forwards + Watch + Send + Sync {
+pub trait Journal: Forwards + MediaJournal + Watch + Send + Sync {
     /// Keeps the events of one webhook. Duplicates are decided in the same transaction; signals
     /// are applied at once.
     async fn append(&self, batch: NewEvents) -> Result<Appended, JournalError>;
@@ -167,6 +169,8 @@ pub struct Appended {
     pub changes: Vec<Change>,
     /// Conversations in which a human took over.
     pub n_humans: usize,
+    /// Files that are to be fetched.
+    pub n_files: usize,
 }
 
 /// One event's entry.

@@ -6,6 +6,8 @@ pub mod wasender;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
 
 pub use self::wasender::Wasender;
 use crate::domain::{
@@ -46,6 +48,10 @@ pub trait Provider: Send + Sync {
 
     /// Sends one message, once.
     async fn send(&self, instance: &WabaInstance, message: &Outgoing<'_>) -> Attempt;
+
+    /// Takes a file that is to be sent. Answers where the provider has it; the error is what an
+    /// attempt to send it comes to, which is never unknown: nothing has been sent.
+    async fn upload(&self, instance: &WabaInstance, file: Upload) -> Result<String, Attempt>;
 
     /// Asks what became of a message.
     async fn ask(&self, instance: &WabaInstance, question: &Question<'_>) -> Found;
@@ -92,6 +98,16 @@ pub struct Outgoing<'a> {
     pub quotes: Option<&'a str>,
     /// Where the provider finds the content's file, instead of the address in the content.
     pub file: Option<&'a str>,
+}
+
+/// A file for the provider.
+pub struct Upload {
+    /// Its type.
+    pub mime_type: String,
+    /// Its length, in bytes.
+    pub n_bytes: u64,
+    /// Its bytes.
+    pub pieces: BoxStream<'static, std::io::Result<Bytes>>,
 }
 
 /// Content that the provider cannot send: the field, and what is wrong with it.

@@ -9,7 +9,7 @@ use std::{
 /// Lower layers first. A module may use modules of the layers before its own, and no others.
 const LAYERS: &[&[&str]] = &[
     &["domain", "lang"],
-    &["config", "telemetry", "http", "vault", "sqlite", "present"],
+    &["config", "telemetry", "http", "vault", "sqlite", "media", "present"],
     &["journal", "store", "cache"],
     &["provider", "responder"],
     &["vendor"],

@@ -7,6 +7,7 @@ use super::{
     entries::{self, DONE, ECHO, MESSAGE, NewRow, SIGNAL, WAITING},
     forwards,
     keys::{self, Key},
+    media,
     state::Cx,
 };
 use crate::{
@@ -130,6 +131,9 @@ fn append_one(
     }
     if batch.forward {
         forwards::kept(cx, batch, event, id)?;
+    }
+    if let Some(contact) = contact.filter(|_| media::has_file(event)) {
+        appended.n_files += media::announce(cx, batch, id, contact)?;
     }
     Ok(Recorded::New(id))
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{keys, state::Cx};
+use super::{keys, media, state::Cx};
 use crate::{
     domain::{
         contact::Address,
@@ -159,6 +159,7 @@ fn merge(
         WHERE id = ?2")?;
     cx.connection.prepare_cached("DELETE FROM contacts WHERE id = ?1")?.execute([from.0])?;
     keys::join(cx, from, into)?;
+    media::merge(cx, from, into)?;
     // Merges are rare; finding which tokens pointed at `from` is not worth remembering.
     cx.memory.contacts.clear();
     cx.changes.push(Change::Merged { from, into });

@@ -8,6 +8,7 @@ mod forwards;
 mod intents;
 mod keys;
 mod ledger;
+mod media;
 mod said;
 mod show;
 mod state;

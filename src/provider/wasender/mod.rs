@@ -8,6 +8,7 @@ mod parse;
 mod parse_tests;
 mod send;
 mod session;
+mod upload;
 mod wire;
 
 use std::time::Duration;
@@ -23,7 +24,7 @@ use url::Url;
 pub use self::session::{Session, SessionFault};
 use super::{
     Attempt, ChangeFault, Found, NoAnswer, Outgoing, Parsed, Provider, Question, Received,
-    Unreadable, Unsendable,
+    Unreadable, Unsendable, Upload,
 };
 use crate::{
     domain::{
@@ -86,13 +87,7 @@ impl Wasender {
         key: &SecretString,
         body: Option<&Value>,
     ) -> Result<Reply, HttpError> {
-        let mut headers = HeaderMap::new();
-        // A key with a line break in it is no key.
-        let bearer = format!("Bearer {}", key.expose_secret());
-        let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| HttpError::Forbidden)?;
-        bearer.set_sensitive(true);
-        headers.insert(AUTHORIZATION, bearer);
-        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        let mut headers = headers(key)?;
         if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -142,6 +137,10 @@ impl Provider for Wasender {
         self.send_message(instance, message).await
     }
 
+    async fn upload(&self, instance: &WabaInstance, file: Upload) -> Result<String, Attempt> {
+        self.upload_file(instance, file).await
+    }
+
     async fn ask(&self, instance: &WabaInstance, question: &Question<'_>) -> Found {
         match question.ticket {
             Some(ticket) => self.ask_info(instance, ticket).await,
@@ -186,6 +185,18 @@ impl Provider for Wasender {
     async fn typing(&self, instance: &WabaInstance, to: &PhoneNumber) -> Result<(), NoAnswer> {
         self.show_typing(instance, to).await
     }
+}
+
+/// What every call carries.
+fn headers(key: &SecretString) -> Result<HeaderMap, HttpError> {
+    let mut headers = HeaderMap::new();
+    // A key with a line break in it is no key.
+    let bearer = format!("Bearer {}", key.expose_secret());
+    let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| HttpError::Forbidden)?;
+    bearer.set_sensitive(true);
+    headers.insert(AUTHORIZATION, bearer);
+    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+    Ok(headers)
 }
 
 /// The state a session's word means (`docs/wire/wasender.md` §3.3).

@@ -45,7 +45,7 @@ impl Wasender {
         }
     }
 
-    fn read_answer(&self, reply: &Reply) -> Attempt {
+    pub(super) fn read_answer(&self, reply: &Reply) -> Attempt {
         let now = self.clock.now();
         let body: Option<Value> = serde_json::from_slice(&reply.body).ok().filter(Value::is_object);
         let retry = |not_before| Outcome::Refused(Refusal::Retry { not_before });
