@@ -1,17 +1,29 @@
-//! waba-migrate: brings vendors and their numbers from a CSV file into the gateway's store, beside
-//! a running server or without one.
+//! waba-migrate: brings vendors and their numbers into the gateway's store, from a CSV file or from
+//! a person's answers, beside a running server or without one.
 
 mod data;
+mod interactive;
+mod interview;
+mod person;
 mod plan;
 mod report;
 mod table;
+mod words;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
 
 use clap::{Args, Parser, Subcommand};
 use waba_gateway::{config::Config, domain::clock::Clock, store::Store, telemetry};
 
-use self::{data::Data, plan::Plan, report::Written};
+use self::{
+    data::Data,
+    interactive::Interactive,
+    plan::Plan,
+    report::{Source, Written},
+};
 
 /// The log of what was done, in the data directory unless `--log` says otherwise.
 const LOG_FILE: &str = "waba-migrate.log";
@@ -20,14 +32,20 @@ const EXIT_BAD_ROWS: u8 = 1;
 /// Nothing could be done.
 const EXIT_FAILED: u8 = 2;
 
-/// Brings vendors and their WhatsApp numbers into the gateway's store.
-///
-/// The columns of the file are in `waba-migrate batch --help`.
 #[derive(Parser)]
-#[command(version, arg_required_else_help = true, verbatim_doc_comment, after_help = EXIT_HELP)]
+#[command(
+    version,
+    about = ABOUT,
+    long_about = LONG_ABOUT,
+    after_help = EXIT_HELP,
+    args_conflicts_with_subcommands = true
+)]
 struct Cli {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+
+    #[command(flatten)]
+    interactive: Interactive,
 }
 
 #[derive(Subcommand)]
@@ -35,6 +53,10 @@ enum Command {
     /// Read vendors from a CSV file
     #[command(long_about = BATCH_HELP, after_help = EXIT_HELP)]
     Batch(Batch),
+
+    /// Ask for one vendor after another (what happens without a command)
+    #[command(long_about = INTERACTIVE_HELP, after_help = EXIT_HELP)]
+    Interactive(Interactive),
 }
 
 #[derive(Args)]
@@ -53,6 +75,33 @@ struct Batch {
     #[arg(long, value_name = "FILE", help = LOG_HELP)]
     log: Option<PathBuf>,
 }
+
+const ABOUT: &str = "Brings vendors and their WhatsApp numbers into the gateway's store";
+
+const LONG_ABOUT: &str = "\
+Brings vendors and their WhatsApp numbers into the gateway's store.
+
+Without a command it asks for one vendor after another, and writes when you have confirmed what it
+shows: see `waba-migrate interactive --help`. The columns of a CSV file are in
+`waba-migrate batch --help`.";
+
+const INTERACTIVE_HELP: &str = "\
+Ask for one vendor after another.
+
+For each vendor: vendorId, businessName, phoneNumber, wasenderInstanceId, wasenderWebhookSecret and
+wasenderApiKey (may be empty), as in `waba-migrate batch --help`. A bad answer is told with its
+reason and asked for again. Secrets are not shown while they are typed. Of a vendor that is stored
+already, Enter keeps what it has. The same vendorId again corrects what was answered before.
+
+An empty vendorId ends the list. Then a summary is shown, secrets masked, and nothing is written
+before you say yes. All vendors are written together, or none, as by a batch: same checks, same
+log, same webhook URLs at the end. Ctrl-C before that leaves everything as it was.
+
+Answers can come through a pipe, one a line in the same order; a line after a bad answer is the next
+try. Questions go to standard error, results to standard output.
+
+The configuration is the server's: environment, .env, gateway.toml. DATA_DIR, APP_BASE_URL and
+ENCRYPTION_KEY are used. No secret is printed or logged.";
 
 const LOG_HELP: &str = "Where to append what was done [default: waba-migrate.log in DATA_DIR]";
 
@@ -80,29 +129,33 @@ ENCRYPTION_KEY are used. No secret is printed or logged.";
 
 const EXIT_HELP: &str = "\
 Exit codes:
-  0  all rows are good
-  1  some rows are bad
-  2  it could not run: no such file, wrong header, bad configuration, data that cannot be opened
+  0    all rows are good (and you may have decided to write none)
+  1    some rows are bad
+  2    it could not run: no such file, wrong header, bad configuration, data that cannot be opened,
+       answers that end before the list is confirmed
+  130  Ctrl-C, before anything was written
 
-Example:
+Examples:
+  waba-migrate
+  waba-migrate --lang fr
+  waba-migrate --yes < answers.txt
   waba-migrate batch vendors.csv --dry-run && waba-migrate batch vendors.csv";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let Command::Batch(batch) = Cli::parse().command;
+    let cli = Cli::parse();
     telemetry::start_logging();
-    match run(&batch).await {
-        Ok(true) => ExitCode::SUCCESS,
-        Ok(false) => EXIT_BAD_ROWS.into(),
-        Err(error) => {
-            report::complain(&format!("waba-migrate: {error:#}"));
-            EXIT_FAILED.into()
-        }
-    }
+    let end = match cli.command.unwrap_or(Command::Interactive(cli.interactive)) {
+        Command::Batch(batch) => run(&batch).await,
+        Command::Interactive(options) => interactive::run(&options).await,
+    };
+    end.unwrap_or_else(|error| {
+        report::complain(&format!("waba-migrate: {error:#}"));
+        EXIT_FAILED.into()
+    })
 }
 
-/// Whether all rows are good.
-async fn run(batch: &Batch) -> anyhow::Result<bool> {
+async fn run(batch: &Batch) -> anyhow::Result<ExitCode> {
     let config = Config::from_environment()?;
     let rows = table::read(&batch.file)?;
     let is_good = rows.iter().all(|it| it.faults.is_empty());
@@ -119,7 +172,7 @@ async fn run(batch: &Batch) -> anyhow::Result<bool> {
     let may_write = may_write && (plan.n_bad() == 0 || batch.keep_going);
     let written = match &data {
         Some(data) if may_write => {
-            write(batch, &config, data, &plan).await?;
+            write(batch.log.as_deref(), &config, data, &plan).await?;
             Written::Yes
         }
         _ if batch.dry_run => Written::DryRun,
@@ -128,15 +181,21 @@ async fn run(batch: &Batch) -> anyhow::Result<bool> {
     if let Some(data) = data {
         data.close();
     }
-    report::print(&plan, &written, &config.base_url);
-    Ok(plan.n_bad() == 0)
+    report::print(&plan, Source::File, &written, &config.base_url);
+    Ok(if plan.n_bad() == 0 { ExitCode::SUCCESS } else { EXIT_BAD_ROWS.into() })
 }
 
-async fn write(batch: &Batch, config: &Config, data: &Data, plan: &Plan) -> anyhow::Result<()> {
+/// Keeps what is planned, and says so in the log.
+async fn write(
+    log: Option<&Path>,
+    config: &Config,
+    data: &Data,
+    plan: &Plan,
+) -> anyhow::Result<()> {
     if plan.changes_nothing() {
         return Ok(());
     }
-    let log = batch.log.clone().unwrap_or_else(|| config.data_dir.join(LOG_FILE));
+    let log = log.map_or_else(|| config.data_dir.join(LOG_FILE), Path::to_owned);
     // Opened first: what could not be told is not done.
     let log = report::Log::open(&log)?;
     data.put(plan).await?;

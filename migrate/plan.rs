@@ -113,6 +113,30 @@ pub async fn make(
     Ok(plan)
 }
 
+/// What in the row belongs to somebody else, or has no room.
+pub async fn taken(store: &dyn Store, row: &Row) -> Result<Vec<Fault>, StoreError> {
+    Ok(Known::read(store, row).await?.1)
+}
+
+/// What is stored of a vendor and of the instance that its row is about, as a row.
+pub async fn stored(store: &dyn Store, vendor: &VendorId) -> Result<Row, StoreError> {
+    let mut row = Row::blank(0);
+    row.business_name = store.vendor(vendor).await?.map(|it| it.business_name);
+    row.vendor = row.business_name.is_some().then(|| vendor.clone());
+    let id = InstanceId::nth(vendor, 1);
+    let instances = store.instances(vendor).await?;
+    if let Some(instance) = instances.into_iter().find(|it| it.id == id) {
+        row.vendor = Some(vendor.clone());
+        row.phone_number = Some(instance.phone_number);
+        row.wasender_id = instance.wasender.instance_id;
+        row.api_key = instance.wasender.session_key;
+        // The first is the one for good, unless it is on its way out.
+        let secret = instance.wasender.webhook_secrets.into_iter().next();
+        row.secret = secret.filter(|it| it.until.is_none()).map(|it| it.secret);
+    }
+    Ok(row)
+}
+
 /// A row without faults.
 struct Good {
     vendor: VendorId,

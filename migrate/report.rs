@@ -28,6 +28,15 @@ pub enum Written {
     DryRun,
 }
 
+/// Where the rows are from.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Source {
+    /// A file, whose lines are told.
+    File,
+    /// A person's answers.
+    Answers,
+}
+
 /// Tells on standard error what is wrong.
 pub fn complain(text: &str) {
     // Nobody listens: there is no better place to say so.
@@ -35,24 +44,32 @@ pub fn complain(text: &str) {
 }
 
 /// Tells each row's lot, bad ones on standard error, and the sums.
-pub fn print(plan: &Plan, written: &Written, base_url: &Url) {
+pub fn print(plan: &Plan, source: Source, written: &Written, base_url: &Url) {
     let (mut done, mut bad) = (String::new(), String::new());
     let would = if *written == Written::DryRun { "would be " } else { "" };
-    let mut counts = Counts::default();
+    let mut counts = Counts::of(source);
     for row in &plan.rows {
         counts.add(&row.action);
-        let line = row.line;
+        let line = match source {
+            Source::File => format!("line {}", row.line),
+            Source::Answers => String::new(),
+        };
         // Writing to a string cannot fail.
         let _ = match (&row.action, &row.vendor) {
             (Action::Refused(faults), vendor) => {
                 let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                let vendor = vendor.as_ref().map(|it| format!(" ({it})")).unwrap_or_default();
-                writeln!(bad, "line {line}{vendor}: {}", faults.join("; "))
+                let vendor = match (vendor, source) {
+                    (Some(it), Source::File) => format!(" ({it})"),
+                    (Some(it), Source::Answers) => it.to_string(),
+                    (None, _) => String::new(),
+                };
+                writeln!(bad, "{line}{vendor}: {}", faults.join("; "))
             }
             (action, Some(vendor)) if *written != Written::No => {
                 let would = if matches!(action, Action::Unchanged) { "" } else { would };
                 let url = webhook_url(base_url, vendor);
-                writeln!(done, "line {line}  {vendor}  {would}{action}  {url}")
+                let told = format!("{line}  {vendor}  {would}{action}  {url}");
+                writeln!(done, "{}", told.trim_start())
             }
             _ => Ok(()),
         };
@@ -86,8 +103,8 @@ impl fmt::Display for Action {
     }
 }
 
-#[derive(Default)]
 struct Counts {
+    source: Source,
     created: usize,
     updated: usize,
     unchanged: usize,
@@ -95,6 +112,10 @@ struct Counts {
 }
 
 impl Counts {
+    fn of(source: Source) -> Self {
+        Self { source, created: 0, updated: 0, unchanged: 0, bad: 0 }
+    }
+
     fn add(&mut self, action: &Action) {
         *match action {
             Action::Created => &mut self.created,
@@ -107,19 +128,24 @@ impl Counts {
     /// The sums when nothing was written.
     fn unwritten(&self) -> String {
         let n_good = self.created + self.updated + self.unchanged;
-        let hint = if n_good > 0 { " (--keep-going writes the good ones)" } else { "" };
+        let hint = if n_good > 0 && self.source == Source::File {
+            " (--keep-going writes the good ones)"
+        } else {
+            ""
+        };
         format!("{}: {n_good} good, {} bad; nothing was written{hint}", self.n_rows(), self.bad)
     }
 
     fn n_rows(&self) -> String {
         let n_rows = self.created + self.updated + self.unchanged + self.bad;
-        if n_rows == 1 { "1 row".to_owned() } else { format!("{n_rows} rows") }
+        let row = if self.source == Source::File { "row" } else { "vendor" };
+        if n_rows == 1 { format!("1 {row}") } else { format!("{n_rows} {row}s") }
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { created, updated, unchanged, bad } = self;
+        let Self { created, updated, unchanged, bad, source: _ } = self;
         write!(f, "{}: ", self.n_rows())?;
         write!(f, "{created} created, {updated} updated, {unchanged} unchanged, {bad} bad")
     }

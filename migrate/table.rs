@@ -35,9 +35,10 @@ pub const API_KEY: &str = "wasenderApiKey";
 /// The largest file, in bytes; about 100,000 rows.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The longest cell, in characters.
-const CELL_CHARS_MAX: usize = 512;
+pub const CELL_CHARS_MAX: usize = 512;
 
 /// A row. What could not be read is absent, and then there is a fault.
+#[derive(Clone)]
 pub struct Row {
     /// Where it begins; the first line is 1.
     pub line: usize,
@@ -57,8 +58,24 @@ pub struct Row {
     pub faults: Vec<Fault>,
 }
 
+impl Row {
+    /// A row with nothing in it yet.
+    pub fn blank(line: usize) -> Self {
+        Self {
+            line,
+            vendor: None,
+            business_name: None,
+            phone_number: None,
+            wasender_id: None,
+            secret: None,
+            api_key: None,
+            faults: Vec::new(),
+        }
+    }
+}
+
 /// What is wrong with a row. It quotes no cell: a shifted row has its secrets anywhere.
-#[derive(Debug, PartialEq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Fault {
     /// A row has as many cells as the header.
     #[error("has {found} cells where the header has {wanted} (a cell with a comma needs quotes)")]

@@ -17,42 +17,39 @@ const BARE_DIGITS_MIN: usize = 11;
 
 /// The row in this record, with all its faults.
 pub(super) fn row(line: usize, record: &ByteRecord, n_columns: usize) -> Row {
-    let mut faults = Vec::new();
+    let mut row = Row::blank(line);
     if record.len() != n_columns {
-        faults.push(Fault::Cells { found: record.len(), wanted: n_columns });
-        return Row {
-            line,
-            vendor: None,
-            business_name: None,
-            phone_number: None,
-            wasender_id: None,
-            secret: None,
-            api_key: None,
-            faults,
-        };
+        row.faults.push(Fault::Cells { found: record.len(), wanted: n_columns });
+        return row;
     }
-    let mut cells = record.iter().chain(std::iter::repeat(&b""[..]));
-    let mut cell = |column| text(column, cells.next().unwrap_or_default());
-    let vendor = cell(VENDOR_ID).and_then(|it| vendor(filled(VENDOR_ID, it)?));
-    let business_name = cell(BUSINESS_NAME).and_then(|it| filled(BUSINESS_NAME, it));
-    let phone_number = cell(PHONE_NUMBER).and_then(|it| phone_number(filled(PHONE_NUMBER, it)?));
-    let wasender_id = cell(WASENDER_ID).and_then(|it| filled(WASENDER_ID, it));
-    let secret = cell(WEBHOOK_SECRET).and_then(|it| secret(filled(WEBHOOK_SECRET, it)?));
-    let api_key = cell(API_KEY).map(|it| Some(it).filter(|it| !it.is_empty()));
-    Row {
-        line,
-        vendor: keep(&mut faults, vendor),
-        business_name: keep(&mut faults, business_name).map(str::to_owned),
-        phone_number: keep(&mut faults, phone_number),
-        wasender_id: keep(&mut faults, wasender_id).map(str::to_owned),
-        secret: keep(&mut faults, secret),
-        api_key: keep(&mut faults, api_key).flatten().map(SecretString::from),
-        faults,
+    let cells = record.iter().chain(std::iter::repeat(&b""[..]));
+    for (column, cell) in COLUMNS.into_iter().zip(cells) {
+        if let Err(fault) = row.fill(column, cell) {
+            row.faults.push(fault);
+        }
     }
+    row
 }
 
-fn keep<T>(faults: &mut Vec<Fault>, cell: Result<T, Fault>) -> Option<T> {
-    cell.map_err(|it| faults.push(it)).ok()
+impl Row {
+    /// Reads a cell of this column into the row.
+    pub fn fill(&mut self, column: &'static str, cell: &[u8]) -> Result<(), Fault> {
+        let text = text(column, cell)?;
+        if column == API_KEY {
+            self.api_key = Some(text).filter(|it| !it.is_empty()).map(SecretString::from);
+            return Ok(());
+        }
+        let text = filled(column, text)?;
+        match column {
+            VENDOR_ID => self.vendor = Some(vendor(text)?),
+            BUSINESS_NAME => self.business_name = Some(text.to_owned()),
+            PHONE_NUMBER => self.phone_number = Some(phone_number(text)?),
+            WASENDER_ID => self.wasender_id = Some(text.to_owned()),
+            WEBHOOK_SECRET => self.secret = Some(secret(text)?),
+            _ => {}
+        }
+        Ok(())
+    }
 }
 
 /// A cell's text, without the blanks around it.

@@ -1,5 +1,6 @@
-//! `waba-migrate batch`, run as an operator runs it.
+//! `waba-migrate`, run as an operator runs it.
 
+mod interactive;
 mod place;
 mod refusals;
 
@@ -172,9 +173,12 @@ async fn what_is_stored_stays_where_the_row_does_not_differ() {
 #[test]
 fn help_tells_columns_and_exit_codes() {
     let place = Place::new();
-    place.run(&[]).says(2, &["Usage: waba-migrate", "batch"]);
     place.run(&["batch"]).says(2, &["<FILE>"]);
     place.run(&["--help"]).says(0, &["Usage: waba-migrate", "Exit codes", "Example"]);
+    place.run(&["-h"]).says(0, &["batch", "interactive", "--yes", "--lang", "Exit codes"]);
+    let help = place.run(&["interactive", "--help"]);
+    help.says(0, &["one a line in the same order", "--yes", "--lang", "--log", "Exit codes"]);
+    HEADER.split(',').for_each(|column| help.says(0, &[column]));
     let help = place.run(&["batch", "--help"]);
     help.says(
         0,
