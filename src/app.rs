@@ -149,7 +149,7 @@ fn assemble(
     journal: SqliteJournal,
     store: SharedStore,
 ) -> anyhow::Result<Gateway> {
-    let http = Http::new(Arc::new(Guard(config.targets.clone()))).context("the HTTP client")?;
+    let http = http(config)?;
     let (url, token) = (config.wasender_url.clone(), config.wasender_token.clone());
     let media = MediaKeeper::open(&config.data_dir, http.clone());
     let media = media.context("the directory of files")?;
@@ -191,6 +191,11 @@ fn assemble(
         heard: Heard::default(),
         alerts: Alerts::default(),
     }))
+}
+
+/// The way out, as this configuration allows it.
+pub fn http(config: &Config) -> anyhow::Result<Http> {
+    Http::new(Arc::new(Guard(config.targets.clone()))).context("the HTTP client")
 }
 
 /// What was unfinished when the last process ended.

@@ -21,6 +21,7 @@ use crate::{
         waba::SignatureSchemes,
     },
     gateway::{Gateway, NewInstance, SetUp, VendorChange},
+    lang::{Language, Words},
     telemetry,
     twin::{NewSession, Twin},
 };
@@ -42,7 +43,7 @@ struct DemoVendor {
 /// # Errors
 ///
 /// What kept it from starting. What did not arrive is told by the exit code, 1.
-pub async fn run(once: bool) -> anyhow::Result<ExitCode> {
+pub async fn run(once: bool, language: Language) -> anyhow::Result<ExitCode> {
     let metrics = telemetry::start_metrics()?;
     let mut terminate = signal(SignalKind::terminate())?;
     let directory = tempfile::tempdir().context("make a temporary directory")?;
@@ -58,15 +59,21 @@ pub async fn run(once: bool) -> anyhow::Result<ExitCode> {
     ]);
     let config = Config::from_lookup(|name| variables.get(name).cloned())?;
     let app = App::start(&config, Clock::System, listeners, metrics).await?;
-    println!("waba-gateway demo: gateway on {base}, simulated Wasender on {}", twin.api_url());
-    println!();
+    let words = Words::new(
+        format!("waba-gateway demo: gateway on {base}, simulated Wasender on {}", twin.api_url()),
+        format!(
+            "Démonstration de waba-gateway : passerelle sur {base}, Wasender simulé sur {}",
+            twin.api_url()
+        ),
+    );
+    println!("{}\n", words.of(language));
     let vendors = vendors(&app.gateway, &twin).await?;
-    let mut show = Show::new(&twin);
+    let mut show = Show::new(&twin, language);
     let n_missing = show.run(&vendors).await;
     let end = if n_missing == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     if !once {
         let key = app.new_admin_key.as_ref().map(|it| it.expose_secret().to_owned());
-        show::invite(&base, &key.unwrap_or_default(), &vendors[0]);
+        show::invite(&base, &key.unwrap_or_default(), &vendors[0], language);
         tokio::select! {
             () = show.watch(&vendors) => {}
             _ = tokio::signal::ctrl_c() => println!(),

@@ -65,6 +65,12 @@ impl Words {
         Self { fr: text.clone(), en: text }
     }
 
+    /// The sentence as part of another.
+    #[must_use]
+    pub fn with(&self, en: impl FnOnce(&str) -> String, fr: impl FnOnce(&str) -> String) -> Self {
+        Self::new(en(&self.en), fr(&self.fr))
+    }
+
     /// The sentence in this language.
     #[must_use]
     pub fn of(&self, language: Language) -> &str {

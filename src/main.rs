@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
 use listenfd::ListenFd;
 use secrecy::ExposeSecret;
 use std::io::IsTerminal;
@@ -13,9 +14,11 @@ use tokio::{
 };
 use waba_gateway::{
     app::{App, Listeners},
-    config::Config,
+    cli,
+    config::{self, Config},
     demo,
     domain::clock::Clock,
+    lang::Language,
     telemetry,
 };
 
@@ -41,8 +44,26 @@ enum Command {
         /// End after the show: with 0, or with 1 if anything did not arrive.
         #[arg(long)]
         once: bool,
+        /// en or fr; without it, as the environment says (LC_ALL, LC_MESSAGES, LANG).
+        #[arg(long, value_name = "LANGUAGE")]
+        lang: Option<Language>,
+    },
+    /// Everything besides, on the data directory.
+    #[command(flatten)]
+    Other(Box<cli::Command>),
+    /// Print completions for a shell, to be read by it at its start.
+    #[command(after_help = COMPLETIONS)]
+    Completions {
+        /// Which shell.
+        shell: Shell,
     },
 }
+
+const COMPLETIONS: &str = "\
+Examples:
+  waba-gateway completions bash > ~/.local/share/bash-completion/completions/waba-gateway
+  waba-gateway completions zsh > ~/.zfunc/_waba-gateway      (with ~/.zfunc in fpath)
+  waba-gateway completions fish > ~/.config/fish/completions/waba-gateway.fish";
 
 fn main() -> ExitCode {
     let command = Arguments::parse().command.unwrap_or(Command::Serve);
@@ -50,7 +71,21 @@ fn main() -> ExitCode {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let end = match command {
             Command::Serve => runtime.block_on(serve()),
-            Command::Demo { once } => runtime.block_on(demo::run(once)),
+            Command::Demo { once, lang } => {
+                let language = lang.unwrap_or_else(config::language);
+                runtime.block_on(demo::run(once, language))
+            }
+            Command::Other(command) => Ok(runtime.block_on(cli::run(*command))),
+            Command::Completions { shell } => {
+                let mut command = Arguments::command();
+                clap_complete::generate(
+                    shell,
+                    &mut command,
+                    "waba-gateway",
+                    &mut std::io::stdout(),
+                );
+                Ok(ExitCode::SUCCESS)
+            }
         };
         // A responder's answer that nobody waits for must not hold the end up.
         runtime.shutdown_background();

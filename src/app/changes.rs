@@ -1,4 +1,4 @@
-//! Notices what other processes (`waba-migrate`) change in the database, and forgets what is
+//! Notices what other processes (`waba-migrate`, the command line) change in the database, and forgets what is
 //! remembered of it.
 
 use std::time::Duration;
@@ -25,12 +25,12 @@ pub(super) async fn watch(gateway: Gateway, db: Db, stop: CancellationToken) {
             continue;
         }
         match gateway.store().changes_after(seen).await {
-            Ok((vendors, last)) => {
-                (seen, seen_version) = (last, Some(version));
-                for vendor in &vendors {
-                    gateway.forget(vendor).await;
+            Ok((vendors, last)) => match gateway.notice(&vendors).await {
+                Ok(()) => (seen, seen_version) = (last, Some(version)),
+                Err(error) => {
+                    tracing::warn!(error = %Chain(&error), "changes could not be taken over");
                 }
-            }
+            },
             Err(error) => tracing::warn!(error = %Chain(&error), "changes could not be read"),
         }
     }

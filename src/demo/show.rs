@@ -3,7 +3,10 @@
 use std::time::{Duration, Instant};
 
 use super::DemoVendor;
-use crate::twin::{Customer, Dialect, Sent, Twin};
+use crate::{
+    lang::{Language, Words},
+    twin::{Customer, Dialect, Sent, Twin},
+};
 
 /// A reply that takes longer has not arrived.
 const DEADLINE: Duration = Duration::from_secs(10);
@@ -18,12 +21,93 @@ const QUESTIONS: [(&str, Dialect); 2] = [
 
 pub(super) struct Show<'a> {
     twin: &'a Twin,
+    language: Language,
     n_seen: usize,
 }
 
+/// What the show says.
+#[derive(Debug)]
+enum Line<'a> {
+    Asks { phone: &'a str, scheme: &'a str, question: &'a str },
+    NotAccepted { status: u16 },
+    NoAnswer,
+    Answered { from: &'a str, ms: f64, text: &'a str },
+    WrongNumber { expected: &'a str },
+    Serving,
+    Webhooks { base: &'a str, id: &'a str },
+    Health { base: &'a str },
+    AdminKey(&'a str),
+    Write { name: &'a str },
+    See,
+}
+
+impl Line<'_> {
+    fn words(&self) -> Words {
+        match self {
+            Self::Asks { phone, scheme, question } => Words::new(
+                format!("customer → {phone} ({scheme}): {question}"),
+                format!("client → {phone} ({scheme}) : {question}"),
+            ),
+            Self::NotAccepted { status } => Words::new(
+                format!("  NOT ACCEPTED: the webhook was answered {status}"),
+                format!("  REFUSÉ : le webhook a reçu {status}"),
+            ),
+            Self::NoAnswer => Words::new(
+                format!("  NO ANSWER within {} s", DEADLINE.as_secs()),
+                format!("  PAS DE RÉPONSE en {} s", DEADLINE.as_secs()),
+            ),
+            Self::Answered { from, ms, text } => Words::new(
+                format!("  {from} answered after {ms:.1} ms: {text}"),
+                format!("  {from} a répondu après {} ms : {text}", comma(*ms)),
+            ),
+            Self::WrongNumber { expected } => Words::new(
+                format!("  WRONG NUMBER: expected {expected}"),
+                format!("  MAUVAIS NUMÉRO : {expected} était attendu"),
+            ),
+            Self::Serving => Words::new(
+                "Serving until Ctrl-C. Everything is in a temporary directory and goes with it.\n",
+                "En service jusqu'à Ctrl-C. Tout est dans un répertoire temporaire et disparaît avec lui.\n",
+            ),
+            Self::Webhooks { base, id } => Words::new(
+                format!("  webhooks   {base}/api/webhooks/wasender/{id}"),
+                format!("  webhooks           {base}/api/webhooks/wasender/{id}"),
+            ),
+            Self::Health { base } => Words::new(
+                format!(
+                    "  health     {base}/health   {base}/ready   {base}/metrics (needs the key)"
+                ),
+                format!(
+                    "  santé              {base}/health   {base}/ready   {base}/metrics (avec la clé)"
+                ),
+            ),
+            Self::AdminKey(key) => {
+                Words::new(format!("  admin key  {key}\n"), format!("  clé d'admin.       {key}\n"))
+            }
+            Self::Write { name } => Words::new(
+                format!("Write to {name} as a customer (paste it as often as you like):\n"),
+                format!(
+                    "Écrivez à {name} comme le ferait un client (collez ceci autant de fois que vous voulez) :\n"
+                ),
+            ),
+            Self::See => {
+                Words::new("See what became of it:\n", "Voyez ce que le message est devenu :\n")
+            }
+        }
+    }
+
+    fn print(&self, language: Language) {
+        println!("{}", self.words().of(language));
+    }
+}
+
+/// A number with one decimal as French writes it.
+fn comma(ms: f64) -> String {
+    format!("{ms:.1}").replace('.', ",")
+}
+
 impl<'a> Show<'a> {
-    pub(super) fn new(twin: &'a Twin) -> Self {
-        Self { twin, n_seen: 0 }
+    pub(super) fn new(twin: &'a Twin, language: Language) -> Self {
+        Self { twin, language, n_seen: 0 }
     }
 
     /// Lets a customer write to each vendor in each dialect. How many got no answer.
@@ -53,24 +137,25 @@ impl<'a> Show<'a> {
             Dialect::Real => "X-Webhook-Signature",
             Dialect::Predecessor => "X-Wasender-Signature",
         };
-        println!("customer → {} ({scheme}): {question}", vendor.phone);
+        let (language, phone) = (self.language, vendor.phone.as_str());
+        Line::Asks { phone, scheme, question }.print(language);
         let started = Instant::now();
         let answer = self.twin.customer_says(vendor.session, customer, question).await;
         if !answer.is_ok() {
-            println!("  NOT ACCEPTED: the webhook was answered {}", answer.status);
+            Line::NotAccepted { status: answer.status }.print(language);
             return false;
         }
         let sends = self.twin.wait_sends(self.n_seen + 1, DEADLINE).await;
         let Some(sent) = sends.get(self.n_seen) else {
-            println!("  NO ANSWER within {} s", DEADLINE.as_secs());
+            Line::NoAnswer.print(language);
             return false;
         };
         self.n_seen += 1;
         let ms = sent.at.duration_since(started).as_secs_f64() * 1_000.0;
-        println!("  {} answered after {ms:.1} ms: {}", sent.from, sent.text);
+        Line::Answered { from: &sent.from, ms, text: &sent.text }.print(language);
         let is_right = sent.from == vendor.phone && Some(&sent.to) == customer.phone.as_ref();
         if !is_right {
-            println!("  WRONG NUMBER: expected {}", vendor.phone);
+            Line::WrongNumber { expected: phone }.print(language);
         }
         is_right
     }
@@ -94,16 +179,14 @@ fn name_of<'a>(vendors: &'a [DemoVendor], sent: &Sent) -> &'a str {
 }
 
 /// Where to go on by hand.
-pub(super) fn invite(base: &str, admin_key: &str, vendor: &DemoVendor) {
+pub(super) fn invite(base: &str, admin_key: &str, vendor: &DemoVendor, language: Language) {
     let id = vendor.id.as_str();
-    println!("Serving until Ctrl-C. Everything is in a temporary directory and goes with it.");
-    println!();
-    println!("  webhooks   {base}/api/webhooks/wasender/{id}");
-    println!("  health     {base}/health   {base}/ready   {base}/metrics (needs the key)");
-    println!("  admin key  {admin_key}");
-    println!();
-    println!("Write to {} as a customer (paste it as often as you like):", vendor.name);
-    println!();
+    let print = |it: Line<'_>| it.print(language);
+    print(Line::Serving);
+    print(Line::Webhooks { base, id });
+    print(Line::Health { base });
+    print(Line::AdminKey(admin_key));
+    print(Line::Write { name: &vendor.name });
     println!(
         r#"  BODY='{{"event":"message","data":{{"id":"demo-'$(date +%s%N)'","from":"221705550099","type":"text","message":"Vos horaires ?"}}}}'"#
     );
@@ -115,10 +198,35 @@ pub(super) fn invite(base: &str, admin_key: &str, vendor: &DemoVendor) {
         r#"  curl -sS '{base}/api/webhooks/wasender/{id}' -H 'Content-Type: application/json' -H "X-Wasender-Signature: $SIGN" -d "$BODY""#
     );
     println!();
-    println!("See what became of it:");
-    println!();
+    print(Line::See);
     println!(
         "  curl -sS '{base}/api/admin/vendors/{id}/messages?limit=5' -H 'Authorization: Bearer {admin_key}'"
     );
     println!();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_line_of_the_show_is_in_both_languages() {
+        for line in [
+            Line::Asks { phone: "+1", scheme: "X", question: "?" },
+            Line::NotAccepted { status: 503 },
+            Line::NoAnswer,
+            Line::Answered { from: "+1", ms: 12.34, text: "x" },
+            Line::WrongNumber { expected: "+1" },
+            Line::Serving,
+            Line::Webhooks { base: "http://x", id: "v" },
+            Line::Health { base: "http://x" },
+            Line::AdminKey("k"),
+            Line::Write { name: "x" },
+            Line::See,
+        ] {
+            let words = line.words();
+            let (en, fr) = (words.of(Language::En), words.of(Language::Fr));
+            assert!(en != fr && !fr.contains(" :"), "{line:?}");
+        }
+    }
 }

@@ -130,6 +130,12 @@ impl Gateway {
     }
 }
 
+/// Whether the key of this id was taken over from the operator's own configuration.
+#[must_use]
+pub fn is_adopted(id: &str) -> bool {
+    id.starts_with(ADOPTED_PREFIX)
+}
+
 /// A fresh key.
 #[must_use]
 pub fn random_key() -> SecretString {

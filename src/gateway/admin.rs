@@ -1,5 +1,7 @@
 //! Vendors: made, changed, paused.
 
+use std::collections::HashSet;
+
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::Gateway;
@@ -153,6 +155,10 @@ impl Gateway {
 
     /// Stops a vendor's sends durably, or lets them go on; `None` is everybody. Intake goes on.
     pub async fn pause(&self, id: Option<&VendorId>, is_paused: bool) -> Result<(), AdminError> {
+        let _turn = match id {
+            Some(id) => Some(self.turn_of(id).await),
+            None => None,
+        };
         if let Some(id) = id {
             self.vendor(id).await?;
         }
@@ -164,6 +170,28 @@ impl Gateway {
         self.inner.work.pause(id, is_paused);
         if let Some(id) = id {
             self.inner.registry.forget(id).await;
+        }
+        Ok(())
+    }
+}
+
+impl Gateway {
+    /// Somebody else changed these vendors: what is remembered of them is dropped, and their sends
+    /// are stopped or let go on as is stored.
+    pub async fn notice(&self, changed: &[VendorId]) -> Result<(), StoreError> {
+        for vendor in changed {
+            self.forget(vendor).await;
+        }
+        if changed.is_empty() {
+            return Ok(());
+        }
+        let paused: HashSet<VendorId> = self.inner.store.paused().await?.0.into_iter().collect();
+        let work = &self.inner.work;
+        for vendor in changed.iter().filter(|it| work.is_paused(it) != paused.contains(it)) {
+            // It may have been changed here in the meantime.
+            let _turn = self.turn_of(vendor).await;
+            let stored = self.inner.store.vendor(vendor).await?;
+            work.pause(Some(vendor), stored.is_some_and(|it| it.paused));
         }
         Ok(())
     }

@@ -1,6 +1,9 @@
 //! A webhook comes in: proven, put into our words, kept. Everything else happens later.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    path::Path,
+    sync::{Arc, atomic::Ordering},
+};
 
 use bytes::Bytes;
 use metrics::counter;
@@ -268,8 +271,7 @@ impl Gateway {
         let checked = &self.inner.disk_checked;
         if now - checked.at.load(Ordering::Relaxed) >= DISK_CHECK_EVERY {
             checked.at.store(now, Ordering::Relaxed);
-            let free = rustix::fs::statvfs(&settings.data_dir)
-                .map_or(u64::MAX, |it| it.f_bavail.saturating_mul(it.f_frsize));
+            let free = free_disk_bytes(&settings.data_dir).unwrap_or(u64::MAX);
             checked.is_full.store(free < settings.min_free_disk_bytes, Ordering::Relaxed);
         }
         if checked.is_full.load(Ordering::Relaxed) { Err(AcceptError::DiskFull) } else { Ok(()) }
@@ -280,6 +282,13 @@ impl Gateway {
         self.check_disk()?;
         Ok(self.inner.journal.ready().await?)
     }
+}
+
+/// Bytes that we may still write where this directory is; `None` when nobody can say.
+#[must_use]
+pub fn free_disk_bytes(directory: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(directory).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// The events of a proven body; one that nobody can read is an event of its own.

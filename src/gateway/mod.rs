@@ -31,16 +31,19 @@ use tokio::sync::{Mutex, MutexGuard};
 use url::Url;
 
 pub use self::{
-    access::{Access, AccessError, Caller, NewKey, hash, random_key},
+    access::{Access, AccessError, Caller, NewKey, hash, is_adopted, random_key},
     admin::{AdminError, VendorChange, signing_secret},
     alerts::Alerts,
     failures::Failures,
     forward::{Forwarding, Ping, ReplayWhich},
     instances::{NewInstance, WEBHOOK_SECRET_CHARS_MIN},
-    intake::{AcceptError, Accepted},
+    intake::{AcceptError, Accepted, free_disk_bytes},
     media::{MEDIA_KEPT, MediaError, MediaFile, MediaKeeper, NewFile, StoredFile},
     messages::{SendError, SendMessage},
-    setup::{SetUp, SetUpDone, SetUpError, StatusOfInstance, webhook_url},
+    setup::{
+        SetUp, SetUpDone, SetUpError, StatusOfInstance, WEBHOOK_EVENTS, can_reach, shown_url,
+        webhook_url,
+    },
     vitals::Heard,
     waba::InstanceChange,
     work::Work,
@@ -52,7 +55,7 @@ use crate::{
     },
     http::Http,
     journal::SharedJournal,
-    provider::Providers,
+    provider::{Providers, Wasender},
     store::SharedStore,
     vendor::{VendorRegistry, WabaManager},
 };
@@ -151,6 +154,12 @@ impl Gateway {
     #[must_use]
     pub fn store(&self) -> &SharedStore {
         &self.inner.store
+    }
+
+    /// Wasender, for looking at what only it has.
+    #[must_use]
+    pub fn wasender(&self) -> &Wasender {
+        self.inner.providers.wasender()
     }
 
     /// The time.

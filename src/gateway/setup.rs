@@ -20,7 +20,7 @@ use crate::{
 
 /// What the gateway needs to hear. Received and upsert name the same messages, which dedupe joins;
 /// only upsert tells of messages typed on the phone.
-const EVENTS: [&str; 7] = [
+pub const WEBHOOK_EVENTS: [&str; 7] = [
     "messages.received",
     "messages.upsert",
     "message.sent",
@@ -156,10 +156,8 @@ impl Gateway {
 
     fn reached_url(&self, vendor: &VendorId) -> Result<Url, SetUpError> {
         let settings = &self.inner.settings;
-        let (base, wasender) = (&settings.base_url, &settings.wasender_url);
-        // A Wasender on this machine or in this network reaches us where others do not.
-        let is_reached = is_private(wasender) || (base.scheme() == "https" && !is_private(base));
-        if !is_reached {
+        let base = &settings.base_url;
+        if !can_reach(&settings.wasender_url, base) {
             return Err(SetUpError::BaseUrl(base.to_string()));
         }
         Ok(webhook_url(base, vendor))
@@ -194,6 +192,13 @@ impl Gateway {
         }
         Ok(is_changed)
     }
+}
+
+/// Whether a Wasender at this address can call us at this base: a Wasender on this machine or in
+/// this network reaches us where others do not.
+#[must_use]
+pub fn can_reach(wasender: &Url, base: &Url) -> bool {
+    is_private(wasender) || (base.scheme() == "https" && !is_private(base))
 }
 
 /// Where a vendor's webhooks go, below this base.
@@ -258,13 +263,14 @@ fn check(
     }
     let foreign = session.webhook_url.as_deref().filter(|it| *it != url.as_str());
     match foreign.filter(|_| session.webhook_enabled) {
-        Some(foreign) if !replace => Err(SetUpError::Foreign(without_query(foreign))),
+        Some(foreign) if !replace => Err(SetUpError::Foreign(shown_url(foreign))),
         _ => Ok(()),
     }
 }
 
-/// A foreign URL's query and user may hold somebody's secret.
-fn without_query(text: &str) -> String {
+/// A URL as it may be shown: its query and user may hold somebody's secret.
+#[must_use]
+pub fn shown_url(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else { return "an address that is not a URL".to_owned() };
     url.set_query(None);
     url.set_fragment(None);
@@ -276,7 +282,7 @@ fn without_query(text: &str) -> String {
 
 fn united(present: &[String]) -> Vec<String> {
     let mut events = present.to_vec();
-    for event in EVENTS {
+    for event in WEBHOOK_EVENTS {
         if !events.iter().any(|it| it == event) {
             events.push(event.to_owned());
         }

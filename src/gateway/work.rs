@@ -83,6 +83,12 @@ impl Work {
         self.wake.notify_one();
     }
 
+    /// Whether the sends of this vendor are stopped, whatever holds for everybody.
+    #[must_use]
+    pub fn is_paused(&self, vendor: &VendorId) -> bool {
+        self.lock().is_paused(vendor)
+    }
+
     /// Sets how fast an instance may send. Whether that is another limit than before.
     pub fn set_limit(&self, instance: &InstanceId, limit: Limit) -> bool {
         self.lock().set_limit(instance, limit)

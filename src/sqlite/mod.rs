@@ -196,6 +196,14 @@ fn switch_to_wal(connection: &Connection) -> Result<(), DbError> {
     }
 }
 
+/// The version of a database file and the one this program makes of it. Changes nothing.
+pub fn versions(path: &Path) -> Result<(usize, usize), DbError> {
+    let connection = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    Ok((usize::try_from(found).unwrap_or(usize::MAX), SCRIPTS.len()))
+}
+
 /// Runs the scripts that this file has not seen, each in one transaction with its number.
 fn upgrade(connection: &mut Connection) -> Result<(), DbError> {
     let version = |at: &Connection| at.pragma_query_value(None, "user_version", |row| row.get(0));

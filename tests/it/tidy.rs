@@ -16,7 +16,7 @@ const LAYERS: &[&[&str]] = &[
     &["gateway"],
     &["worker", "web", "twin"],
     &["app"],
-    &["demo"],
+    &["cli", "demo"],
 ];
 
 const FILE_LINES_MAX: usize = 400;

@@ -219,6 +219,12 @@ impl Scheduler {
         }
     }
 
+    /// Whether the sends of this vendor are stopped, whatever holds for everybody.
+    #[must_use]
+    pub fn is_paused(&self, vendor: &VendorId) -> bool {
+        self.vendors.get(vendor).is_some_and(|it| it.is_paused)
+    }
+
     /// Stops (or lets go on) the sends of a vendor; `None` is everybody.
     pub fn pause(&mut self, vendor: Option<&VendorId>, is_paused: bool) {
         match vendor {

@@ -1,6 +1,7 @@
 //! WasenderAPI; what it sends and accepts is in `docs/wire/wasender.md`.
 
 mod ask;
+mod check;
 mod content;
 mod manage;
 mod parse;
@@ -21,7 +22,10 @@ use reqwest::{
 use serde_json::Value;
 use url::Url;
 
-pub use self::session::{Session, SessionFault};
+pub use self::{
+    check::Reached,
+    session::{Session, SessionFault},
+};
 use super::{
     Attempt, ChangeFault, Found, NoAnswer, Outgoing, Parsed, Provider, Question, Received,
     Unreadable, Unsendable, Upload,

@@ -113,8 +113,7 @@ impl Wasender {
         body: Option<&Value>,
     ) -> Result<Value, SessionFault> {
         let token = self.token(instance).ok_or(SessionFault::NoToken)?;
-        let text = token.expose_secret();
-        if text.len() == SESSION_KEY_CHARS && text.bytes().all(|it| it.is_ascii_hexdigit()) {
+        if is_session_key(token) {
             return Err(SessionFault::SessionToken);
         }
         let id = instance.wasender.instance_id.as_deref().ok_or(SessionFault::NoSessionId)?;
@@ -136,6 +135,12 @@ impl Wasender {
             _ => Err(garbled),
         }
     }
+}
+
+/// Whether this is a session's key where an account's token should be.
+pub(super) fn is_session_key(token: &SecretString) -> bool {
+    let text = token.expose_secret();
+    text.len() == SESSION_KEY_CHARS && text.bytes().all(|it| it.is_ascii_hexdigit())
 }
 
 fn session_of(data: &Value) -> Session {

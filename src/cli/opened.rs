@@ -1,0 +1,85 @@
+//! The data that a command works on.
+
+use anyhow::{Context, bail};
+
+use super::output::complain;
+use crate::{
+    app::{Data, database_of},
+    config::Config,
+    domain::{id::VendorId, vendor::Vendor},
+    gateway::{AdminError, Gateway},
+    sqlite,
+};
+
+/// Configuration and data, and a gateway over them that works on nothing by itself.
+pub(super) struct Opened {
+    pub(super) config: Config,
+    pub(super) gateway: Gateway,
+    data: Data,
+}
+
+impl Opened {
+    /// The data to look at.
+    pub(super) async fn to_read() -> anyhow::Result<Self> {
+        let config = Config::from_environment()?;
+        check_version(&config)?;
+        let data = Data::open_to_read(&config).await?;
+        let data = data.with_context(|| {
+            format!(
+                "there is no data in {} (DATA_DIR): the first start of \"waba-gateway serve\" makes it",
+                config.data_dir.display()
+            )
+        })?;
+        Self::over(config, data)
+    }
+
+    /// The data to change; made where there are none.
+    pub(super) async fn to_write() -> anyhow::Result<Self> {
+        let config = Config::from_environment()?;
+        check_version(&config)?;
+        let data = Data::open_to_write(&config).await?;
+        Self::over(config, data)
+    }
+
+    fn over(config: Config, data: Data) -> anyhow::Result<Self> {
+        let gateway = data.gateway(&config)?;
+        Ok(Self { config, gateway, data })
+    }
+
+    /// A vendor, or `None` when there is none, which is told.
+    pub(super) async fn vendor(&self, id: &VendorId) -> anyhow::Result<Option<Vendor>> {
+        match self.gateway.vendor(id).await {
+            Ok(vendor) => Ok(Some(vendor)),
+            Err(AdminError::NoVendor) => {
+                complain(&format!(
+                    "there is no vendor {id}; \"waba-gateway vendor list\" shows those there are"
+                ));
+                Ok(None)
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Waits until everything is written.
+    pub(super) fn close(self) {
+        self.data.close();
+    }
+}
+
+/// To look at data must not change it under a server of another version.
+fn check_version(config: &Config) -> anyhow::Result<()> {
+    let path = database_of(config);
+    if !path.exists() {
+        return Ok(());
+    }
+    let (found, known) = sqlite::versions(&path).context("open waba.db")?;
+    if found > known {
+        bail!("the data is of version {found} and this program knows {known}: use the newer one");
+    }
+    if (1..known).contains(&found) {
+        bail!(
+            "the data is of version {found}, this program's of {known}: stop the old server and start this one, which brings it up to date"
+        );
+    }
+    Ok(())
+}

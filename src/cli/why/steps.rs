@@ -1,0 +1,29 @@
+//! The steps of a journey, in words.
+
+use crate::lang::Words;
+
+/// What a step's word means. One that this version does not know is shown as it is.
+pub(in crate::cli) fn words(step: &str) -> Words {
+    let (en, fr) = match step {
+        "received" => ("received, and on disk", "reçu et écrit sur le disque"),
+        "waiting" => ("waits for its answer", "attend sa réponse"),
+        "answered" => ("answered", "une réponse a été décidée"),
+        "not_answered" => ("not answered", "resté sans réponse"),
+        "queued" => ("waits for its turn to be sent", "attend son tour d'envoi"),
+        "sending" => ("the request leaves", "la requête part"),
+        "accepted" => ("taken by the provider", "accepté par le fournisseur"),
+        "unknown_yet" => ("its outcome is not known yet", "son sort n'est pas encore connu"),
+        "unknown" => ("given up without knowing", "abandonné sans savoir"),
+        "parked" => ("waits for a person", "attend quelqu'un"),
+        "dead" => ("given up", "abandonné"),
+        "pending" | "heard_pending" => ("queued at the provider", "en file chez le fournisseur"),
+        "sent" => ("sent", "envoyé"),
+        "heard_sent" => ("on WhatsApp's server", "sur le serveur de WhatsApp"),
+        "delivered" | "heard_delivered" => ("on the customer's device", "sur l'appareil du client"),
+        "read" | "heard_read" => ("read by the customer", "lu par le client"),
+        "played" | "heard_played" => ("played by the customer", "écouté par le client"),
+        "failed" | "heard_failed" => ("failed at the provider", "échoué chez le fournisseur"),
+        other => return Words::same(other),
+    };
+    Words::new(en, fr)
+}
