@@ -21,8 +21,8 @@ use crate::{
     config::{Config, Targets},
     domain::{clock::Clock, id::EntryId, secret::SecretString},
     gateway::{
-        Alerts, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner, MediaKeeper, Settings,
-        Work,
+        Alerts, Attention, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner, MediaKeeper,
+        Settings, Work,
     },
     http::{Allow, Http, Reach, reach},
     journal::SqliteJournal,
@@ -186,6 +186,7 @@ fn assemble(
         },
         turns: std::array::from_fn(|_| Mutex::default()),
         disk_checked: DiskChecked::default(),
+        attention: Attention::default(),
         synced: Mutex::default(),
         failures: Failures::default(),
         heard: Heard::default(),

@@ -29,6 +29,9 @@ pub struct Event {
     /// The provider's id of the message that this one quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted: Option<String>,
+    /// An edit or a reaction was made from the vendor's number.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_me: bool,
     /// When the provider says it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Millis>,
@@ -46,6 +49,7 @@ impl Event {
             provider_id: None,
             chat_id: None,
             quoted: None,
+            from_me: false,
             at: None,
         }
     }
@@ -94,6 +98,13 @@ pub enum What {
         /// The emoji.
         text: Text,
     },
+    /// How the votes on a poll stand.
+    Votes {
+        /// The message with the poll.
+        target: String,
+        /// Its options with the ids of who chose them.
+        results: Vec<Votes>,
+    },
     /// How far a message has got.
     Status {
         /// The message.
@@ -118,6 +129,34 @@ pub enum What {
         /// The body, known secrets masked.
         raw: Text,
     },
+}
+
+/// Who chose an option of a poll.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Votes {
+    /// The option.
+    pub option: Text,
+    /// The provider's ids of those who chose it.
+    pub voters: Vec<Text>,
+}
+
+impl What {
+    /// The provider's id of the message it speaks of, where it speaks of another one.
+    #[must_use]
+    pub fn target(&self) -> Option<&str> {
+        match self {
+            Self::Edit { target, .. }
+            | Self::Revoke { target }
+            | Self::Reaction { target, .. }
+            | Self::Votes { target, .. }
+            | Self::Status { target, .. } => Some(target),
+            Self::Message(_)
+            | Self::Echo(_)
+            | Self::SendFailed { .. }
+            | Self::Connection(_)
+            | Self::Other { .. } => None,
+        }
+    }
 }
 
 /// How far a sent message has got. It only grows, whatever order the provider tells it in: proof

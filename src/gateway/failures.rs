@@ -55,7 +55,11 @@ fn word(state: &State) -> Option<&'static str> {
     match state {
         State::Fenced { .. } | State::Unknown => Some("unknown"),
         State::Parked(reason) | State::Dead(reason) => match reason {
-            Reason::NoPhone | Reason::Silenced | Reason::Gone | Reason::Restored => None,
+            Reason::NoPhone
+            | Reason::PartBefore
+            | Reason::Silenced
+            | Reason::Gone
+            | Reason::Restored => None,
             Reason::Expired
             | Reason::NoSessionKey
             | Reason::Unauthorized

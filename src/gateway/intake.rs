@@ -322,6 +322,7 @@ fn kind(what: &What) -> &'static str {
         What::Edit { .. } => "edit",
         What::Revoke { .. } => "revoke",
         What::Reaction { .. } => "reaction",
+        What::Votes { .. } => "votes",
         What::Status { .. } => "status",
         What::SendFailed { .. } => "send_failed",
         What::Connection(_) => "connection",

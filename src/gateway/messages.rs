@@ -1,6 +1,6 @@
 //! Messages sent through the API, and what is shown of messages.
 
-use super::{AdminError, Gateway};
+use super::{AdminError, Gateway, content};
 use crate::{
     domain::{
         clock::{HOUR, Millis},
@@ -8,13 +8,14 @@ use crate::{
         id::{ContactId, EntryId, InstanceId, VendorId},
         message::Content,
         phone::PhoneNumber,
+        split,
         vendor::SEND_TTL,
     },
     journal::{Idempotency, Journey, Ledger, NewIntent, Page, Pause, Submitted},
+    provider::Unsendable,
+    vendor::VendorService,
 };
 
-/// WhatsApp's limit for a text, in characters.
-const TEXT_CHARS_MAX: usize = 65_536;
 /// The longest `Idempotency-Key`, in characters.
 const IDEMPOTENCY_CHARS_MAX: usize = 255;
 /// A conversation paused by an admin without an end stays so for this long.
@@ -24,12 +25,23 @@ const PAUSE_MAX: Millis = 10 * 365 * 24 * HOUR;
 pub struct SendMessage {
     /// As somebody typed it.
     pub to: String,
-    /// The text.
-    pub text: String,
+    /// What.
+    pub content: Content,
+    /// The message it quotes.
+    pub reply_to: Option<EntryId>,
     /// From which instance; the vendor's first without it.
     pub instance: Option<InstanceId>,
     /// The caller's own id for it.
     pub idempotency_key: Option<String>,
+}
+
+/// A message that is kept, and will be sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Queued {
+    /// Its id; that of the first part where there are several.
+    pub id: EntryId,
+    /// Messages it is sent as.
+    pub n_parts: usize,
 }
 
 /// Why it is not sent.
@@ -49,8 +61,7 @@ impl Gateway {
         &self,
         vendor: &VendorId,
         message: SendMessage,
-    ) -> Result<EntryId, SendError> {
-        let invalid = |why: String| SendError::Admin(AdminError::Invalid(why));
+    ) -> Result<Queued, SendError> {
         let service = self.inner.registry.get(vendor).await.map_err(AdminError::from)?;
         let service = service.ok_or(AdminError::NoVendor)?;
         let instance = match &message.instance {
@@ -59,27 +70,36 @@ impl Gateway {
                 AdminError::Conflict("the vendor has no WABA instance to send from".to_owned())
             })?,
         };
-        if message.text.trim().is_empty() {
-            return Err(invalid("message is empty".to_owned()));
-        }
-        if message.text.chars().count() > TEXT_CHARS_MAX {
-            return Err(invalid(format!("message has more than {TEXT_CHARS_MAX} characters")));
-        }
+        let content = content::checked(message.content, &instance.phone_number);
+        let content = content.map_err(AdminError::Invalid)?;
+        let unsendable = |it: Unsendable| AdminError::Invalid(it.0);
+        service.provider(instance).check(&content).map_err(unsendable)?;
         let to = PhoneNumber::from_person(&message.to, Some(&instance.phone_number))
-            .map_err(|it| invalid(format!("to: {it}")))?;
+            .map_err(|it| AdminError::Invalid(format!("to: {it}")))?;
+        if let Some(id) = message.reply_to {
+            self.check_quoted(vendor, &instance.id, &to, id).await?;
+        }
         if !self.inner.work.admits(vendor) {
             return Err(SendError::Overloaded);
         }
         let now = self.inner.clock.now();
-        let request = format!("{}\n{}\n{}", instance.id, to.digits(), message.text).into_bytes();
+        let request = serde_json::to_vec(&(
+            &instance.id,
+            to.digits(),
+            &content,
+            message.reply_to.map(|it| it.0),
+        ));
+        let request = request.map_err(|_| AdminError::Invalid("cannot be written".to_owned()))?;
+        let (content, more) = parts(&service, &instance.id, content);
+        let n_parts = more.len() + 1;
         let intent = NewIntent {
             vendor: vendor.clone(),
             instance: instance.id.clone(),
             contact: None,
             to: Address::phone(to),
-            content: Content::text(message.text),
-            more: Vec::new(),
-            reply_to: None,
+            content,
+            more,
+            reply_to: message.reply_to,
             forward: service.vendor().forward_url.is_some(),
             is_automatic: false,
             origin: None,
@@ -92,12 +112,34 @@ impl Gateway {
         match self.inner.journal.submit(intent).await.map_err(AdminError::from)? {
             Submitted::New(id, changes) | Submitted::Same(id, changes) => {
                 self.inner.work.apply(changes);
-                Ok(id)
+                Ok(Queued { id, n_parts })
             }
             Submitted::Conflict => {
                 let why = "another message was sent with this Idempotency-Key";
                 Err(AdminError::Conflict(why.to_owned()).into())
             }
+        }
+    }
+
+    /// Providers know what they have sent by a number of their own; what customers wrote has none.
+    async fn check_quoted(
+        &self,
+        vendor: &VendorId,
+        instance: &InstanceId,
+        to: &PhoneNumber,
+        quoted: EntryId,
+    ) -> Result<(), AdminError> {
+        let invalid = |why: &str| Err(AdminError::Invalid(format!("replyTo: {why}")));
+        let Some(Journey { row, .. }) = self.inner.journal.journey(vendor, quoted).await? else {
+            return invalid("there is no such message");
+        };
+        let to_same = row.address.phone.as_ref().is_some_and(|it| it.alias() == to.alias());
+        if row.is_inbound || row.by_human || row.content.is_none() {
+            invalid("only messages sent by this gateway can be quoted")
+        } else if row.instance != *instance || !to_same {
+            invalid("the message is of another conversation")
+        } else {
+            Ok(())
         }
     }
 
@@ -141,6 +183,19 @@ impl Gateway {
         self.inner.journal.pause(contact, pause).await?;
         Ok(contact)
     }
+}
+
+/// Content as the messages that leave: the first, and what follows it.
+pub(super) fn parts(
+    service: &VendorService,
+    instance: &InstanceId,
+    content: Content,
+) -> (Content, Vec<Content>) {
+    let Some(instance) = service.instance(instance) else { return (content, Vec::new()) };
+    let limits = service.provider(instance).text_limits();
+    let mut parts = split::parts(content.clone(), limits).into_iter();
+    let first = parts.next().unwrap_or(content);
+    (first, parts.collect())
 }
 
 fn idempotency(key: Option<String>, request: Vec<u8>) -> Result<Option<Idempotency>, AdminError> {

@@ -4,6 +4,9 @@ mod access;
 mod admin;
 mod alerts;
 mod ask;
+mod attention;
+mod changes;
+mod content;
 mod deliver;
 mod failures;
 mod forward;
@@ -34,12 +37,14 @@ pub use self::{
     access::{Access, AccessError, Caller, NewKey, hash, is_adopted, random_key},
     admin::{AdminError, VendorChange, signing_secret},
     alerts::Alerts,
+    attention::Attention,
+    changes::ChangeError,
     failures::Failures,
     forward::{Forwarding, Ping, ReplayWhich},
     instances::{NewInstance, WEBHOOK_SECRET_CHARS_MIN},
     intake::{AcceptError, Accepted, free_disk_bytes},
     media::{MEDIA_KEPT, MediaError, MediaFile, MediaKeeper, NewFile, StoredFile},
-    messages::{SendError, SendMessage},
+    messages::{Queued, SendError, SendMessage},
     setup::{
         SetUp, SetUpDone, SetUpError, StatusOfInstance, WEBHOOK_EVENTS, can_reach, shown_url,
         webhook_url,
@@ -97,6 +102,8 @@ pub struct Inner {
     pub turns: [Mutex<()>; TURNS],
     /// What the last look at the disk showed.
     pub disk_checked: DiskChecked,
+    /// Which messages customers were shown something about.
+    pub attention: Attention,
     /// When each instance's `lastSync` was last written.
     pub synced: Mutex<HashMap<InstanceId, Millis>>,
     /// When a failure of each instance was last written.

@@ -1,9 +1,11 @@
 //! A message is answered: the responders are asked in order, and what they decide becomes intents,
 //! in the transaction that ends the message.
 
+use std::sync::Arc;
+
 use metrics::counter;
 
-use super::Gateway;
+use super::{Gateway, messages::parts};
 use crate::{
     domain::{
         answer::{self, LoopGuard, Unanswered},
@@ -74,7 +76,7 @@ impl Gateway {
 
     async fn decide(
         &self,
-        service: &VendorService,
+        service: &Arc<VendorService>,
         id: EntryId,
         message: ToAnswer,
     ) -> Result<MessageEnd, WorkError> {
@@ -92,6 +94,7 @@ impl Gateway {
         }
         // Before the responder is asked: it need not answer what cannot be delivered yet.
         let to = self.reply_address(service, &message).await?;
+        self.show_attention(service, id, &message, &to);
         let question = self.question(service, id, &message, &to);
         let reply = match self.ask(service, &question).await {
             Some(Answer::Reply(reply)) => reply,
@@ -116,7 +119,9 @@ impl Gateway {
     ) -> MessageEnd {
         let now = self.inner.clock.now();
         let vendor = service.vendor();
-        let guard = answer::loop_guard(&message.answers, self.guard_key(&reply), now);
+        let contents = all_parts(service, message, reply.contents);
+        let key = self.guard_key(&contents);
+        let guard = answer::loop_guard(&message.answers, key, now);
         let pause = |reason| Some(Pause { at: now, until: now + vendor.silence, reason });
         if guard != LoopGuard::Fine {
             counter!(names::LOOPS).increment(1);
@@ -136,7 +141,7 @@ impl Gateway {
             (false, _) => None,
         };
         let welcome = vendor.welcome_message.clone().filter(|_| message.is_new);
-        let mut contents = reply.contents.into_iter();
+        let mut contents = contents.into_iter();
         let Some(first) = contents.next() else {
             return MessageEnd { pause, intent, ..self.unanswered(Unanswered::Silence) };
         };
@@ -150,8 +155,8 @@ impl Gateway {
     }
 
     /// What equal answers share: the text that comes last, where there is one.
-    fn guard_key(&self, reply: &Reply) -> Option<i64> {
-        let last = reply.contents.last().filter(|it| !it.as_text().trim().is_empty());
+    fn guard_key(&self, contents: &[Content]) -> Option<i64> {
+        let last = contents.last().filter(|it| !it.as_text().trim().is_empty());
         last.map(|it| self.inner.journal.text_key(it))
     }
 
@@ -223,4 +228,13 @@ impl Gateway {
         let had = journal.has_said(message.contact, key, since).await?;
         Ok((!had).then(|| Reply::text(text)))
     }
+}
+
+/// What is sent for an answer, in order.
+fn all_parts(service: &VendorService, message: &ToAnswer, contents: Vec<Content>) -> Vec<Content> {
+    let of_one = |it| {
+        let (first, more) = parts(service, &message.instance, it);
+        std::iter::once(first).chain(more)
+    };
+    contents.into_iter().flat_map(of_one).collect()
 }

@@ -27,8 +27,53 @@ pub(super) struct Life {
     pub(super) forward: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ticket: Option<String>,
+    /// Its place in a group.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) part: Option<Part>,
+    /// The entry it quotes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) quotes: Option<i64>,
+    /// What was done to it later.
+    #[serde(default, skip_serializing_if = "Marks::is_empty")]
+    pub(super) marks: Marks,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) log: Vec<(Millis, String)>,
+}
+
+/// One of several messages that leave one after another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Part {
+    /// The first of them.
+    pub(super) group: i64,
+    /// Which it is, from 1.
+    pub(super) number: usize,
+    /// How many there are.
+    pub(super) of: usize,
+    /// The one before it: this one leaves only when that one has been sent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) before: Option<i64>,
+    /// The one after it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<i64>,
+}
+
+/// The latest entries that changed a message.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Marks {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) edit: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) reaction: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) votes: Option<i64>,
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) is_deleted: bool,
+}
+
+impl Marks {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]

@@ -18,7 +18,7 @@ use async_trait::async_trait;
 pub use self::{
     forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
     media::{MediaDue, MediaEnd, MediaJournal, MediaState, NewUpload, StoredMedia},
-    read::{Journey, Ledger, MessageRow, Page, Turn},
+    read::{Journey, Ledger, MessageRow, Page, PartOf, Turn},
     sqlite::SqliteJournal,
     watch::{Backlog, Signs, Watch},
 };
@@ -30,7 +30,7 @@ use crate::{
         delivery::{Delivery, Input, Policy, Reason},
         event::Event,
         id::{ContactId, EntryId, InstanceId, VendorId},
-        message::{Choice, Content},
+        message::{Choice, Content, Text},
         schedule::{Job, Next},
     },
     sqlite::DbError,
@@ -132,6 +132,18 @@ pub trait Journal: Forwards + MediaJournal + Watch + Send + Sync {
 
     /// Messages and intents of an instance that have not ended.
     async fn in_flight(&self, instance: &InstanceId) -> Result<i64, JournalError>;
+
+    /// Notes that the provider has changed a message because we asked it to.
+    async fn changed(&self, id: EntryId, change: Changed, now: Millis) -> Result<(), JournalError>;
+}
+
+/// What was done to a message that had been sent.
+#[derive(Clone, Debug)]
+pub enum Changed {
+    /// It has another text.
+    Edited(Text),
+    /// It was taken back from everybody.
+    Deleted,
 }
 
 /// The events of one webhook.

@@ -3,8 +3,9 @@
 use crate::domain::{
     clock::Millis,
     contact::Address,
+    event::Votes,
     id::{ContactId, EntryId, InstanceId},
-    message::Text,
+    message::{Content, Text},
 };
 
 /// A vendor's messages, newest first.
@@ -35,8 +36,22 @@ pub struct MessageRow {
     pub name: Option<Text>,
     /// Its kind.
     pub kind: String,
-    /// Its text.
+    /// Its text, as it is by now.
     pub text: Text,
+    /// Its content, as it came or was decided.
+    pub content: Option<Content>,
+    /// The message it quotes, where that is one we know.
+    pub quoted: Option<EntryId>,
+    /// Its place in a group.
+    pub part: Option<PartOf>,
+    /// Its text was changed.
+    pub is_edited: bool,
+    /// It was taken back.
+    pub is_deleted: bool,
+    /// The latest reaction to it.
+    pub reaction: Option<Text>,
+    /// Of a poll: how the votes stand.
+    pub votes: Vec<Votes>,
     /// Where it stands, in one word.
     pub status: String,
     /// Why.
@@ -45,6 +60,17 @@ pub struct MessageRow {
     pub origin: Option<EntryId>,
     /// What the provider says of when it happened.
     pub at: Option<Millis>,
+}
+
+/// The place of a message among those that leave one after another.
+#[derive(Clone, Copy, Debug)]
+pub struct PartOf {
+    /// The first of them.
+    pub group: EntryId,
+    /// Which it is, from 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
 }
 
 /// All that is known of one message.

@@ -20,7 +20,7 @@ const PER_KEY_MINUTE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 /// Requests about one vendor in a second.
 const PER_VENDOR_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 /// Sending has a pace of its own instead.
-const UNLIMITED: &str = "/send-message";
+const UNLIMITED: [&str; 2] = ["/send-message", "/messages"];
 
 /// How often admin routes may be called.
 pub(super) struct Limits {
@@ -116,7 +116,9 @@ impl FromRequestParts<Web> for ForVendor {
         };
         let is_read = matches!(parts.method, Method::GET | Method::HEAD);
         caller.may(if is_read { Access::Read(&vendor) } else { Access::Write(&vendor) })?;
-        if !parts.uri.path().ends_with(UNLIMITED) {
+        let path = parts.uri.path();
+        let is_send = parts.method == Method::POST && UNLIMITED.iter().any(|it| path.ends_with(it));
+        if !is_send {
             web.limits.check(&caller, Some(&vendor))?;
         }
         tracing::Span::current().record("vendor.id", tracing::field::display(&vendor));

@@ -8,8 +8,8 @@ use axum::{
 
 use super::answers::ErrorView;
 use crate::{
-    gateway::{AcceptError, AccessError, AdminError, SendError, SetUpError},
-    provider::wasender::SessionFault,
+    gateway::{AcceptError, AccessError, AdminError, ChangeError, SendError, SetUpError},
+    provider::{ChangeFault, wasender::SessionFault},
     store::StoreError,
     telemetry::Chain,
 };
@@ -46,7 +46,18 @@ pub(super) enum ApiError {
     #[error(transparent)]
     SetUp(#[from] SetUpError),
     #[error(transparent)]
+    Change(ChangeError),
+    #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+impl From<ChangeError> for ApiError {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::Admin(error) => Self::Admin(error),
+            error => Self::Change(error),
+        }
+    }
 }
 
 impl From<SendError> for ApiError {
@@ -83,6 +94,7 @@ impl ApiError {
             },
             Self::Admin(error) | Self::SetUp(SetUpError::Admin(error)) => admin(error),
             Self::SetUp(error) => set_up(error),
+            Self::Change(error) => change(error),
         }
     }
 
@@ -129,6 +141,18 @@ fn admin(error: &AdminError) -> StatusCode {
         AdminError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         AdminError::Conflict(_) => StatusCode::CONFLICT,
         AdminError::Store(_) | AdminError::Journal(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn change(error: &ChangeError) -> StatusCode {
+    match error {
+        ChangeError::Admin(error) => admin(error),
+        ChangeError::NotSent
+        | ChangeError::NoTicket
+        | ChangeError::Deleted
+        | ChangeError::Provider(ChangeFault::NoSessionKey) => StatusCode::CONFLICT,
+        ChangeError::Provider(ChangeFault::Refused) => StatusCode::BAD_GATEWAY,
+        ChangeError::Provider(ChangeFault::NoAnswer) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

@@ -1,10 +1,6 @@
-//! Messages: sent, listed, explained.
+//! Messages: listed, explained.
 
-use axum::{
-    Json as Answer,
-    extract::State,
-    http::{HeaderMap, StatusCode},
-};
+use axum::{Json as Answer, extract::State};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -13,30 +9,14 @@ use super::{
     answers::Paused,
     auth::ForVendor,
     error::ApiError,
-    extract::{Json, MaybeJson, Path, Query},
+    extract::{MaybeJson, Path, Query},
     views::{JourneyView, MessageView},
 };
-use crate::{
-    domain::id::{EntryId, InstanceId},
-    gateway::SendMessage,
-};
+use crate::domain::id::EntryId;
 
 /// Messages on one page.
 const PAGE_MAX: usize = 200;
 const PAGE: usize = 50;
-
-#[derive(Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct SendBody {
-    /// E.164, or as people write it in the country of the vendor's number.
-    #[schema(example = "+221705550001")]
-    to: String,
-    #[schema(example = "Bonjour")]
-    message: String,
-    /// From which number; without it, the vendor's first.
-    #[schema(example = "waba_vendor_001")]
-    waba_id: Option<String>,
-}
 
 #[derive(Deserialize, IntoParams)]
 pub(super) struct PageQuery {
@@ -60,16 +40,6 @@ pub(super) struct PauseBody {
     /// For how long; without it, until it is resumed.
     #[schema(example = 60)]
     minutes: Option<i64>,
-}
-
-#[derive(Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct QueuedView {
-    #[schema(example = true)]
-    success: bool,
-    message_id: String,
-    #[schema(example = "queued")]
-    status: &'static str,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -107,38 +77,6 @@ struct IntentCounts {
     unknown: i64,
     parked: i64,
     dead: i64,
-}
-
-/// Send a message
-///
-/// It is kept, then sent from the vendor's own number at that number's pace. Limits on requests do
-/// not apply.
-#[utoipa::path(post, path = "/send-message", tag = "Messages", operation_id = "sendMessage",
-    params(("Idempotency-Key" = Option<String>, Header,
-        description = "the same request under the same key is sent once; kept 8 days")),
-    responses(
-        (status = 202, description = "it is kept and will be sent", body = QueuedView),
-        (status = 409, description = "another message was sent under this Idempotency-Key"),
-        (status = 422, description = "the number cannot be read, or the text is empty or too long"),
-    ))]
-pub(super) async fn send(
-    State(web): State<Web>,
-    ForVendor(vendor): ForVendor,
-    headers: HeaderMap,
-    Json(body): Json<SendBody>,
-) -> Result<(StatusCode, Answer<QueuedView>), ApiError> {
-    let key = headers.get("idempotency-key").map(|it| it.to_str().map(str::to_owned));
-    let malformed = |_| ApiError::BadRequest("Idempotency-Key is not plain text".to_owned());
-    let instance = body.waba_id.map(|it| InstanceId::parse(&it)).transpose();
-    let message = SendMessage {
-        to: body.to,
-        text: body.message,
-        instance: instance.map_err(|_| crate::gateway::AdminError::NoInstance)?,
-        idempotency_key: key.transpose().map_err(malformed)?,
-    };
-    let id = web.gateway.send_message(&vendor, message).await?;
-    let answer = QueuedView { success: true, message_id: id.to_string(), status: "queued" };
-    Ok((StatusCode::ACCEPTED, Answer(answer)))
 }
 
 /// List messages, newest first
@@ -226,7 +164,7 @@ pub(super) async fn ledger(
 }
 
 impl MessagePath {
-    fn id(&self) -> Result<EntryId, ApiError> {
+    pub(super) fn id(&self) -> Result<EntryId, ApiError> {
         let unknown = |_| ApiError::Admin(crate::gateway::AdminError::NoMessage);
         self.message_id.parse().map_err(unknown)
     }

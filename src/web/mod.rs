@@ -13,8 +13,10 @@ mod health;
 mod hours;
 mod instances;
 mod messages;
+mod new_message;
 mod openapi;
 mod responders;
+mod send;
 mod serve;
 mod vendors;
 mod views;
@@ -113,7 +115,7 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(waba::switch_provider))
         .routes(routes!(instances::set_up))
         .routes(routes!(instances::status))
-        .routes(routes!(messages::send))
+        .routes(routes!(send::send_text))
         .routes(routes!(messages::list))
         .routes(routes!(messages::journey))
         .routes(routes!(messages::pause))
@@ -133,7 +135,17 @@ fn admin_routes() -> OpenApiRouter<Web> {
     OpenApiRouter::default()
         .nest("/api/admin/vendors/{vendor_id}", of_vendor)
         .nest("/api/admin", of_all)
+        .nest("/api/v1/vendors/{vendor_id}", messages_api())
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
+}
+
+/// For the vendors' own programs.
+fn messages_api() -> OpenApiRouter<Web> {
+    OpenApiRouter::default().routes(routes!(send::send)).routes(routes!(
+        send::journey,
+        send::edit,
+        send::take_back
+    ))
 }
 
 /// A panic is a 500 and not a cut connection.

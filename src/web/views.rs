@@ -1,12 +1,14 @@
 //! What admins are shown. No secret is in it, at most the tail by which its owner knows it.
 
 use serde::Serialize;
+use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
 use super::{hours::HoursView, responders::ResponderView};
 use crate::{
     domain::{
         clock::{MINUTE, SECOND, iso},
+        event::Votes,
         hours::Zone,
         secret::masked,
         vendor::Vendor,
@@ -14,6 +16,7 @@ use crate::{
     },
     gateway::StatusOfInstance,
     journal::{Journey, MessageRow},
+    present,
     store::ApiKey,
 };
 
@@ -173,6 +176,10 @@ pub(super) struct MessageView {
     #[serde(rename = "type")]
     kind: String,
     message: String,
+    /// What else there is to the content, by its type.
+    #[serde(flatten)]
+    #[schema(value_type = Object)]
+    details: Map<String, Value>,
     /// How far it is; of an outbound one also what the customer's phone told.
     status: String,
     /// Why it is not further, where there is a reason.
@@ -181,9 +188,40 @@ pub(super) struct MessageView {
     by_human: bool,
     /// Of an automatic answer: the message it answers.
     in_reply_to: Option<String>,
+    /// The message it quotes, where it is one we know.
+    quoted_message_id: Option<String>,
+    /// Its place among the messages that one was sent as.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    part: Option<PartView>,
+    /// Its text was changed; `message` is the new one.
+    edited: bool,
+    /// It was taken back.
+    deleted: bool,
+    /// The latest reaction to it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reaction: Option<String>,
+    /// Of a poll: how many chose each option.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    votes: Vec<VotesView>,
     /// When the provider says it was written.
     timestamp: Option<String>,
     created_at: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct PartView {
+    /// The first of them.
+    message_id: String,
+    /// Which it is, from 1.
+    number: usize,
+    of: usize,
+}
+
+#[derive(Serialize, ToSchema)]
+struct VotesView {
+    option: String,
+    votes: usize,
 }
 
 impl From<&MessageRow> for MessageView {
@@ -196,14 +234,29 @@ impl From<&MessageRow> for MessageView {
             name: it.name.as_ref().map(|it| it.0.clone()),
             kind: it.kind.clone(),
             message: it.text.0.clone(),
+            details: it.content.as_ref().map(|of| present::details(of, it.id)).unwrap_or_default(),
             status: it.status.clone(),
             reason: it.reason.clone(),
             by_human: it.by_human,
             in_reply_to: it.origin.map(|it| it.to_string()),
+            quoted_message_id: it.quoted.map(|it| it.to_string()),
+            part: it.part.map(|it| PartView {
+                message_id: it.group.to_string(),
+                number: it.number,
+                of: it.of,
+            }),
+            edited: it.is_edited,
+            deleted: it.is_deleted,
+            reaction: it.reaction.as_ref().map(|it| it.0.clone()),
+            votes: it.votes.iter().map(votes).collect(),
             timestamp: it.at.map(iso),
             created_at: iso(it.id.ms()),
         }
     }
+}
+
+fn votes(it: &Votes) -> VotesView {
+    VotesView { option: it.option.0.clone(), votes: it.voters.len() }
 }
 
 #[derive(Serialize, ToSchema)]

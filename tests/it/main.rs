@@ -5,6 +5,7 @@ mod abuse;
 mod admin;
 mod alerts;
 mod answers;
+mod content;
 mod delivery;
 mod instances;
 mod intake;

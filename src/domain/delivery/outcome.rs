@@ -28,6 +28,8 @@ pub enum Reason {
     Gone,
     /// Restored from a backup; it may have been sent already.
     Restored,
+    /// A part of a longer text, and the part before it was not sent.
+    PartBefore,
 }
 
 impl Reason {
@@ -45,6 +47,7 @@ impl Reason {
             Self::Failed => "failed",
             Self::Gone => "gone",
             Self::Restored => "restored",
+            Self::PartBefore => "part_before",
         }
     }
 }

@@ -41,6 +41,8 @@ pub enum Topic {
     Deleted,
     /// Somebody reacted to a message.
     Reaction,
+    /// How the votes on a poll stand.
+    Votes,
     /// How far a message has got.
     Status,
     /// The bot asks for a human.
@@ -50,12 +52,13 @@ pub enum Topic {
 }
 
 impl Topic {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Received,
         Self::Sent,
         Self::Edited,
         Self::Deleted,
         Self::Reaction,
+        Self::Votes,
         Self::Status,
         Self::Escalated,
         Self::Connection,
@@ -70,6 +73,7 @@ impl Topic {
             Self::Edited => "message.edited",
             Self::Deleted => "message.deleted",
             Self::Reaction => "message.reaction",
+            Self::Votes => "message.votes",
             Self::Status => "message.status",
             Self::Escalated => "conversation.escalated",
             Self::Connection => "connection.changed",

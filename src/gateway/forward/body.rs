@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     domain::{
         clock::{Millis, iso},
-        event::{Chat, Event, What},
+        event::{Chat, Event, Votes, What},
         forward::Topic,
         id::{EntryId, VendorId},
         message::Content,
@@ -72,6 +72,10 @@ fn happened(event: &Event, id: Option<EntryId>) -> Map<String, Value> {
         }
         What::Edit { text, .. } => object(json!({ "message": text })),
         What::Reaction { text, .. } => object(json!({ "reaction": text })),
+        What::Votes { results, .. } => {
+            let count = |it: &Votes| json!({ "option": it.option, "votes": it.voters.len() });
+            object(json!({ "votes": results.iter().map(count).collect::<Vec<_>>() }))
+        }
         What::Revoke { .. }
         | What::Status { .. }
         | What::SendFailed { .. }

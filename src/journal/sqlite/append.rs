@@ -7,6 +7,7 @@ use super::{
     entries::{self, DONE, ECHO, MESSAGE, NewRow, SIGNAL, WAITING},
     forwards,
     keys::{self, Key},
+    marks::{self, Mark},
     media,
     state::Cx,
 };
@@ -39,9 +40,9 @@ pub(super) struct PreparedEvent {
     body: Vec<u8>,
     aliases: Vec<Token>,
     key: Option<Key>,
-    /// The send, or message typed on the phone, that it is or speaks of.
+    /// The send, or message typed on the phone, that it is, speaks of or quotes.
     pub(super) pid: Option<Token>,
-    /// The customer's message that it may speak of.
+    /// The customer's message that it may speak of or quote.
     message: Option<Token>,
     pub(super) text_key: Option<i64>,
 }
@@ -67,16 +68,13 @@ fn prepare_one(
     let plain = serde_json::to_vec(&event).map_err(|_| DbError::Unreadable("event"))?;
     let body = entries::seal(vault, instance, &plain)?;
     let about = match &event.what {
-        What::Message(_) | What::Echo(_) => event.provider_id.as_deref(),
-        What::Edit { target, .. }
-        | What::Revoke { target }
-        | What::Reaction { target, .. }
-        | What::Status { target, .. } => Some(target.as_str()),
-        What::SendFailed { .. } | What::Connection(_) | What::Other { .. } => None,
+        // A customer's message is found by its dedupe key, so what is asked for is what it quotes.
+        What::Message(_) => event.quoted.as_deref(),
+        What::Echo(_) => event.provider_id.as_deref(),
+        what => what.target(),
     };
-    let is_message = matches!(event.what, What::Message(_));
-    let pid = about.filter(|_| !is_message).map(|it| entries::pid(vault, instance, it));
-    let message = about.filter(|_| !is_message).map(|it| keys::message_token(vault, instance, it));
+    let pid = about.map(|it| entries::pid(vault, instance, it));
+    let message = about.map(|it| keys::message_token(vault, instance, it));
     let text_key = match &event.what {
         What::Echo(content) => Some(entries::text_key(vault, content)),
         _ => None,
@@ -122,9 +120,11 @@ fn append_one(
         What::Echo(_) => {
             appended.n_humans += usize::from(echo::arrived(cx, batch, it, &it.body, id, contact)?);
         }
-        What::Edit { .. } | What::Revoke { .. } | What::Reaction { .. } | What::Status { .. } => {
-            about_a_message(cx, batch, it, id, contact)?;
-        }
+        What::Edit { .. }
+        | What::Revoke { .. }
+        | What::Reaction { .. }
+        | What::Votes { .. }
+        | What::Status { .. } => about_a_message(cx, batch, it, id, contact)?,
         What::SendFailed { .. } | What::Connection(_) | What::Other { .. } => {
             signal(cx, batch, it, id, contact, Signal::Done { about: None })?;
         }
@@ -155,6 +155,14 @@ fn message(
     id: EntryId,
     contact: Option<ContactId>,
 ) -> Result<(), DbError> {
+    let quoted = match (it.pid, it.message, contact) {
+        (Some(pid), Some(message), Some(contact)) => marks::quoted(cx, pid, message, contact)?,
+        _ => None,
+    };
+    let life = match quoted.map(|it| it.0) {
+        None => life(batch).to_owned(),
+        quotes => Life { quotes, forward: batch.forward, ..Life::default() }.text(),
+    };
     // Without a conversation nobody could be answered.
     let unanswered = it.unanswered.or(contact.is_none().then_some(Unanswered::NotPrivate));
     entries::insert(
@@ -167,13 +175,13 @@ fn message(
             vendor: &batch.vendor,
             instance: &batch.instance,
             contact,
-            pid: it.pid,
+            pid: None,
             text_key: None,
             origin: None,
             status: None,
             note: unanswered.map(Unanswered::as_str),
             body: &it.body,
-            life: life(batch),
+            life: &life,
         },
     )?;
     if unanswered.is_none() {
@@ -219,6 +227,9 @@ fn about_a_message(
         (None, Some(token), Some(contact)) => keys::find_message(cx, token, contact)?,
         (about, ..) => about,
     };
+    if let (Some(about), Some(mark)) = (about, Mark::of(&it.event)) {
+        marks::set(cx, about, mark, id, batch.now)?;
+    }
     match about {
         Some(about) => signal(cx, batch, it, id, contact, Signal::Done { about: Some(about) }),
         None => {

@@ -8,6 +8,7 @@ use super::{
     contacts,
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE, SIGNAL},
     forwards, intents,
+    marks::{self, Mark},
     state::Cx,
 };
 use crate::{
@@ -102,10 +103,15 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
     let Some(row) = row else { return Ok(gone(cx, false)) };
     if row.kind != ECHO {
         let status = row.status.and_then(Status::of_code);
+        let (mark, of_customer) = marks::of_waiting(cx, &row)?;
         let about = match row.pid {
             Some(pid) => apply(cx, pid, status, now)?,
             None => None,
         };
+        let about = about.or(of_customer);
+        if let (Some(about), Some(mark)) = (about, mark) {
+            marks::set(cx, about, mark, id, now)?;
+        }
         let step = if about.is_some() { "applied" } else { "recorded_alone" };
         entries::end_event(cx, &row, None, about, step, now)?;
         return Ok(gone(cx, false));
@@ -136,28 +142,37 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
     Ok(gone(cx, true))
 }
 
+/// A signal that waited for a message.
+pub(super) struct Joined {
+    pub(super) id: EntryId,
+    pub(super) status: Option<Status>,
+    pub(super) mark: Option<Mark>,
+}
+
 /// Signals that waited for this message are applied to it now.
 pub(super) fn join_orphans(
     cx: &mut Cx<'_>,
     pid: Token,
     about: EntryId,
     now: Millis,
-) -> Result<Vec<Status>, DbError> {
+) -> Result<Vec<Joined>, DbError> {
     let sql =
         format!("SELECT {COLUMNS} FROM entries WHERE pid = ?1 AND is_open = 1 AND kind IN (1, 3)");
     let mut statement = cx.connection.prepare_cached(&sql)?;
     let rows: Vec<EntryRow> =
         statement.query_map([pid], EntryRow::read)?.collect::<Result<_, _>>()?;
     drop(statement);
-    let mut statuses = Vec::new();
+    let mut joined = Vec::new();
     for row in rows {
+        let (mark, _) = marks::of_waiting(cx, &row)?;
         let sql = "UPDATE entries SET kind = 1, pid = NULL WHERE id = ?1";
         cx.connection.prepare_cached(sql)?.execute([row.id.0])?;
         entries::end_event(cx, &row, None, Some(about), "applied", now)?;
-        statuses.extend(row.status.and_then(Status::of_code));
+        let status = row.status.and_then(Status::of_code);
+        joined.push(Joined { id: row.id, status, mark });
         cx.changes.push(Change::Decided(row.job(Kind::Signal, now), Next::Gone));
     }
-    Ok(statuses)
+    Ok(joined)
 }
 
 /// How far a message has got that a human sent.
@@ -174,7 +189,7 @@ fn tell_status(
     forwards::insert(cx, vendor, id, Topic::Status, (Some(status.as_str()), None), now)
 }
 
-fn by_pid(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
+pub(super) fn by_pid(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
     // An intent before anything else: it is what somebody waits for.
     let sql = format!(
         "SELECT {COLUMNS} FROM entries WHERE pid = ?1 AND kind IN ({MESSAGE}, {INTENT}, {ECHO})

@@ -66,6 +66,7 @@ fn topic(event: &Event) -> Option<Topic> {
         What::Edit { .. } => Some(Topic::Edited),
         What::Revoke { .. } => Some(Topic::Deleted),
         What::Reaction { .. } => Some(Topic::Reaction),
+        What::Votes { .. } => Some(Topic::Votes),
         What::Connection(_) => Some(Topic::Connection),
         What::Echo(_) | What::Status { .. } | What::SendFailed { .. } | What::Other { .. } => None,
     }

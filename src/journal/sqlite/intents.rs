@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     contacts, echo,
     entries::{self, COLUMNS, EntryRow, INTENT, NewRow},
-    forwards,
+    forwards, groups,
     state::Cx,
 };
 use crate::{
@@ -15,16 +15,16 @@ use crate::{
         answer::Unanswered,
         clock::Millis,
         contact::Address,
-        delivery::{Delivery, Input, Policy, Reason, State},
+        delivery::{Account, Delivery, Input, Policy, Reason, State},
         event::Status,
         forward::Topic,
         id::{ContactId, EntryId},
         message::Content,
-        schedule::{Kind, Next},
+        schedule::{Job, Next},
     },
     journal::{
         Begun, Change, MessageEnd, NewIntent, Step, Stepped, Submitted, ToSend,
-        life::{self, Life},
+        life::{self, Life, Part},
     },
     sqlite::DbError,
     vault::Token,
@@ -48,35 +48,23 @@ pub(super) fn submit(cx: &mut Cx<'_>, intent: &NewIntent) -> Result<Submitted, D
         let found: Option<(Token, i64)> =
             statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
         match found {
-            Some((body, entry)) if body == request => return same(cx, EntryId(entry)),
+            Some((body, entry)) if body == request => {
+                // Its work may never have begun: telling the scheduler again does no harm.
+                let id = EntryId(entry);
+                return Ok(Submitted::Same(id, groups::unbegun(cx, id)?));
+            }
             Some(_) => return Ok(Submitted::Conflict),
             None => claim = Some((key, request)),
         }
     }
     let tokens = contacts::tokens(cx.vault, &intent.instance, &intent.to);
     let contact = contacts::resolve(cx, &intent.instance, &intent.to, &tokens, None)?;
-    let id = insert(cx, intent, contact, None)?;
+    let id = groups::insert(cx, intent, contact, None)?;
     if let Some((key, request)) = claim {
         let sql = "INSERT INTO idempotency (key, body, entry) VALUES (?1, ?2, ?3)";
         cx.connection.prepare_cached(sql)?.execute(params![key, request, id.0])?;
     }
     Ok(Submitted::New(id, std::mem::take(&mut cx.changes)))
-}
-
-/// Asked before. Its work may never have begun: the scheduler is told again, which does no harm.
-fn same(cx: &mut Cx<'_>, id: EntryId) -> Result<Submitted, DbError> {
-    let row = load(cx, id)?.filter(|it| it.is_open);
-    let open = row.and_then(|row| {
-        let delivery = row.life.delivery.as_ref()?;
-        let next = life::next_of(delivery, &row.life.policy.into())?;
-        match next {
-            Next::Again { kind: kind @ Kind::Send, due, .. } => {
-                Some(Change::New(row.job(kind, due)))
-            }
-            _ => None,
-        }
-    });
-    Ok(Submitted::Same(id, open.into_iter().collect()))
 }
 
 pub(super) fn settle_message(
@@ -103,7 +91,7 @@ pub(super) fn settle_message(
         return Ok(Vec::new());
     }
     for intent in intents {
-        insert(cx, intent, row.contact, Some(id))?;
+        groups::insert(cx, intent, row.contact, Some(id))?;
     }
     if row.life.forward && end.pause.as_ref().is_some_and(|it| it.reason == "requires_human") {
         let why = (None, Some("requires_human"));
@@ -115,25 +103,34 @@ pub(super) fn settle_message(
     Ok(std::mem::take(&mut cx.changes))
 }
 
-fn insert(
-    cx: &mut Cx<'_>,
-    intent: &NewIntent,
-    contact: Option<ContactId>,
-    origin: Option<EntryId>,
-) -> Result<EntryId, DbError> {
+/// What tells one intent of a group from the others.
+#[derive(Clone, Copy)]
+pub(super) struct New<'a> {
+    pub(super) id: EntryId,
+    pub(super) content: &'a Content,
+    pub(super) contact: Option<ContactId>,
+    pub(super) origin: Option<EntryId>,
+    pub(super) part: Option<Part>,
+}
+
+pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Result<(), DbError> {
+    let is_first = new.part.is_none_or(|it| it.before.is_none());
     let mut delivery = Delivery::new(intent.now, intent.expires);
     if let Some(reason) = intent.parked {
+        let reason = if is_first { reason } else { Reason::PartBefore };
         delivery = delivery.step(Input::Park(reason), intent.now, &intent.policy);
     }
+    let quotes = intent.reply_to.filter(|_| is_first).map(|it| it.0);
     let mut life = Life {
         policy: intent.policy.into(),
         is_automatic: intent.is_automatic,
         forward: intent.forward,
+        part: new.part,
+        quotes,
         ..Life::default()
     };
     life.note(intent.now, life::word(&delivery.state));
-    let id = cx.next_id(intent.now)?;
-    let outbound = Outbound { to: intent.to.clone(), content: intent.content.clone() };
+    let outbound = Outbound { to: intent.to.clone(), content: new.content.clone() };
     let plain = serde_json::to_vec(&outbound).map_err(|_| DbError::Unreadable("intent"))?;
     let body = entries::seal(cx.vault, &intent.instance, &plain)?;
     let next = life::next_of(&delivery, &intent.policy).unwrap_or(Next::Gone);
@@ -142,16 +139,16 @@ fn insert(
     let told = life::told(&delivery).filter(|_| intent.forward);
     life.delivery = Some(delivery);
     let row = NewRow {
-        id,
+        id: new.id,
         kind: INTENT,
         account,
         is_open: next != Next::Gone,
         vendor: &intent.vendor,
         instance: &intent.instance,
-        contact,
+        contact: new.contact,
         pid: None,
-        text_key: Some(entries::text_key(cx.vault, &intent.content)),
-        origin,
+        text_key: Some(entries::text_key(cx.vault, new.content)),
+        origin: new.origin,
         status: None,
         note,
         body: &body,
@@ -159,28 +156,38 @@ fn insert(
     };
     entries::insert(cx, &row)?;
     if told.is_some() {
-        forwards::insert(cx, &intent.vendor, id, Topic::Status, (told, note), intent.now)?;
+        forwards::insert(cx, &intent.vendor, new.id, Topic::Status, (told, note), intent.now)?;
     }
     if let Next::Again { kind, due, .. } = next {
         let (vendor, instance) = (intent.vendor.clone(), intent.instance.clone());
-        let job = crate::domain::schedule::Job { id, vendor, instance, contact, kind, due };
+        let job = Job { id: new.id, vendor, instance, contact: new.contact, kind, due };
         cx.changes.push(Change::New(job));
     }
-    Ok(id)
+    Ok(())
 }
 
 pub(super) fn begin(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Begun, DbError> {
     let Some(row) = load(cx, id)? else { return Ok(Begun::No(gone(cx))) };
-    let is_silenced = row.life.is_automatic && is_silenced(cx, &row, now)?;
-    let input = if is_silenced { Input::Withdraw(Reason::Silenced) } else { Input::Begin };
+    let input = if row.life.is_automatic && is_silenced(cx, &row, now)? {
+        Input::Withdraw(Reason::Silenced)
+    } else if groups::must_wait(cx, &row, now)? {
+        Input::Park(Reason::PartBefore)
+    } else {
+        Input::Begin
+    };
     let (vendor, instance) = (row.vendor.clone(), row.instance.clone());
-    let origin = row.origin;
+    let quotes = row.life.quotes;
+    // The answer has begun with its first part.
+    let origin = row.origin.filter(|_| row.life.part.is_none_or(|it| it.before.is_none()));
     let stepped = advance(cx, row, &Step::of(input), now)?;
     let is_begun = stepped.delivery.as_ref().filter(|it| it.state == State::Begun);
     let Some(attempt) = is_begun.map(|it| it.attempts) else { return Ok(Begun::No(stepped)) };
     let body = entries::body(cx, id)?;
     let Outbound { to, content } = entries::open(cx.vault, &instance, &body)?;
-    Ok(Begun::Go(Box::new(ToSend { vendor, instance, to, content, quotes: None, origin, attempt })))
+    // A message whose number the provider never told cannot be quoted; what is said still is.
+    let quoted = quotes.map(|it| entries::load(cx, EntryId(it))).transpose()?.flatten();
+    let quotes = quoted.and_then(|it| it.life.ticket);
+    Ok(Begun::Go(Box::new(ToSend { vendor, instance, to, content, quotes, origin, attempt })))
 }
 
 pub(super) fn step(
@@ -231,7 +238,12 @@ pub(super) fn fence_cut_off(cx: &mut Cx<'_>) -> Result<(), DbError> {
     Ok(())
 }
 
-fn advance(cx: &mut Cx<'_>, row: EntryRow, step: &Step, now: Millis) -> Result<Stepped, DbError> {
+pub(super) fn advance(
+    cx: &mut Cx<'_>,
+    row: EntryRow,
+    step: &Step,
+    now: Millis,
+) -> Result<Stepped, DbError> {
     let pid = step.provider_id.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it));
     advance_with(cx, row, step, pid, now)
 }
@@ -251,9 +263,14 @@ fn advance_with(
     let tid = step.ticket.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it)).or(row.tid);
     for (before, now_known) in [(row.pid, pid), (row.tid, tid)] {
         let Some(learnt) = now_known.filter(|it| before != Some(*it)) else { continue };
-        for status in echo::join_orphans(cx, learnt, row.id, now)? {
-            row.life.note(now, format!("heard_{}", status.as_str()));
-            after = after.step(Input::Heard(status), now, &policy);
+        for joined in echo::join_orphans(cx, learnt, row.id, now)? {
+            if let Some(status) = joined.status {
+                row.life.note(now, format!("heard_{}", status.as_str()));
+                after = after.step(Input::Heard(status), now, &policy);
+            }
+            if let Some(mark) = joined.mark {
+                mark.note(row.kind, &mut row.life, joined.id, now);
+            }
         }
     }
     if let Input::Heard(status) = step.input {
@@ -286,6 +303,11 @@ fn advance_with(
     let delta = cx.delta(&row.vendor);
     delta.intents[usize::try_from(row.account).unwrap_or_default()] -= 1;
     delta.intents[usize::try_from(account).unwrap_or_default()] += 1;
+    let is_sent = account == life::code(Account::Sent) && row.account != account;
+    let follower = row.life.part.and_then(|it| it.after);
+    if let Some(follower) = follower.filter(|_| is_sent) {
+        groups::release(cx, follower, now)?;
+    }
     let next = next.unwrap_or(Next::Gone);
     Ok(Stepped { next, delivery: Some(after), changes: Vec::new() })
 }

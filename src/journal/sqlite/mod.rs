@@ -1,13 +1,16 @@
 //! The journal in the embedded database.
 
+mod answer;
 mod append;
 mod contacts;
 mod echo;
 mod entries;
 mod forwards;
+mod groups;
 mod intents;
 mod keys;
 mod ledger;
+mod marks;
 mod media;
 mod said;
 mod show;
@@ -21,8 +24,8 @@ use rusqlite::Connection;
 
 use self::state::{Cx, State};
 use super::{
-    Appended, Begun, Change, Journal, JournalError, Journey, Ledger, MessageEnd, NewEvents,
-    NewIntent, Page, Pause, Rechecked, Step, Stepped, Submitted, ToAnswer, ToFollow,
+    Appended, Begun, Change, Changed, Journal, JournalError, Journey, Ledger, MessageEnd,
+    NewEvents, NewIntent, Page, Pause, Rechecked, Step, Stepped, Submitted, ToAnswer, ToFollow,
 };
 use crate::{
     domain::{
@@ -94,7 +97,7 @@ impl Journal for SqliteJournal {
     }
 
     async fn message(&self, id: EntryId) -> Result<Option<ToAnswer>, JournalError> {
-        self.read(move |connection, vault| show::to_answer(connection, vault, id)).await
+        self.read(move |connection, vault| answer::to_answer(connection, vault, id)).await
     }
 
     async fn settle(&self, id: EntryId, end: MessageEnd) -> Result<Vec<Change>, JournalError> {
@@ -200,5 +203,9 @@ impl Journal for SqliteJournal {
     async fn in_flight(&self, instance: &InstanceId) -> Result<i64, JournalError> {
         let instance = instance.clone();
         self.read(move |connection, _| show::in_flight(connection, &instance)).await
+    }
+
+    async fn changed(&self, id: EntryId, change: Changed, now: Millis) -> Result<(), JournalError> {
+        self.write(move |cx| marks::changed(cx, id, &change, now)).await
     }
 }

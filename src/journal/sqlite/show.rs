@@ -6,11 +6,9 @@ use super::{
     contacts,
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE},
     intents::Outbound,
-    said,
 };
 use crate::{
     domain::{
-        answer::ANSWERS_PER_WINDOW_MAX,
         clock::Millis,
         contact::Address,
         event::{Event, Status, What},
@@ -19,76 +17,15 @@ use crate::{
         schedule::{Kind, Next},
     },
     journal::{
-        Change, Journey, MessageRow, ORPHAN_WAIT, Page, ToAnswer, ToFollow, Turn,
+        Change, Journey, MessageRow, ORPHAN_WAIT, Page, PartOf, ToFollow,
         life::{self, Life},
     },
     sqlite::DbError,
     vault::Vault,
 };
 
-/// Turns of a conversation that a responder gets.
-const TURNS_MAX: usize = 10;
 /// Answers of one message that a journey shows.
 const ANSWERS_SHOWN_MAX: usize = 50;
-
-pub(super) fn to_answer(
-    connection: &Connection,
-    vault: &Vault,
-    id: EntryId,
-) -> Result<Option<ToAnswer>, DbError> {
-    let Some((row, body)) = with_body(connection, id)? else { return Ok(None) };
-    let Some(contact) = row.contact.filter(|_| row.is_open && row.kind == MESSAGE) else {
-        return Ok(None);
-    };
-    let event: Event = entries::open(vault, &row.instance, &body)?;
-    let sql = "SELECT doc, paused_until FROM contacts WHERE id = ?1";
-    let (doc, paused_until): (Vec<u8>, Option<Millis>) = connection
-        .prepare_cached(sql)?
-        .query_row([contact.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let address = contacts::open(vault, row.instance.as_str(), &doc)?.address;
-    let (mut history, mut answers, mut latest_origin) = (Vec::new(), Vec::new(), None);
-    // What came after the message is not its history, but its answers count for the loop guard.
-    let sql = format!(
-        "SELECT {COLUMNS}, body FROM entries WHERE contact = ?1 AND kind IN (0, 2, 3)
-            AND account IN (0, 1) ORDER BY id DESC LIMIT 256"
-    );
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([contact.0])?;
-    while let Some(found) = rows.next()? {
-        let entry = EntryRow::read(found)?;
-        if entry.kind == INTENT
-            && entry.life.is_automatic
-            && answers.len() <= ANSWERS_PER_WINDOW_MAX
-            // The last message of an answer stands for all of it.
-            && (entry.origin.is_none() || entry.origin != latest_origin)
-        {
-            latest_origin = entry.origin;
-            answers.push((entry.id.ms(), entry.text_key.unwrap_or_default()));
-        }
-        if entry.id < id && history.len() < TURNS_MAX {
-            history.push(turn(vault, &entry, found)?);
-        }
-        if history.len() >= TURNS_MAX && answers.len() > ANSWERS_PER_WINDOW_MAX {
-            break;
-        }
-    }
-    history.reverse();
-    let is_answered = !answers.is_empty() || history.iter().any(|it| !it.is_user);
-    let is_new = !is_answered && !said::by_vendor(connection, contact)?;
-    let (vendor, instance) = (row.vendor, row.instance);
-    Ok(Some(ToAnswer {
-        vendor,
-        instance,
-        contact,
-        address,
-        event,
-        paused_until,
-        history,
-        is_new,
-        answers,
-        chosen: None,
-    }))
-}
 
 pub(super) fn to_follow(
     connection: &Connection,
@@ -207,27 +144,51 @@ pub(super) fn journey(
     Ok(Some(Journey { row, steps, attempts, answers }))
 }
 
-fn with_body(connection: &Connection, id: EntryId) -> Result<Option<(EntryRow, Vec<u8>)>, DbError> {
+pub(super) fn with_body(
+    connection: &Connection,
+    id: EntryId,
+) -> Result<Option<(EntryRow, Vec<u8>)>, DbError> {
     let sql = format!("SELECT {COLUMNS}, body FROM entries WHERE id = ?1");
     let read = |row: &Row<'_>| Ok((EntryRow::read(row)?, row.get("body")?));
     Ok(connection.prepare_cached(&sql)?.query_row([id.0], read).optional()?)
 }
 
-fn turn(vault: &Vault, entry: &EntryRow, row: &Row<'_>) -> Result<Turn, DbError> {
-    let body: Vec<u8> = row.get("body")?;
-    let (_, content) = said(vault, entry, &body)?;
-    let text = content.map(|it| it.as_text().to_owned()).unwrap_or_default();
-    Ok(Turn { is_user: entry.kind == MESSAGE, text: Text(text) })
+/// The text that a message has by now, where it was changed.
+pub(super) fn edited(
+    connection: &Connection,
+    vault: &Vault,
+    row: &EntryRow,
+) -> Result<Option<Text>, DbError> {
+    Ok(match told_by(connection, vault, row.life.marks.edit)? {
+        Some(What::Edit { text, .. }) => Some(text),
+        _ => None,
+    })
 }
 
-struct Said {
+/// What the entry with this id tells of a message.
+fn told_by(
+    connection: &Connection,
+    vault: &Vault,
+    id: Option<i64>,
+) -> Result<Option<What>, DbError> {
+    let Some(id) = id else { return Ok(None) };
+    // It may have been erased.
+    let Some((row, body)) = with_body(connection, EntryId(id))? else { return Ok(None) };
+    Ok(Some(entries::open::<Event>(vault, &row.instance, &body)?.what))
+}
+
+pub(super) struct Said {
     address: Address,
     name: Option<Text>,
     at: Option<Millis>,
     other: Option<String>,
 }
 
-fn said(vault: &Vault, row: &EntryRow, body: &[u8]) -> Result<(Said, Option<Content>), DbError> {
+pub(super) fn said(
+    vault: &Vault,
+    row: &EntryRow,
+    body: &[u8],
+) -> Result<(Said, Option<Content>), DbError> {
     if row.kind == INTENT {
         let Outbound { to, content } = entries::open(vault, &row.instance, body)?;
         return Ok((Said { address: to, name: None, at: None, other: None }, Some(content)));
@@ -238,6 +199,7 @@ fn said(vault: &Vault, row: &EntryRow, body: &[u8]) -> Result<(Said, Option<Cont
         What::Edit { .. } => (None, Some("edit")),
         What::Revoke { .. } => (None, Some("revoke")),
         What::Reaction { .. } => (None, Some("reaction")),
+        What::Votes { .. } => (None, Some("votes")),
         What::Status { .. } => (None, Some("status")),
         What::SendFailed { .. } => (None, Some("send_failed")),
         What::Connection(_) => (None, Some("connection")),
@@ -264,7 +226,18 @@ fn message_row(
         }
     }
     let kind = content.as_ref().map(|it| it.kind().to_owned()).or(said.other);
-    let text = content.map(|it| it.as_text().to_owned()).unwrap_or_default();
+    let said_text = content.as_ref().map(|it| Text(it.as_text().to_owned()));
+    let text = edited(connection, vault, row)?.or(said_text).unwrap_or_default();
+    let reaction = match told_by(connection, vault, row.life.marks.reaction)? {
+        Some(What::Reaction { text, .. }) => Some(text),
+        _ => None,
+    };
+    let votes = match told_by(connection, vault, row.life.marks.votes)? {
+        Some(What::Votes { results, .. }) => results,
+        _ => Vec::new(),
+    };
+    let part =
+        row.life.part.map(|it| PartOf { group: EntryId(it.group), number: it.number, of: it.of });
     Ok(MessageRow {
         id: row.id,
         instance: row.instance.clone(),
@@ -274,7 +247,14 @@ fn message_row(
         address: said.address,
         name: said.name,
         kind: kind.unwrap_or_default(),
-        text: Text(text),
+        text,
+        content,
+        quoted: row.life.quotes.map(EntryId),
+        part,
+        is_edited: row.life.marks.edit.is_some(),
+        is_deleted: row.life.marks.is_deleted,
+        reaction,
+        votes,
         status: status_word(row).to_owned(),
         reason: row.note.clone().filter(|_| !row.is_open || row.account != entries::WAITING),
         origin: row.origin,

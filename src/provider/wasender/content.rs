@@ -2,6 +2,7 @@
 //! field is there decides what it is.
 
 use serde_json::{Map, Value, json};
+use url::Url;
 
 use crate::{
     domain::message::{Content, Media, MediaKind},
@@ -33,8 +34,15 @@ pub(super) fn check(content: &Content) -> Result<(), Unsendable> {
             no(format!("poll.options: Wasender takes {min} to {max}"))
         }
         Content::Contact { phone: None, .. } => no("contact.phone: is missing".to_owned()),
+        Content::Media(Media { kind: MediaKind::Sticker, url: Some(url), .. }) if !is_webp(url) => {
+            no("sticker.url: Wasender takes .webp only".to_owned())
+        }
         _ => Ok(()),
     }
+}
+
+fn is_webp(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|it| it.path().to_ascii_lowercase().ends_with(".webp"))
 }
 
 /// What the content is, without the recipient; also what Wasender's log has of it.

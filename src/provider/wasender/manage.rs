@@ -5,10 +5,12 @@ use reqwest::{Method, StatusCode};
 use serde_json::{Value, json};
 use url::Url;
 
-use super::Wasender;
+use super::{
+    Wasender,
+    send::{NOT_CONNECTED, known_refusal},
+};
 use crate::{
     domain::{message::Text, phone::PhoneNumber, waba::WabaInstance},
-    http::Reply,
     provider::{ChangeFault, NoAnswer, Received},
 };
 
@@ -44,8 +46,14 @@ impl Wasender {
         let url = self.url(&["messages", ticket]);
         let reply = self.call(method, &url, key, body).await;
         let reply = reply.map_err(|_| ChangeFault::NoAnswer)?;
+        let body: Option<Value> = serde_json::from_slice(&reply.body).ok();
+        let is_down =
+            body.as_ref().and_then(known_refusal).is_some_and(|it| it.word == NOT_CONNECTED);
+        // A deletion may be answered without a body.
+        let is_done = body.is_none_or(|it| it["success"] != json!(false));
         match reply.status {
-            status if status.is_success() && is_done(&reply) => Ok(()),
+            status if status.is_success() && is_done => Ok(()),
+            _ if is_down => Err(ChangeFault::NoAnswer),
             StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_MANY_REQUESTS => {
                 Err(ChangeFault::NoAnswer)
             }
@@ -80,10 +88,4 @@ impl Wasender {
         let reply = self.call(Method::POST, url, key, Some(body)).await.map_err(|_| NoAnswer)?;
         if reply.status.is_success() { Ok(()) } else { Err(NoAnswer) }
     }
-}
-
-/// A deletion may be answered without a body.
-fn is_done(reply: &Reply) -> bool {
-    let body: Option<Value> = serde_json::from_slice(&reply.body).ok();
-    body.is_none_or(|it| it["success"] != json!(false))
 }

@@ -4,9 +4,11 @@ mod ask;
 mod check;
 mod content;
 mod manage;
+mod masked;
 mod parse;
 #[cfg(test)]
 mod parse_tests;
+mod payload;
 mod send;
 mod session;
 mod upload;

@@ -4,30 +4,28 @@
 //! `provider_id` is an event's own id; statuses, reactions, edits and revokes name the message
 //! they speak of as `target`.
 
-use std::{borrow::Cow, cmp::Reverse, mem};
+use std::borrow::Cow;
 
 use serde::Deserialize;
-use serde_json::Value;
 
 use super::{
     connection_of,
+    masked::{longest_first, other, without_numbers},
+    payload::{Message, unsupported},
     wire::{
-        Attachment, Change, Deletion, Hook, Item, Key, NAME_CHARS_MAX, Payload, Plain, Progress,
-        Protocol, Raw, Reaction, Receipts, mended, text, unsupported,
+        Attachment, Change, Deletion, Hook, Item, Key, OptionVotes, Plain, Progress, Protocol, Raw,
+        Reaction, Receipts, Results, text,
     },
 };
 use crate::{
     domain::{
         clock::Millis,
-        event::{Event, Status, What},
+        event::{Chat, Event, Status, Votes, What},
         message::{Content, MediaKind, Text},
-        secret::{ExposeSecret, SecretString, without},
+        secret::{SecretString, without},
     },
     provider::{Parsed, Unreadable},
 };
-
-/// A run of this many digits may be a phone number.
-const NUMBER_DIGITS_MIN: usize = 5;
 
 /// There are no words for something, or it has a field twice: the body is kept raw, too.
 struct Missed;
@@ -87,6 +85,7 @@ impl<'a> Reader<'a> {
             Some("message-receipt.update") => self.each(data, Self::receipts),
             Some("messages.delete") => self.each(data, Self::deletion),
             Some("messages.reaction") => self.each(data, Self::reaction),
+            Some("poll.results") => self.each(data, Self::votes),
             Some("session.status" | "session_status" | "connection_status") => {
                 self.plain(data, plain_connection)
             }
@@ -132,9 +131,17 @@ impl<'a> Reader<'a> {
         key.id = key.id.or(item.id);
         key.remote_jid = key.remote_jid.or(item.remote_jid);
         let ours = is_sent || key.from_me.is(true);
-        let what = what(item.message, body, ours)?;
+        let message = Message::open(item.message)?;
+        let what = what(&message, body, ours)?;
+        let (is_message, is_change) = (matches!(what, What::Message(_)), what.target().is_some());
+        let quoted = if is_message { message.quoted()? } else { None };
         let event = self.tell_of(what, &key, ours);
         event.provider_id = key.id();
+        event.quoted = quoted;
+        event.from_me = is_change && ours;
+        // By which it is marked as read later on.
+        let chat = key.remote_jid.word().filter(|_| is_message && event.chat == Chat::Private);
+        event.chat_id = chat.map(text);
         event.at = item.message_timestamp.millis().or(event.at);
         // The name on a message of ours is the vendor's.
         event.name = item.push_name.text().filter(|_| !ours).map(text);
@@ -164,7 +171,24 @@ impl<'a> Reader<'a> {
         let target = message.id().or(own_id.clone()).ok_or(Missed)?;
         let own_id = own_id.filter(|it| *it != target);
         let what = What::Reaction { target, text: text(reaction.text.text().unwrap_or_default()) };
-        self.tell(what, &own.unwrap_or(message)).provider_id = own_id;
+        let key = own.unwrap_or(message);
+        let event = self.tell(what, &key);
+        event.provider_id = own_id;
+        event.from_me = key.from_me.is(true);
+        Ok(())
+    }
+
+    fn votes(&mut self, item: &Results<'a>) -> Told {
+        let key: Key<'_> = item.key.one()?.unwrap_or_default();
+        let target = key.id().ok_or(Missed)?;
+        let mut results = Vec::new();
+        for option in item.poll_result.all() {
+            let OptionVotes { name, voters } = option.one()?.ok_or(Missed)?;
+            let option = text(name.text().ok_or(Missed)?);
+            let voters = voters.all().into_iter().filter_map(Raw::text).map(text).collect();
+            results.push(Votes { option, voters });
+        }
+        self.tell_of(What::Votes { target, results }, &key, true);
         Ok(())
     }
 
@@ -241,27 +265,30 @@ impl<'a> Reader<'a> {
 }
 
 /// What a message does (§4.4): say something, or change another message.
-fn what(raw: Raw<'_>, body: Option<Cow<'_, str>>, ours: bool) -> serde_json::Result<What> {
-    let (message, raw) = Payload::open(raw)?;
-    if let Some(reaction) = message.reaction_message.one::<Reaction<'_>>()?
+fn what<'a>(
+    message: &Message<'a>,
+    body: Option<Cow<'a, str>>,
+    ours: bool,
+) -> serde_json::Result<What> {
+    if let Some(reaction) = message.payload.reaction_message.one::<Reaction<'_>>()?
         && let Some(target) = reaction.key.one()?.as_ref().and_then(Key::id)
     {
         return Ok(What::Reaction { target, text: text(reaction.text.text().unwrap_or_default()) });
     }
-    if let Some(protocol) = message.protocol_message.one::<Protocol<'_>>()?
+    if let Some(protocol) = message.payload.protocol_message.one::<Protocol<'_>>()?
         && let Some(target) = protocol.key.one()?.as_ref().and_then(Key::id)
     {
         match protocol.kind.word().as_deref() {
             Some("0" | "REVOKE") => return Ok(What::Revoke { target }),
             Some("14" | "MESSAGE_EDIT") => {
-                let edited = Payload::open(protocol.edited_message)?.0.text()?;
+                let edited = Message::open(protocol.edited_message)?.text()?;
                 let text = text(edited.or(body).unwrap_or_default());
                 return Ok(What::Edit { target, text });
             }
             _ => {}
         }
     }
-    let content = message.content(raw, body)?;
+    let content = message.content(body)?;
     Ok(if ours { What::Echo(content) } else { What::Message(content) })
 }
 
@@ -278,7 +305,7 @@ fn plain_message(plain: &Plain<'_>) -> Option<What> {
         _ => None,
     };
     Some(What::Message(match (media, text) {
-        (Some(kind), caption) => Attachment::default().content(kind, caption),
+        (Some(kind), caption) => Attachment::default().content(kind, caption, false),
         (None, Some(text)) => Content::text(text),
         (None, None) if kind == "text" || kind == "message" => return None,
         (None, None) => unsupported(&kind),
@@ -306,64 +333,4 @@ fn status(word: &str) -> Option<Status> {
         "5" | "played" => Status::Played,
         _ => return None,
     })
-}
-
-fn other(name: &str, body: &str, secrets: &[&SecretString]) -> serde_json::Result<What> {
-    let secrets = longest_first(secrets);
-    let tree = serde_json::from_str(body).or_else(|_| serde_json::from_str(&mended(body)));
-    let mut tree: Value = tree?;
-    mask(&mut tree, &secrets);
-    // Once more, for numbers.
-    let raw = Text(without(&tree.to_string(), &secrets));
-    let name = without(name, &secrets).chars().take(NAME_CHARS_MAX).collect();
-    Ok(What::Other { name, raw })
-}
-
-/// So that no secret leaves the tail of one that begins with it.
-fn longest_first<'a>(secrets: &[&'a SecretString]) -> Vec<&'a SecretString> {
-    let mut secrets = secrets.to_vec();
-    secrets.sort_by_key(|it| Reverse(it.expose_secret().len()));
-    secrets
-}
-
-fn mask(tree: &mut Value, secrets: &[&SecretString]) {
-    match tree {
-        Value::String(text) => *text = without(text, secrets),
-        Value::Array(items) => items.iter_mut().for_each(|it| mask(it, secrets)),
-        Value::Object(fields) => {
-            let masked = mem::take(fields).into_iter().map(|(key, mut value)| {
-                if is_secret(&key) {
-                    value = "[secret]".into();
-                }
-                mask(&mut value, secrets);
-                (without(&key, secrets), value)
-            });
-            *fields = masked.collect();
-        }
-        Value::Null | Value::Bool(_) | Value::Number(_) => {}
-    }
-}
-
-/// Whether a field of this name is a secret (§3.1, §3.3, §4.2, §4.6, §5.1), however it is spelt.
-fn is_secret(key: &str) -> bool {
-    let letters = key.chars().filter(char::is_ascii_alphanumeric);
-    let name: String = letters.map(|it| it.to_ascii_lowercase()).collect();
-    matches!(
-        name.as_str(),
-        "sessionid" | "apikey" | "webhooksecret" | "publicurl" | "qr" | "qrcode" | "token"
-    )
-}
-
-/// Without longer runs of digits, which may be phone numbers.
-fn without_numbers(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(start) = rest.find(|it: char| it.is_ascii_digit()) {
-        let digits = &rest[start..];
-        let n = digits.find(|it: char| !it.is_ascii_digit()).unwrap_or(digits.len());
-        out.push_str(&rest[..start]);
-        out.push_str(if n < NUMBER_DIGITS_MIN { &digits[..n] } else { "…" });
-        rest = &digits[n..];
-    }
-    out + rest
 }

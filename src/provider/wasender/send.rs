@@ -19,6 +19,9 @@ const RETRY_AFTER_MAX: Millis = 3_600 * SECOND;
 /// `X-RateLimit-Reset` is a time when it is later than this from now, in seconds; else a delay.
 const RESET_IS_TIME_AFTER: i64 = 5;
 
+/// The word of a session that is down.
+pub(super) const NOT_CONNECTED: &str = "not_connected";
+
 impl Wasender {
     pub(super) async fn send_message(
         &self,
@@ -93,7 +96,7 @@ fn is_told(body: Option<&Value>) -> bool {
 }
 
 /// Refusals are known by their words: no status code is documented for them.
-fn known_refusal(body: &Value) -> Option<Attempt> {
+pub(super) fn known_refusal(body: &Value) -> Option<Attempt> {
     if body["success"] == json!(true) {
         return None;
     }
@@ -102,7 +105,7 @@ fn known_refusal(body: &Value) -> Option<Attempt> {
     let has = |words: &str| said.contains(words);
     if has("session is not connected") || has("session not ready") || has("session not connected") {
         let outcome = Outcome::Refused(Refusal::Retry { not_before: None });
-        Some(Attempt::of(outcome, "not_connected"))
+        Some(Attempt::of(outcome, NOT_CONNECTED))
     } else if has("invalid api key") || has("api key is required") || has("unauthenticated") {
         Some(park(Reason::Unauthorized))
     } else if has("subscription") || has("trial plan") {

@@ -11,7 +11,7 @@ use crate::domain::{
     clock::Millis,
     contact::{Address, Lid},
     event::Chat,
-    message::{Content, Media, MediaKind, Text},
+    message::Text,
     phone::PhoneNumber,
 };
 
@@ -22,8 +22,6 @@ pub(super) const NAME_CHARS_MAX: usize = 64;
 const SECONDS_MAX: i64 = 1_000_000_000_000;
 /// No event is of the year 2100 or later, in milliseconds.
 const TIME_MAX: Millis = 4_102_444_800_000;
-/// Wrappers around one message that we take off.
-const WRAPPERS_MAX: usize = 8;
 /// Keys of a message that do not tell its kind.
 const SILENT: &[&str] = &["messageContextInfo", "senderKeyDistributionMessage"];
 
@@ -76,11 +74,15 @@ objects! {
     Extended { text }
     Attachment {
         url, mimetype, media_key, file_sha256, file_enc_sha256, file_length, caption, file_name,
-        title,
+        title, view_once,
     }
     Location { degrees_latitude, degrees_longitude, name, address }
-    Card { vcard }
-    Poll { name, options }
+    Card { display_name, vcard }
+
+    /// What any of the above may say of the message that it answers.
+    Quoting { context_info }
+    Context { stanza_id }
+    Poll { name, options, selectable_options_count }
     PollOption { option_name }
     Reaction { key, text }
     Protocol { key, #[serde(rename = "type")] kind, edited_message }
@@ -94,6 +96,10 @@ objects! {
 
     /// `data` of `messages.delete` (§4.5).
     Deletion { keys }
+
+    /// `data` of `poll.results` (§4.5).
+    Results { key, poll_result }
+    OptionVotes { name, voters }
 
     /// A number as JavaScript's Long.
     Long { low, high }
@@ -173,7 +179,7 @@ impl<'a> Raw<'a> {
     }
 
     /// The first key of a message that tells its kind.
-    fn kind(self) -> Option<String> {
+    pub(super) fn kind(self) -> Option<String> {
         let raw = self.0?.get();
         let keys = raw.strip_prefix('{')?.trim_ascii_start();
         let first = serde_json::Deserializer::from_str(keys).into_iter::<String>().next()?.ok()?;
@@ -182,132 +188,6 @@ impl<'a> Raw<'a> {
         }
         let all: Map<String, Value> = serde_json::from_str(raw).ok()?;
         all.into_iter().map(|it| it.0).find(|it| !SILENT.contains(&it.as_str())).or(Some(first))
-    }
-}
-
-impl<'a> Payload<'a> {
-    /// Reads a message, its wrappers taken off (§4.4), and says what it was read from.
-    pub(super) fn open(raw: Raw<'a>) -> serde_json::Result<(Self, Raw<'a>)> {
-        let (mut message, mut raw) = (raw.one::<Self>()?.unwrap_or_default(), raw);
-        for _ in 0..WRAPPERS_MAX {
-            let Some(inner) = message.wrapped()? else { break };
-            (message, raw) = (inner.one::<Self>()?.unwrap_or_default(), inner);
-        }
-        Ok((message, raw))
-    }
-
-    /// Its text: `conversation`, `extendedTextMessage`, else a caption (§4.4).
-    pub(super) fn text(&self) -> serde_json::Result<Option<Cow<'a, str>>> {
-        if let Some(text) = self.conversation.text() {
-            return Ok(Some(text));
-        }
-        if let Some(Extended { text }) = self.extended_text_message.one()? {
-            return Ok(text.text());
-        }
-        Ok(self.file()?.and_then(|it| it.1.caption.text()))
-    }
-
-    /// What it says; `raw` is what it was read from, `body` the provider's own reading of it.
-    pub(super) fn content(
-        &self,
-        raw: Raw<'a>,
-        body: Option<Cow<'a, str>>,
-    ) -> serde_json::Result<Content> {
-        let said = match body {
-            Some(body) => Some(body),
-            None => self.text()?,
-        };
-        if let Some((kind, file)) = self.file()? {
-            return Ok(file.content(kind, said));
-        }
-        if let Some(place) = self.location_message.one::<Location<'_>>()?
-            && let Some(latitude) = place.degrees_latitude.float()
-            && let Some(longitude) = place.degrees_longitude.float()
-        {
-            let name = [place.name, place.address].into_iter().filter_map(Raw::text);
-            let name = name.reduce(|name, address| format!("{name}, {address}").into());
-            let text = text(name.or(said).unwrap_or_default());
-            return Ok(Content::Location { latitude, longitude, text });
-        }
-        if let Some(card) = self.contact_message.one::<Card<'_>>()?
-            && let Some(vcard) = card.vcard.text()
-        {
-            return Ok(Content::Contact { vcard: text(vcard), name: Text::default(), phone: None });
-        }
-        if let Some(poll) = self.poll()? {
-            let question = text(poll.name.text().or(said).unwrap_or_default());
-            let options = poll.options.all().into_iter();
-            let option =
-                |it: Raw<'a>| it.one::<PollOption<'a>>().ok()??.option_name.text().map(text);
-            return Ok(Content::Poll {
-                question,
-                options: options.filter_map(option).collect(),
-                multi_select: false,
-            });
-        }
-        let kind = || raw.kind().unwrap_or("empty".to_owned());
-        Ok(said.map_or_else(|| unsupported(&kind()), Content::text))
-    }
-
-    fn file(&self) -> serde_json::Result<Option<(MediaKind, Attachment<'a>)>> {
-        let files = [
-            (MediaKind::Image, self.image_message),
-            (MediaKind::Video, self.video_message),
-            (MediaKind::Audio, self.audio_message),
-            (MediaKind::Document, self.document_message),
-            (MediaKind::Sticker, self.sticker_message),
-        ];
-        let found = files.into_iter().find(|it| it.1.is_object());
-        found.map(|it| Ok((it.0, it.1.one()?.unwrap_or_default()))).transpose()
-    }
-
-    fn poll(&self) -> serde_json::Result<Option<Poll<'a>>> {
-        let polls = [
-            self.poll_creation_message,
-            self.poll_creation_message_v2,
-            self.poll_creation_message_v3,
-        ];
-        polls.into_iter().find(|it| it.is_object()).unwrap_or_default().one()
-    }
-
-    /// The message inside, when this one is a wrapper.
-    fn wrapped(&self) -> serde_json::Result<Option<Raw<'a>>> {
-        let wrappers = [
-            self.ephemeral_message,
-            self.view_once_message,
-            self.view_once_message_v2,
-            self.view_once_message_v2_extension,
-            self.document_with_caption_message,
-            self.edited_message,
-            self.keep_in_chat_message,
-        ];
-        for wrapper in wrappers {
-            if let Some(Wrapper { message }) = wrapper.one()?
-                && message.is_object()
-            {
-                return Ok(Some(message));
-            }
-        }
-        Ok(None)
-    }
-}
-
-impl Attachment<'_> {
-    pub(super) fn content(&self, kind: MediaKind, caption: Option<Cow<'_, str>>) -> Content {
-        let owned = |it: Raw<'_>| it.text().map(String::from);
-        Content::Media(Media {
-            upload: None,
-            view_once: false,
-            kind,
-            caption: text(caption.unwrap_or_default()),
-            url: owned(self.url),
-            mime_type: owned(self.mimetype),
-            file_name: owned(self.file_name.or(self.title)),
-            media_key: owned(self.media_key),
-            sha256: owned(self.file_sha256),
-            encrypted_sha256: owned(self.file_enc_sha256),
-            bytes: self.file_length.int().and_then(|it| it.try_into().ok()),
-        })
     }
 }
 
@@ -364,11 +244,6 @@ fn phone(word: &str) -> Option<PhoneNumber> {
 
 pub(super) fn text(text: Cow<'_, str>) -> Text {
     Text(text.into_owned())
-}
-
-pub(super) fn unsupported(kind: &str) -> Content {
-    let kind = kind.chars().take(NAME_CHARS_MAX).collect();
-    Content::Unsupported { kind, text: Text::default() }
 }
 
 /// JSON whose escapes are all characters. JavaScript leaves half of a pair where it cut a text

@@ -1,0 +1,161 @@
+//! What vendors may send: checked field by field before anything is kept.
+
+use std::collections::HashSet;
+
+use url::Url;
+
+use crate::domain::{
+    choices::OPTIONS_MAX,
+    message::{Choice, Content, Media, MediaKind, Text},
+    phone::PhoneNumber,
+};
+
+/// The longest text, caption or prompt, in characters; longer than one message, it goes in parts.
+const TEXT_CHARS_MAX: usize = 65_536;
+/// The longest address of a file, in characters.
+const URL_CHARS_MAX: usize = 2_048;
+/// The longest name of a file, in characters.
+const FILE_NAME_CHARS_MAX: usize = 255;
+/// The longest id of a file, in characters.
+const MEDIA_ID_CHARS_MAX: usize = 64;
+/// The longest name of a place, in characters.
+const PLACE_CHARS_MAX: usize = 1_000;
+/// The longest name on a card, in characters.
+const NAME_CHARS_MAX: usize = 200;
+/// The longest question of a poll, in characters: `WhatsApp`'s own limit.
+const QUESTION_CHARS_MAX: usize = 255;
+/// The longest option of a poll, in characters: `WhatsApp`'s own limit.
+const POLL_OPTION_CHARS_MAX: usize = 100;
+/// The longest id, title and description of an option, in characters.
+const OPTION_ID_CHARS_MAX: usize = 200;
+const TITLE_CHARS_MAX: usize = 100;
+const DESCRIPTION_CHARS_MAX: usize = 300;
+
+/// The content as it may be sent, or the field that is wrong and how. Numbers on cards are
+/// completed by the country of `own`.
+pub(super) fn checked(content: Content, own: &PhoneNumber) -> Result<Content, String> {
+    match &content {
+        Content::Text { text } => required("text", text, TEXT_CHARS_MAX)?,
+        Content::Media(it) => media(it)?,
+        Content::Location { latitude, longitude, text } => {
+            within("location.latitude", *latitude, 90.0)?;
+            within("location.longitude", *longitude, 180.0)?;
+            at_most("location.name", text, PLACE_CHARS_MAX)?;
+        }
+        Content::Contact { name, phone, vcard } => {
+            required("contact.name", name, NAME_CHARS_MAX)?;
+            let phone = phone.as_ref().ok_or("contact.phone: is missing")?;
+            let phone = PhoneNumber::from_person(&phone.0, Some(own));
+            let phone = phone.map_err(|it| format!("contact.phone: {it}"))?;
+            let phone = Some(Text(phone.expose()));
+            return Ok(Content::Contact { name: name.clone(), phone, vcard: vcard.clone() });
+        }
+        Content::Poll { question, options, .. } => {
+            required("poll.question", question, QUESTION_CHARS_MAX)?;
+            for option in options {
+                required("poll.options", option, POLL_OPTION_CHARS_MAX)?;
+            }
+            distinct("poll.options", options.iter().map(|it| it.0.trim()))?;
+        }
+        Content::Choices(it) => {
+            let field = if it.is_list { "list" } else { "buttons" };
+            required(&format!("{field}.text"), &it.text, TEXT_CHARS_MAX)?;
+            options(field, &it.options)?;
+        }
+        Content::Unsupported { .. } => return Err("type: cannot be sent".to_owned()),
+    }
+    Ok(content)
+}
+
+fn media(media: &Media) -> Result<(), String> {
+    let field = match media.kind {
+        MediaKind::Image => "image",
+        MediaKind::Video => "video",
+        MediaKind::Audio => "audio",
+        MediaKind::Document => "document",
+        MediaKind::Sticker => "sticker",
+    };
+    match (&media.url, &media.upload) {
+        (Some(it), None) => url(field, it)?,
+        (None, Some(it)) => media_id(field, it)?,
+        _ => return Err(format!("{field}: has either url or mediaId")),
+    }
+    at_most(&format!("{field}.caption"), &media.caption, TEXT_CHARS_MAX)?;
+    let Some(name) = &media.file_name else { return Ok(()) };
+    let n_chars = name.chars().count();
+    let is_name = (1..=FILE_NAME_CHARS_MAX).contains(&n_chars)
+        && !name.chars().any(|it| it.is_control() || matches!(it, '/' | '\\'));
+    if is_name {
+        Ok(())
+    } else {
+        Err(format!(
+            "{field}.fileName: is a name of 1 to {FILE_NAME_CHARS_MAX} characters, without slashes"
+        ))
+    }
+}
+
+fn url(field: &str, text: &str) -> Result<(), String> {
+    let url = Url::parse(text).ok().filter(|it| matches!(it.scheme(), "http" | "https"));
+    let is_fine = text.chars().count() <= URL_CHARS_MAX
+        && url.is_some_and(|it| it.has_host() && it.username().is_empty());
+    if is_fine {
+        return Ok(());
+    }
+    Err(format!(
+        "{field}.url: is an http or https address of at most {URL_CHARS_MAX} characters that the provider can reach"
+    ))
+}
+
+fn media_id(field: &str, text: &str) -> Result<(), String> {
+    let is_id = (1..=MEDIA_ID_CHARS_MAX).contains(&text.len())
+        && text.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'_');
+    if is_id { Ok(()) } else { Err(format!("{field}.mediaId: is not the id of a file")) }
+}
+
+fn options(field: &str, options: &[Choice]) -> Result<(), String> {
+    if !(1..=OPTIONS_MAX).contains(&options.len()) {
+        return Err(format!("{field}.options: are 1 to {OPTIONS_MAX}"));
+    }
+    for option in options {
+        let n_chars = option.id.chars().count();
+        if !(1..=OPTION_ID_CHARS_MAX).contains(&n_chars) {
+            return Err(format!("{field}.options.id: has 1 to {OPTION_ID_CHARS_MAX} characters"));
+        }
+        required(&format!("{field}.options.title"), &option.title, TITLE_CHARS_MAX)?;
+        let description = format!("{field}.options.description");
+        at_most(&description, &option.description, DESCRIPTION_CHARS_MAX)?;
+    }
+    distinct(&format!("{field}.options.id"), options.iter().map(|it| it.id.as_str()))
+}
+
+/// Text that is there and not too long.
+pub(super) fn required(field: &str, text: &Text, chars_max: usize) -> Result<(), String> {
+    if text.0.trim().is_empty() {
+        return Err(format!("{field}: is empty"));
+    }
+    at_most(field, text, chars_max)
+}
+
+fn at_most(field: &str, text: &Text, chars_max: usize) -> Result<(), String> {
+    if text.0.chars().count() > chars_max {
+        return Err(format!("{field}: has more than {chars_max} characters"));
+    }
+    Ok(())
+}
+
+fn within(field: &str, degrees: f64, max: f64) -> Result<(), String> {
+    if (-max..=max).contains(&degrees) {
+        return Ok(());
+    }
+    Err(format!("{field}: is from -{max} to {max} degrees"))
+}
+
+fn distinct<'a>(field: &str, items: impl Iterator<Item = &'a str>) -> Result<(), String> {
+    let mut seen = HashSet::new();
+    for item in items {
+        if !seen.insert(item) {
+            return Err(format!("{field}: has one twice"));
+        }
+    }
+    Ok(())
+}

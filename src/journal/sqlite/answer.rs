@@ -1,0 +1,161 @@
+//! What is needed to answer a message: the conversation before it, and what it chooses.
+
+use rusqlite::{Connection, Row};
+
+use super::{
+    contacts,
+    entries::{self, COLUMNS, EntryRow, INTENT, MESSAGE},
+    said, show,
+};
+use crate::{
+    domain::{
+        answer::{ANSWERS_PER_WINDOW_MAX, EQUAL_WINDOW},
+        choices,
+        clock::Millis,
+        event::{Event, What},
+        id::EntryId,
+        message::{Choice, Content, Text},
+    },
+    journal::{ToAnswer, Turn},
+    sqlite::DbError,
+    vault::Vault,
+};
+
+/// Turns of a conversation that a responder gets.
+const TURNS_MAX: usize = 10;
+/// Entries that are looked at for the answers of the last hour.
+const ENTRIES_MAX: usize = 256;
+
+pub(super) fn to_answer(
+    connection: &Connection,
+    vault: &Vault,
+    id: EntryId,
+) -> Result<Option<ToAnswer>, DbError> {
+    let Some((row, body)) = show::with_body(connection, id)? else { return Ok(None) };
+    let Some(contact) = row.contact.filter(|_| row.is_open && row.kind == MESSAGE) else {
+        return Ok(None);
+    };
+    let event: Event = entries::open(vault, &row.instance, &body)?;
+    let sql = "SELECT doc, paused_until FROM contacts WHERE id = ?1";
+    let (doc, paused_until): (Vec<u8>, Option<Millis>) = connection
+        .prepare_cached(sql)?
+        .query_row([contact.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let address = contacts::open(vault, row.instance.as_str(), &doc)?.address;
+    let mut before = Before { chosen: Chosen::by(&event, id), ..Before::default() };
+    // What came after the message is not its history, but its answers count for the loop guard.
+    let sql = format!(
+        "SELECT {COLUMNS}, body FROM entries WHERE contact = ?1 AND kind IN (0, 2, 3)
+            AND account IN (0, 1) ORDER BY id DESC LIMIT {ENTRIES_MAX}"
+    );
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([contact.0])?;
+    while let Some(found) = rows.next()? {
+        let entry = EntryRow::read(found)?;
+        if before.is_full(&entry, id) {
+            break;
+        }
+        before.look_at(connection, vault, &entry, id, found)?;
+    }
+    let Before { mut history, answers, chosen, .. } = before;
+    history.reverse();
+    let is_answered = !answers.is_empty() || history.iter().any(|it| !it.is_user);
+    let is_new = !is_answered && !said::by_vendor(connection, contact)?;
+    let chosen = chosen.option;
+    let (vendor, instance) = (row.vendor, row.instance);
+    Ok(Some(ToAnswer {
+        vendor,
+        instance,
+        contact,
+        address,
+        event,
+        paused_until,
+        history,
+        is_new,
+        answers,
+        chosen,
+    }))
+}
+
+/// What is known of a conversation, looked at from its latest entry backwards.
+#[derive(Default)]
+struct Before {
+    history: Vec<Turn>,
+    answers: Vec<(Millis, i64)>,
+    /// What the latest of the answers answers.
+    answered: Option<EntryId>,
+    chosen: Chosen,
+}
+
+impl Before {
+    fn is_full(&self, entry: &EntryRow, id: EntryId) -> bool {
+        let is_old = entry.id.ms() < id.ms() - EQUAL_WINDOW;
+        let has_answers = is_old || self.answers.len() > ANSWERS_PER_WINDOW_MAX;
+        self.history.len() >= TURNS_MAX && has_answers
+    }
+
+    fn look_at(
+        &mut self,
+        connection: &Connection,
+        vault: &Vault,
+        entry: &EntryRow,
+        id: EntryId,
+        row: &Row<'_>,
+    ) -> Result<(), DbError> {
+        // The last message of an answer stands for all of it.
+        let is_another = entry.origin.is_none() || entry.origin != self.answered;
+        let is_answer = entry.kind == INTENT && entry.life.is_automatic && is_another;
+        if is_answer && self.answers.len() <= ANSWERS_PER_WINDOW_MAX {
+            self.answered = entry.origin;
+            self.answers.push((entry.id.ms(), entry.text_key.unwrap_or_default()));
+        }
+        let is_turn = self.history.len() < TURNS_MAX;
+        if entry.id >= id || !(is_turn || self.chosen.is_open) {
+            return Ok(());
+        }
+        let body: Vec<u8> = row.get("body")?;
+        let (_, content) = show::said(vault, entry, &body)?;
+        if is_turn {
+            let edited = show::edited(connection, vault, entry)?;
+            let said = content.as_ref().map(|it| Text(it.as_text().to_owned()));
+            let text = edited.or(said).unwrap_or_default();
+            self.history.push(Turn { is_user: entry.kind == MESSAGE, text });
+        }
+        self.chosen.look_at(entry, content.as_ref());
+        Ok(())
+    }
+}
+
+/// The option that a message chooses among those that were offered right before it.
+#[derive(Default)]
+struct Chosen {
+    said: String,
+    at: Millis,
+    /// Nothing has been found yet that was offered, or that came in between.
+    is_open: bool,
+    option: Option<Choice>,
+}
+
+impl Chosen {
+    fn by(event: &Event, id: EntryId) -> Self {
+        let What::Message(Content::Text { text }) = &event.what else { return Self::default() };
+        // It may have been long on its way.
+        let at = event.at.map_or(id.ms(), |it| it.min(id.ms()));
+        Self { said: text.0.clone(), at, is_open: true, option: None }
+    }
+
+    fn look_at(&mut self, entry: &EntryRow, content: Option<&Content>) {
+        if !self.is_open {
+            return;
+        }
+        match content {
+            _ if entry.kind == MESSAGE => self.is_open = false,
+            Some(Content::Choices(offered)) if entry.kind == INTENT => {
+                self.is_open = false;
+                let sent_at = entry.begun_at.filter(|it| choices::is_in_time(*it, self.at));
+                let option = sent_at.and_then(|_| choices::chosen(&self.said, &offered.options));
+                self.option = option.cloned();
+            }
+            _ => {}
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! Messages sent through the API, and changed after they were sent.
+
+use axum::{
+    Json as Answer,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use utoipa::ToSchema;
+
+use super::{
+    Web,
+    auth::ForVendor,
+    error::ApiError,
+    extract::{Json, Path},
+    messages::MessagePath,
+    new_message::NewMessage,
+    views::JourneyView,
+};
+use crate::{
+    domain::{
+        id::{EntryId, InstanceId, VendorId},
+        message::{Content, Text},
+    },
+    gateway::{AdminError, SendError, SendMessage},
+};
+
+/// A text to send: the short form.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct SendBody {
+    /// The customer's number, as people write it.
+    to: String,
+    /// 1 to 65,536 characters.
+    message: String,
+    /// Which of the vendor's numbers it leaves from; the first one without it.
+    waba_id: Option<String>,
+}
+
+/// Another text for a message.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EditBody {
+    /// 1 to 4,096 characters; 1,024 under a file.
+    text: String,
+}
+
+/// A message that is kept, and will be sent.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct QueuedView {
+    success: bool,
+    /// Its id; that of the first part where there are several.
+    message_id: String,
+    /// `queued`.
+    status: &'static str,
+    /// How many messages it is sent as, where that is more than one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parts: Option<usize>,
+}
+
+/// Sends a text.
+#[utoipa::path(
+    post,
+    path = "/send-message",
+    tag = "Messages",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The caller's own id for the request, 1 to 255 characters, known for 8 days"),
+    ),
+    request_body = SendBody,
+    responses(
+        (status = 202, description = "On disk, and on its way", body = QueuedView),
+        (status = 409, description = "Another message was sent with this Idempotency-Key"),
+        (status = 422, description = "A field is wrong"),
+    ),
+)]
+pub(super) async fn send_text(
+    State(web): State<Web>,
+    ForVendor(vendor): ForVendor,
+    headers: HeaderMap,
+    Json(body): Json<SendBody>,
+) -> Result<(StatusCode, Answer<QueuedView>), ApiError> {
+    let message = SendMessage {
+        to: body.to,
+        content: Content::text(body.message),
+        reply_to: None,
+        instance: instance(body.waba_id)?,
+        idempotency_key: idempotency_key(&headers)?,
+    };
+    queue(&web, &vendor, message).await.map_err(|error| match error {
+        // The field has another name here.
+        SendError::Admin(AdminError::Invalid(why)) => {
+            let why = why.strip_prefix("text: ").map(|it| format!("message: {it}")).unwrap_or(why);
+            AdminError::Invalid(why).into()
+        }
+        error => error.into(),
+    })
+}
+
+/// Sends a message of any type.
+#[utoipa::path(
+    post,
+    path = "/messages",
+    tag = "Messages",
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "The caller's own id for the request, 1 to 255 characters, known for 8 days"),
+    ),
+    request_body = NewMessage,
+    responses(
+        (status = 202, description = "On disk, and on its way", body = QueuedView),
+        (status = 409, description = "Another message was sent with this Idempotency-Key"),
+        (status = 422, description = "A field is wrong"),
+    ),
+)]
+pub(super) async fn send(
+    State(web): State<Web>,
+    ForVendor(vendor): ForVendor,
+    headers: HeaderMap,
+    Json(mut body): Json<NewMessage>,
+) -> Result<(StatusCode, Answer<QueuedView>), ApiError> {
+    let content = body.content()?;
+    let reply_to = body.reply_to.map(|it| it.parse::<EntryId>()).transpose();
+    let no_message = "replyTo: there is no such message";
+    let message = SendMessage {
+        to: body.to,
+        content,
+        reply_to: reply_to.map_err(|_| AdminError::Invalid(no_message.to_owned()))?,
+        instance: instance(body.waba_id)?,
+        idempotency_key: idempotency_key(&headers)?,
+    };
+    Ok(queue(&web, &vendor, message).await?)
+}
+
+/// Show a message and what became of it (for vendors' own programs)
+#[utoipa::path(get, path = "/messages/{message_id}", tag = "Messages",
+    operation_id = "getOwnMessage", params(MessagePath),
+    responses((status = 200, description = "with its steps and its answers", body = JourneyView)))]
+pub(super) async fn journey(
+    State(web): State<Web>,
+    ForVendor(vendor): ForVendor,
+    Path(path): Path<MessagePath>,
+) -> Result<Answer<JourneyView>, ApiError> {
+    Ok(Answer(JourneyView::from(&web.gateway.journey(&vendor, path.id()?).await?)))
+}
+
+/// Gives a sent message another text.
+#[utoipa::path(
+    put,
+    path = "/messages/{message_id}",
+    tag = "Messages",
+    params(
+        ("message_id" = String, Path, description = "The message's id"),
+    ),
+    request_body = EditBody,
+    responses(
+        (status = 200, description = "The provider has changed it"),
+        (status = 404, description = "There is no such message"),
+        (status = 409, description = "It was not sent yet, was deleted, or its number at the provider is not known"),
+        (status = 422, description = "A field is wrong"),
+        (status = 502, description = "The provider refuses"),
+        (status = 503, description = "The provider is away"),
+    ),
+)]
+pub(super) async fn edit(
+    State(web): State<Web>,
+    ForVendor(vendor): ForVendor,
+    Path(path): Path<MessagePath>,
+    Json(body): Json<EditBody>,
+) -> Result<Answer<Value>, ApiError> {
+    let id = path.id()?;
+    web.gateway.edit_message(&vendor, id, Text(body.text)).await?;
+    Ok(done(id))
+}
+
+/// Takes a sent message back from everybody.
+#[utoipa::path(
+    delete,
+    path = "/messages/{message_id}",
+    tag = "Messages",
+    params(
+        ("message_id" = String, Path, description = "The message's id"),
+    ),
+    responses(
+        (status = 200, description = "The provider has deleted it"),
+        (status = 404, description = "There is no such message"),
+        (status = 409, description = "It was not sent yet, was deleted before, or its number at the provider is not known"),
+        (status = 502, description = "The provider refuses"),
+        (status = 503, description = "The provider is away"),
+    ),
+)]
+pub(super) async fn take_back(
+    State(web): State<Web>,
+    ForVendor(vendor): ForVendor,
+    Path(path): Path<MessagePath>,
+) -> Result<Answer<Value>, ApiError> {
+    let id = path.id()?;
+    web.gateway.delete_message(&vendor, id).await?;
+    Ok(done(id))
+}
+
+async fn queue(
+    web: &Web,
+    vendor: &VendorId,
+    message: SendMessage,
+) -> Result<(StatusCode, Answer<QueuedView>), SendError> {
+    let queued = web.gateway.send_message(vendor, message).await?;
+    let view = QueuedView {
+        success: true,
+        message_id: queued.id.to_string(),
+        status: "queued",
+        parts: Some(queued.n_parts).filter(|it| *it > 1),
+    };
+    Ok((StatusCode::ACCEPTED, Answer(view)))
+}
+
+fn instance(id: Option<String>) -> Result<Option<InstanceId>, AdminError> {
+    id.map(|it| InstanceId::parse(&it)).transpose().map_err(|_| AdminError::NoInstance)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+    let key = headers.get("idempotency-key").map(|it| it.to_str().map(str::to_owned));
+    let malformed = |_| ApiError::BadRequest("Idempotency-Key is not plain text".to_owned());
+    key.transpose().map_err(malformed)
+}
+
+fn done(id: EntryId) -> Answer<Value> {
+    Answer(json!({ "success": true, "messageId": id.to_string() }))
+}

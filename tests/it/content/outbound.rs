@@ -1,0 +1,229 @@
+//! Messages of every kind are sent, and bad ones refused before anything is kept.
+
+use serde_json::{Value, json};
+use waba_gateway::twin::Misbehaviour;
+
+use super::{TO, customer, inbound, journey, path, post, send, status_is};
+use crate::support::{DEADLINE, spawn_app};
+
+const URL: &str = "https://files.example/a";
+
+fn options(n: usize) -> Vec<Value> {
+    (0..n).map(|it| json!({ "id": format!("o{it}"), "title": format!("Option {it}") })).collect()
+}
+
+#[tokio::test]
+async fn every_kind_of_message_is_sent() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let caption = "un deux trois ".repeat(100);
+    let kinds = [
+        (json!({ "type": "text", "text": "Bonjour" }), json!({ "text": "Bonjour" })),
+        (
+            json!({ "type": "image", "image": { "url": URL, "caption": "c", "viewOnce": true } }),
+            json!({ "imageUrl": URL, "text": "c", "viewOnce": true }),
+        ),
+        (json!({ "type": "video", "video": { "url": URL } }), json!({ "videoUrl": URL })),
+        (
+            json!({ "type": "audio", "audio": { "url": URL, "viewOnce": true } }),
+            json!({ "audioUrl": URL, "viewOnce": true }),
+        ),
+        (
+            json!({ "type": "document", "document": { "url": URL, "fileName": "devis.pdf", "caption": "c" } }),
+            json!({ "documentUrl": URL, "fileName": "devis.pdf", "text": "c" }),
+        ),
+        (
+            json!({ "type": "sticker", "sticker": { "url": format!("{URL}.webp") } }),
+            json!({ "stickerUrl": format!("{URL}.webp") }),
+        ),
+        (
+            json!({ "type": "location", "location": { "latitude": 14.7, "longitude": -17.5, "name": "Dakar" } }),
+            json!({ "location": { "latitude": 14.7, "longitude": -17.5, "name": "Dakar" } }),
+        ),
+        (
+            json!({ "type": "contact", "contact": { "name": "Awa", "phone": "77 055 50 09" } }),
+            json!({ "contact": { "name": "Awa", "phone": "+221770555009" } }),
+        ),
+        (
+            json!({ "type": "poll", "poll": { "question": "Quand ?", "options": ["lundi", "mardi"], "multiSelect": true } }),
+            json!({ "poll": { "question": "Quand ?", "options": ["lundi", "mardi"], "multiSelect": true } }),
+        ),
+    ];
+    for (n, (body, want)) in kinds.into_iter().enumerate() {
+        let id = send(&app, &vendor, body.clone()).await;
+        let mut sent = app.twin.wait_sends(n + 1, DEADLINE).await[n].json();
+        assert_eq!(sent["to"], TO);
+        sent.as_object_mut().unwrap().remove("to");
+        assert_eq!(sent, want);
+        status_is(&app, &vendor, &id, "read").await;
+        let found = journey(&app, &vendor, &id).await;
+        assert_eq!(found["type"], body["type"], "{found:#}");
+    }
+    // What does not fit under a file follows it.
+    let body = json!({ "type": "image", "image": { "url": URL, "caption": caption } });
+    assert_eq!(post(&app, &vendor, body).await.json()["parts"], 2);
+    let sends = app.twin.wait_sends(11, DEADLINE).await;
+    let (image, text) = (sends[9].json(), sends[10].json());
+    assert_eq!((image["imageUrl"].clone(), text["imageUrl"].clone()), (json!(URL), Value::Null));
+    assert_eq!(format!("{} {}", sends[9].text, sends[10].text), caption.trim());
+    app.twin.idle().await;
+    app.settled().await;
+    assert!(app.messages(&vendor).await.iter().all(|it| it["human"] == false));
+}
+
+#[tokio::test]
+async fn what_was_shared_is_shown_in_detail() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let body =
+        json!({ "type": "document", "document": { "mediaId": "med_1", "fileName": "d.pdf" } });
+    let id = send(&app, &vendor, body).await;
+    let found = journey(&app, &vendor, &id).await;
+    assert_eq!(
+        (&found["media"]["id"], &found["media"]["fileName"]),
+        (&json!("med_1"), &json!("d.pdf"))
+    );
+    let body = json!({ "type": "location", "location": { "latitude": 14, "longitude": 1.5 } });
+    let id = send(&app, &vendor, body).await;
+    let found = journey(&app, &vendor, &id).await;
+    assert_eq!(found["location"], json!({ "latitude": 14.0, "longitude": 1.5, "name": "" }));
+}
+
+#[tokio::test]
+async fn a_bad_message_is_refused_with_its_field_and_nothing_is_kept() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let poll =
+        |options: Value| json!({ "type": "poll", "poll": { "question": "Q", "options": options } });
+    let place = |latitude: f64, longitude: f64| json!({ "type": "location", "location": { "latitude": latitude, "longitude": longitude } });
+    let image = |it: Value| json!({ "type": "image", "image": it });
+    let list = |text: &str, options: Vec<Value>| json!({ "type": "list", "list": { "text": text, "options": options } });
+    let twice = vec![options(1)[0].clone(), options(1)[0].clone()];
+    let cases = [
+        (json!({ "type": "text", "text": " " }), "text: is empty"),
+        (json!({ "type": "text", "text": "a".repeat(65_537) }), "text: has more than 65536"),
+        (json!({ "type": "text" }), "text: is missing"),
+        (
+            json!({ "type": "text", "text": "a", "poll": { "question": "Q", "options": [] } }),
+            "poll: does not belong",
+        ),
+        (json!({ "type": "reaction" }), "type: the provider cannot send reactions"),
+        (json!({ "type": "fax" }), "type: is one of text, image"),
+        (json!({ "type": "text", "text": "a", "to": "12" }), "to: "),
+        (json!({ "type": "text", "text": "a", "replyTo": "msg_1" }), "replyTo: "),
+        (image(json!({})), "image: has either url or mediaId"),
+        (image(json!({ "url": URL, "mediaId": "med_1" })), "image: has either url or mediaId"),
+        (image(json!({ "url": "ftp://files.example/a" })), "image.url: "),
+        (image(json!({ "url": "a".repeat(2_049) })), "image.url: "),
+        (image(json!({ "mediaId": "../x" })), "image.mediaId: "),
+        (image(json!({ "url": URL, "caption": "a".repeat(65_537) })), "image.caption: has more"),
+        (
+            json!({ "type": "document", "document": { "url": URL, "fileName": "a/b" } }),
+            "document.fileName: ",
+        ),
+        (
+            json!({ "type": "sticker", "sticker": { "url": URL } }),
+            "sticker.url: Wasender takes .webp",
+        ),
+        (place(91.0, 0.0), "location.latitude: is from -90 to 90"),
+        (place(0.0, -180.5), "location.longitude: "),
+        (
+            json!({ "type": "contact", "contact": { "name": "", "phone": TO } }),
+            "contact.name: is empty",
+        ),
+        (
+            json!({ "type": "contact", "contact": { "name": "A", "phone": "12" } }),
+            "contact.phone: ",
+        ),
+        (poll(json!(["a"])), "poll.options: Wasender takes 2 to 12"),
+        (
+            poll(json!((0..13).map(|it| it.to_string()).collect::<Vec<_>>())),
+            "poll.options: Wasender takes 2 to 12",
+        ),
+        (poll(json!(["a", "a"])), "poll.options: has one twice"),
+        (poll(json!(["a", "b".repeat(101)])), "poll.options: has more than 100"),
+        (list("", options(1)), "list.text: is empty"),
+        (list("Q", options(0)), "list.options: are 1 to 10"),
+        (list("Q", options(11)), "list.options: are 1 to 10"),
+        (list("Q", twice), "list.options.id: has one twice"),
+    ];
+    for (body, want) in cases {
+        let answer = post(&app, &vendor, body).await;
+        assert_eq!(answer.status, 422, "{want}: {}", answer.text);
+        let why = answer.json()["error"].as_str().unwrap().to_owned();
+        assert!(why.starts_with(want), "{why} is not {want}");
+    }
+    for body in [
+        json!({ "type": "text", "text": "a", "x": 1 }),
+        json!({ "text": "a" }),
+        json!({ "type": "text", "text": 1 }),
+    ] {
+        assert_eq!(post(&app, &vendor, body).await.status, 400);
+    }
+    assert!(app.messages(&vendor).await.is_empty());
+    assert_eq!(app.twin.n_sends(), 0);
+}
+
+#[tokio::test]
+async fn a_message_of_ours_can_be_quoted_and_no_other() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let first = send(&app, &vendor, json!({ "type": "text", "text": "un" })).await;
+    let sends = app.twin.wait_sends(1, DEADLINE).await;
+    status_is(&app, &vendor, &first, "read").await;
+    let reply = json!({ "type": "text", "text": "deux", "replyTo": first });
+    let second = send(&app, &vendor, reply.clone()).await;
+    let quoting = app.twin.wait_sends(2, DEADLINE).await[1].json();
+    assert_eq!(quoting["replyTo"], json!(sends[0].msg_id));
+    assert_eq!(journey(&app, &vendor, &second).await["quotedMessageId"], json!(first));
+
+    let elsewhere = json!({ "type": "text", "text": "x", "replyTo": first, "to": "+221705550002" });
+    let unknown = json!({ "type": "text", "text": "x", "replyTo": "msg_0000000000000" });
+    assert!(app.twin.customer_says(vendor.session.id, &customer(), "Et moi ?").await.is_ok());
+    let theirs = json!({ "type": "text", "text": "x", "replyTo": inbound(&app, &vendor).await });
+    for (body, why) in [
+        (elsewhere, "another conversation"),
+        (unknown, "no such message"),
+        (theirs, "only messages sent by this gateway"),
+    ] {
+        let answer = post(&app, &vendor, body).await;
+        assert_eq!(answer.status, 422, "{}", answer.text);
+        assert!(answer.text.contains(why), "{}", answer.text);
+    }
+    // Another vendor's message is nobody's.
+    let other = app.vendor(2).await;
+    assert_eq!(post(&app, &other, reply).await.status, 422);
+}
+
+#[tokio::test]
+async fn a_message_whose_send_is_lost_is_found_in_the_log_by_what_it_is() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let session = vendor.session.id;
+    app.twin.misbehave(session, Misbehaviour::NoEchoes, waba_gateway::twin::Times::Always);
+    app.twin.misbehave(session, Misbehaviour::NoStatuses, waba_gateway::twin::Times::Always);
+    let cut = Misbehaviour::Cut { accepted: true };
+    app.twin.misbehave(session, cut, waba_gateway::twin::Times::Once);
+    let body = json!({ "type": "image", "image": { "url": URL, "caption": "la carte" } });
+    let id = send(&app, &vendor, body).await;
+    // The log is asked after five seconds.
+    super::until(&app, &vendor, &id, |it| super::steps(it).contains(&"heard_pending")).await;
+    assert_eq!(app.twin.n_sends(), 1);
+}
+
+#[tokio::test]
+async fn vendors_keys_send_and_are_not_slowed_down() {
+    let app = spawn_app().await;
+    let (vendor, other) = (app.vendor(1).await, app.vendor(2).await);
+    let key = json!({ "name": "shop", "vendorId": vendor.id.to_string() });
+    let key = app.admin.post("/api/admin/keys", key).await.json();
+    let shop = app.admin.with_key(key["key"].as_str().unwrap());
+    for n in 0..30 {
+        let body = json!({ "to": TO, "type": "text", "text": format!("n° {n}") });
+        let answer = shop.post(&path(&vendor), body).await;
+        assert_eq!(answer.status, 202, "{}", answer.text);
+    }
+    let body = json!({ "to": TO, "type": "text", "text": "x" });
+    assert_eq!(shop.post(&path(&other), body).await.status, 403);
+    assert_eq!(shop.with_key("nobody").post(&path(&vendor), json!({})).await.status, 401);
+}
