@@ -7,13 +7,15 @@ step() { printf '\n== %s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
 # The C compiler builds SQLite and the TLS library's cryptography; the certificates and curl are for downloads;
-# strace shows that a webhook is on disk before it is answered.
+# strace shows that a webhook is on disk before it is answered; python3 and node run the examples.
 missing_packages() {
   command -v cc >/dev/null || echo gcc
   [ -e /usr/include/stdlib.h ] || echo libc6-dev
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
   command -v cargo >/dev/null || command -v curl >/dev/null || echo curl
   command -v strace >/dev/null || echo strace
+  command -v python3 >/dev/null || echo python3
+  command -v node >/dev/null || echo nodejs
 }
 
 install_packages() {
@@ -70,7 +72,7 @@ else
 fi
 
 step "demo"
-cargo build --locked --bins
+cargo build --locked --bins --examples
 "${CARGO_TARGET_DIR:-target}/debug/waba-gateway" demo --once
 
 step "documentation"

@@ -1,6 +1,8 @@
 //! The only way out: time limits, a bounded answer, no redirects, no proxy, and no private
 //! address for URLs that vendors gave us.
 
+#[cfg(test)]
+mod guard_tests;
 mod reach;
 
 use std::{

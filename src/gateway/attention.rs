@@ -59,7 +59,10 @@ impl Gateway {
             .mark_as_read
             .then(|| Some((event.provider_id.clone()?, event.chat_id.as_ref()?.0.clone())));
         let read = read.flatten();
-        if (typing_to.is_none() && read.is_none()) || service.responders(true).is_empty() {
+        if (typing_to.is_none() && read.is_none()) || {
+            let is_open = service.is_open(&message.instance, self.inner.clock.now());
+            service.responders(is_open).is_empty()
+        } {
             return;
         }
         let Some(instance) = service.instance(&message.instance).cloned() else { return };

@@ -86,9 +86,6 @@ impl Gateway {
         if let Err(why) = answer::may_answer(vendor, &message.event, now, max_age) {
             return Ok(self.unanswered(why));
         }
-        if service.instance(&message.instance).is_none() {
-            return Ok(self.unanswered(Unanswered::Gone));
-        }
         if message.paused_until.is_some_and(|it| it > now) {
             return Ok(self.unanswered(Unanswered::Paused));
         }
@@ -119,8 +116,7 @@ impl Gateway {
     ) -> MessageEnd {
         let now = self.inner.clock.now();
         let vendor = service.vendor();
-        let contents = all_parts(service, message, reply.contents);
-        let key = self.guard_key(&contents);
+        let key = self.guard_key(service, message, &reply);
         let guard = answer::loop_guard(&message.answers, key, now);
         let pause = |reason| Some(Pause { at: now, until: now + vendor.silence, reason });
         if guard != LoopGuard::Fine {
@@ -140,42 +136,46 @@ impl Gateway {
             (false, LoopGuard::Last) => pause("loop"),
             (false, _) => None,
         };
-        let welcome = vendor.welcome_message.clone().filter(|_| message.is_new);
-        let mut contents = contents.into_iter();
-        let Some(first) = contents.next() else {
+        if reply.contents.is_empty() {
             return MessageEnd { pause, intent, ..self.unanswered(Unanswered::Silence) };
-        };
-        let mut intents = Vec::new();
-        if let Some(text) = welcome {
-            intents.push(self.intent(service, id, message, to, Content::text(text)));
         }
-        let answer = self.intent(service, id, message, to, first);
-        intents.push(NewIntent { more: contents.collect(), ..answer });
+        let welcome = vendor.welcome_message.clone().filter(|_| message.is_new);
+        let groups = welcome.map(|it| vec![Content::text(it)]).into_iter().chain([reply.contents]);
+        let intents = groups.filter_map(|it| self.intent(service, id, message, to, it)).collect();
         MessageEnd { intents, unanswered: None, pause, intent, now }
     }
 
     /// What equal answers share: the text that comes last, where there is one.
-    fn guard_key(&self, contents: &[Content]) -> Option<i64> {
-        let last = contents.last().filter(|it| !it.as_text().trim().is_empty());
-        last.map(|it| self.inner.journal.text_key(it))
+    fn guard_key(&self, service: &VendorService, message: &ToAnswer, reply: &Reply) -> Option<i64> {
+        let last = reply.contents.last()?.clone();
+        let (first, more) = parts(service, &message.instance, last);
+        let last = more.into_iter().next_back().unwrap_or(first);
+        let has_text = !last.as_text().trim().is_empty();
+        has_text.then(|| self.inner.journal.text_key(&last))
     }
 
+    /// The decision to send these, as one group.
     fn intent(
         &self,
         service: &VendorService,
         id: EntryId,
         message: &ToAnswer,
         to: &Address,
-        content: Content,
-    ) -> NewIntent {
+        contents: Vec<Content>,
+    ) -> Option<NewIntent> {
         let now = self.inner.clock.now();
-        NewIntent {
+        let parts = |it| {
+            let (first, more) = parts(service, &message.instance, it);
+            std::iter::once(first).chain(more)
+        };
+        let mut contents = contents.into_iter().flat_map(parts);
+        Some(NewIntent {
             vendor: message.vendor.clone(),
             instance: message.instance.clone(),
             contact: Some(message.contact),
             to: to.clone(),
-            content,
-            more: Vec::new(),
+            content: contents.next()?,
+            more: contents.collect(),
             reply_to: None,
             forward: service.vendor().forward_url.is_some(),
             is_automatic: true,
@@ -185,7 +185,7 @@ impl Gateway {
             policy: service.policy(),
             parked: to.phone.is_none().then_some(Reason::NoPhone),
             idempotency: None,
-        }
+        })
     }
 
     /// The customer's phone number: as they wrote, as we knew it, or as the provider tells it.
@@ -228,13 +228,4 @@ impl Gateway {
         let had = journal.has_said(message.contact, key, since).await?;
         Ok((!had).then(|| Reply::text(text)))
     }
-}
-
-/// What is sent for an answer, in order.
-fn all_parts(service: &VendorService, message: &ToAnswer, contents: Vec<Content>) -> Vec<Content> {
-    let of_one = |it| {
-        let (first, more) = parts(service, &message.instance, it);
-        std::iter::once(first).chain(more)
-    };
-    contents.into_iter().flat_map(of_one).collect()
 }

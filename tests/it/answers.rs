@@ -1,24 +1,18 @@
 //! Who is answered, and when not.
 
-use std::sync::{Arc, Mutex};
-
-use axum::{
-    Router, extract::State, http::HeaderMap, http::StatusCode, response::IntoResponse,
-    routing::post,
-};
 use serde_json::{Value, json};
 use waba_gateway::{
     domain::{
         clock::{Clock, HOUR, MINUTE},
         secret::ExposeSecret,
-        vendor::{Dialect, ResponderConfig, ResponseApi, VendorStatus},
+        vendor::VendorStatus,
     },
     gateway::VendorChange,
     twin::{Customer, Misbehaviour, Times, real_message},
 };
 
 use crate::support::{
-    DEADLINE, Options, TestApp, TestVendor, change, rules, spawn_app, spawn_app_with,
+    Bot, DEADLINE, Options, TestApp, TestVendor, change, rules, spawn_app, spawn_app_with,
 };
 
 const NOW: i64 = 1_760_000_000_000;
@@ -239,52 +233,6 @@ async fn a_vendor_without_a_session_key_is_parked_and_the_account_token_never_se
     assert!(!app.twin.requests().iter().any(|it| it.path.ends_with("/send-message")));
 }
 
-/// A bot that answers with what the test says, and remembers what it was asked.
-struct Bot {
-    url: String,
-    asked: Asked,
-}
-
-type Asked = Arc<Mutex<Vec<(HeaderMap, Vec<u8>)>>>;
-type BotState = (Asked, Arc<Mutex<Vec<(u16, Value)>>>);
-
-async fn answer_as_told(
-    State((asked, answers)): State<BotState>,
-    headers: HeaderMap,
-    body: bytes::Bytes,
-) -> impl IntoResponse {
-    asked.lock().unwrap().push((headers, body.to_vec()));
-    let mut answers = answers.lock().unwrap();
-    let (status, body) = if answers.len() > 1 { answers.remove(0) } else { answers[0].clone() };
-    let text = if body.is_null() { String::new() } else { body.to_string() };
-    (StatusCode::from_u16(status).unwrap(), text)
-}
-
-impl Bot {
-    async fn start(answers: &[(u16, Value)]) -> Self {
-        let asked = Asked::default();
-        let state = (Arc::clone(&asked), Arc::new(Mutex::new(answers.to_vec())));
-        let router = Router::new().route("/bot", post(answer_as_told)).with_state(state);
-        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}/bot", listener.local_addr().unwrap());
-        tokio::spawn(async { axum::serve(listener, router).await });
-        Self { url, asked }
-    }
-
-    fn responder(&self) -> ResponderConfig {
-        let headers = vec![("x-api-key".to_owned(), "bot-api-key".to_owned().into())];
-        ResponderConfig::ResponseApi(ResponseApi {
-            url: self.url.clone(),
-            headers,
-            dialect: Dialect::default(),
-        })
-    }
-
-    fn n_asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-}
-
 #[tokio::test]
 async fn a_bot_is_asked_with_a_signature_that_the_standard_library_accepts() {
     let app = spawn_app().await;
@@ -296,14 +244,14 @@ async fn a_bot_is_asked_with_a_signature_that_the_standard_library_accepts() {
         app.twin.wait_sends(n + 1, DEADLINE).await;
     }
     let secret = app.gateway.vendor(&vendor.id).await.unwrap().signing_secret;
-    let asked = bot.asked.lock().unwrap().clone();
+    let asked = bot.asked();
     let oracle = standardwebhooks::Webhook::new(secret.expose_secret()).unwrap();
-    for (headers, body) in &asked {
-        oracle.verify(body, headers).unwrap();
-        assert_eq!(headers["x-api-key"], "bot-api-key");
+    for call in &asked {
+        oracle.verify(&call.bytes, &call.headers).unwrap();
+        assert_eq!(call.headers["x-api-key"], "bot-api-key");
     }
-    let body: Value = serde_json::from_slice(&asked[1].1).unwrap();
-    let id = asked[1].0["webhook-id"].to_str().unwrap();
+    let body = asked[1].body();
+    let id = asked[1].headers["webhook-id"].to_str().unwrap();
     assert_eq!(body["vendorId"], "vendor_001");
     assert_eq!((&body["from"], &body["name"]), (&json!("+221705550001"), &json!("Awa")));
     assert_eq!((&body["message"], &body["type"]), (&json!("deuxième"), &json!("text")));
@@ -363,9 +311,9 @@ async fn a_bot_that_fails_is_asked_again_with_the_same_id() {
     let vendor = app.vendor_with(1, change(vec![bot.responder()])).await;
     says(&app, &vendor, "horaires").await;
     app.twin.wait_sends(1, DEADLINE).await;
-    let asked = bot.asked.lock().unwrap().clone();
+    let asked = bot.asked();
     assert_eq!(asked.len(), 2);
-    assert_eq!(asked[0].0["webhook-id"], asked[1].0["webhook-id"]);
+    assert_eq!(asked[0].headers["webhook-id"], asked[1].headers["webhook-id"]);
 }
 
 #[tokio::test]

@@ -81,8 +81,8 @@ pub(super) fn to_answer(
 struct Before {
     history: Vec<Turn>,
     answers: Vec<(Millis, i64)>,
-    /// What the latest of the answers answers.
-    answered: Option<EntryId>,
+    /// What the latest of them answers.
+    latest_origin: Option<EntryId>,
     chosen: Chosen,
 }
 
@@ -101,11 +101,11 @@ impl Before {
         id: EntryId,
         row: &Row<'_>,
     ) -> Result<(), DbError> {
-        // The last message of an answer stands for all of it.
-        let is_another = entry.origin.is_none() || entry.origin != self.answered;
+        // An answer in parts is one answer; its last part stands for it.
+        let is_another = entry.origin.is_none() || entry.origin != self.latest_origin;
         let is_answer = entry.kind == INTENT && entry.life.is_automatic && is_another;
         if is_answer && self.answers.len() <= ANSWERS_PER_WINDOW_MAX {
-            self.answered = entry.origin;
+            self.latest_origin = entry.origin;
             self.answers.push((entry.id.ms(), entry.text_key.unwrap_or_default()));
         }
         let is_turn = self.history.len() < TURNS_MAX;

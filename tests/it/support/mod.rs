@@ -1,5 +1,6 @@
 //! `spawn_app`: the service as `main` builds it, with a simulated Wasender for a world.
 
+mod bot;
 mod client;
 mod process;
 
@@ -23,6 +24,7 @@ use waba_gateway::{
 };
 
 pub use self::{
+    bot::Bot,
     client::{Answer, Client},
     process::{Process, gateway_binary, migrate_binary},
 };
