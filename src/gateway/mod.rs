@@ -187,6 +187,6 @@ impl Gateway {
     /// Drops what is remembered of a vendor, because somebody changed it.
     pub async fn forget(&self, vendor: &VendorId) {
         self.inner.registry.forget(vendor).await;
-        self.inner.forwarding.renew(vendor, &self.inner.clock);
+        self.endpoint_may_be_another(vendor).await;
     }
 }

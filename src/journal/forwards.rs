@@ -123,7 +123,7 @@ pub enum Kept {
     /// Something a provider told.
     Event(Box<Event>),
     /// A message of ours.
-    Intent(Content),
+    Intent(Box<Content>),
 }
 
 /// What became of an event.

@@ -25,14 +25,14 @@ const PAGE_MAX: usize = 200;
 const PAGE: usize = 50;
 
 #[derive(Deserialize, IntoParams)]
-#[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
 pub(super) struct ListQuery {
-    /// `dead` (the default: given up) or `waiting`.
+    /// `dead` (given up) or `waiting`.
+    #[param(default = "dead")]
     state: Option<String>,
-    /// Where the last page ended.
+    /// From the page before.
     cursor: Option<String>,
-    /// At most 200; 50 without it.
+    /// Events on a page, at most 200.
+    #[param(minimum = 1, maximum = 200, default = 50)]
     limit: Option<usize>,
 }
 
@@ -48,8 +48,10 @@ pub(super) struct ReplayBody {
     since: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, IntoParams)]
 pub(super) struct EventPath {
+    /// The event's id, as it is listed.
+    #[param(example = "evt_0199c863ae800001")]
     event_id: String,
 }
 
@@ -100,6 +102,14 @@ impl From<&Forward> for ForwardView {
     }
 }
 
+#[derive(Serialize, ToSchema)]
+pub(super) struct ReplayedView {
+    #[schema(example = true)]
+    success: bool,
+    /// How many.
+    replayed: usize,
+}
+
 /// What a test event came to.
 #[derive(Serialize, ToSchema)]
 pub(super) struct PingView {
@@ -113,13 +123,12 @@ pub(super) struct PingView {
     ms: i64,
 }
 
-/// Events on their way to the vendor's back end, or given up.
-#[utoipa::path(
-    get,
-    path = "/forwards",
-    params(ListQuery),
-    responses((status = 200, body = ForwardsView)),
-)]
+/// List events on their way to the vendor's back end, or given up
+#[utoipa::path(get, path = "/forwards", tag = "Events", operation_id = "listForwards",
+    params(ListQuery), responses(
+    (status = 200, description = "one page, newest first", body = ForwardsView),
+    (status = 422, description = "there is no such state"),
+))]
 pub(super) async fn list(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
@@ -141,35 +150,32 @@ pub(super) async fn list(
     Ok(Answer(ForwardsView { forwards, cursor }))
 }
 
-/// Lets events that were given up wait again, a day more, with the same `webhook-id`.
-#[utoipa::path(
-    post,
-    path = "/forwards/replay",
-    request_body = ReplayBody,
+/// Replay events that were given up
+///
+/// They wait again, a day more, with the same `webhook-id`.
+#[utoipa::path(post, path = "/forwards/replay", tag = "Events", operation_id = "replayForwards",
     responses(
-        (status = 200, description = "`{\"success\": true, \"replayed\": n}`"),
-        (status = 409, description = "The vendor has no forwardUrl"),
-        (status = 422, description = "Not exactly one of ids, all and since, or a malformed one"),
-    ),
-)]
+    (status = 200, description = "they wait again", body = ReplayedView),
+    (status = 409, description = "the vendor has no forwardUrl"),
+    (status = 422, description = "not exactly one of ids, all and since, or a malformed one"),
+))]
 pub(super) async fn replay(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
     Json(body): Json<ReplayBody>,
-) -> Result<Answer<Value>, ApiError> {
-    let n_replayed = web.gateway.replay_forwards(&vendor, body.which()?).await?;
-    Ok(Answer(json!({ "success": true, "replayed": n_replayed })))
+) -> Result<Answer<ReplayedView>, ApiError> {
+    let replayed = web.gateway.replay_forwards(&vendor, body.which()?).await?;
+    Ok(Answer(ReplayedView { success: true, replayed }))
 }
 
-/// Sends the vendor's back end a signed `test.ping` now.
-#[utoipa::path(
-    post,
-    path = "/forwards/test",
+/// Try the vendor's back end with a signed `test.ping`
+///
+/// It is sent now and once. Of the answer only the status is told.
+#[utoipa::path(post, path = "/forwards/test", tag = "Events", operation_id = "testForward",
     responses(
-        (status = 200, body = PingView),
-        (status = 409, description = "The vendor has no forwardUrl"),
-    ),
-)]
+    (status = 200, description = "what it came to", body = PingView),
+    (status = 409, description = "the vendor has no forwardUrl"),
+))]
 pub(super) async fn test(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
@@ -180,13 +186,12 @@ pub(super) async fn test(
     Ok(Answer(PingView { success, status: ping.status, error, ms }))
 }
 
-/// Forgets an event, waiting or given up.
-#[utoipa::path(
-    delete,
-    path = "/forwards/{event_id}",
-    params(("event_id" = String, Path)),
-    responses((status = 200, description = "It is forgotten"), (status = 404)),
-)]
+/// Forget an event, waiting or given up
+#[utoipa::path(delete, path = "/forwards/{event_id}", tag = "Events",
+    operation_id = "deleteForward", params(EventPath), responses(
+    (status = 200, description = "it is forgotten"),
+    (status = 404, description = "the vendor has no such event"),
+))]
 pub(super) async fn drop_one(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,

@@ -8,6 +8,7 @@ mod answers;
 mod content;
 mod delivery;
 mod examples;
+mod forward;
 mod instances;
 mod intake;
 mod leaks;

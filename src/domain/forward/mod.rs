@@ -138,8 +138,8 @@ impl Try {
     }
 }
 
-/// A vendor's back end, as far as its answers tell. Forgotten when nothing waits, and at a restart:
-/// it is tried at once then.
+/// A vendor's back end, as far as its answers tell. Forgotten at a restart: it is tried at once
+/// then.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Endpoint {
     /// Failures in a row.
@@ -157,6 +157,12 @@ impl Endpoint {
     #[must_use]
     pub fn until(&self) -> Millis {
         self.until
+    }
+
+    /// There is nothing to remember.
+    #[must_use]
+    pub fn is_well(&self) -> bool {
+        self.n_failed == 0 && self.n_refused == 0
     }
 
     /// Which of the waiting events is tried next, counted from the oldest. When the oldest has
@@ -189,7 +195,9 @@ impl Endpoint {
                 self.is_oldest_suspect = false;
                 self.refused(now);
                 let retry_after = retry_after.map(bounded);
-                self.until = self.until.max(now + retry_after.unwrap_or_default());
+                if let Some(wait) = retry_after {
+                    self.until = self.until.max(now + wait);
+                }
                 aside(retry_after)
             }
             Outcome::Failed { retry_after } => {

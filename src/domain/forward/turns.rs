@@ -30,6 +30,8 @@ enum At {
     Running { has_news: bool },
     /// In `timers`.
     Waiting { until: Millis },
+    /// Nothing waits, but its endpoint failed and is not forgotten.
+    Idle,
 }
 
 impl Turns {
@@ -45,7 +47,7 @@ impl Turns {
             At::Ready => {}
             At::Running { .. } => lane.at = At::Running { has_news: true },
             // It waits for its endpoint, or for an event that was set aside.
-            At::Waiting { .. } => {
+            At::Waiting { .. } | At::Idle => {
                 let at = lane.endpoint.until();
                 self.put(vendor, at, now);
             }
@@ -97,8 +99,13 @@ impl Turns {
                 let at = due.max(lane.endpoint.until());
                 self.put(vendor, at, now);
             }
-            None => {
+            None if lane.endpoint.is_well() => {
                 self.lanes.remove(vendor);
+            }
+            None => {
+                if let Some(lane) = self.lanes.get_mut(vendor) {
+                    lane.at = At::Idle;
+                }
             }
         }
     }
@@ -186,6 +193,20 @@ mod tests {
         assert_eq!((turns.wake_at(), turns.held_until(&a)), (Some(5_000), 5_000));
         turns.renew(&a, 2);
         assert_eq!(next(&mut turns, 2), Some(a));
+    }
+
+    #[test]
+    fn an_endpoint_that_failed_is_remembered_though_nothing_waits() {
+        let mut turns = Turns::default();
+        let a = vendor(1);
+        for _ in 0..3 {
+            turns.wake(&a, 0);
+            next(&mut turns, 0).unwrap();
+            assert_eq!(turns.tried(&a, Outcome::Gone, FRESH, 0), Then::Dead);
+            turns.finish(&a, None, 0);
+        }
+        turns.wake(&a, 0);
+        assert_eq!((next(&mut turns, 0), turns.wake_at()), (None, Some(5_000)));
     }
 
     #[test]

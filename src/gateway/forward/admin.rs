@@ -62,7 +62,7 @@ impl Gateway {
         vendor: &VendorId,
         which: ReplayWhich,
     ) -> Result<usize, AdminError> {
-        self.forward_url(&self.vendor(vendor).await?)?;
+        url_of(&self.vendor(vendor).await?)?;
         let expires = self.inner.clock.now() + LASTS;
         let mut which = match which {
             ReplayWhich::Ids(ids) if ids.len() > REPLAY_IDS_MAX => {
@@ -102,7 +102,7 @@ impl Gateway {
     /// told.
     pub async fn ping_forward(&self, vendor: &VendorId) -> Result<Ping, AdminError> {
         let to = self.vendor(vendor).await?;
-        let url = self.forward_url(&to)?;
+        let url = url_of(&to)?;
         let now = self.inner.clock.now();
         let mut random = [0_u8; 8];
         getrandom::fill(&mut random).expect("the system has random numbers");
@@ -115,12 +115,6 @@ impl Gateway {
         Ok(Ping { is_taken: outcome == Outcome::Taken, status, word, took })
     }
 
-    fn forward_url(&self, vendor: &Vendor) -> Result<Url, AdminError> {
-        let url = vendor.forward_url.as_deref().and_then(|it| Url::parse(it).ok());
-        let why = "the vendor has no forwardUrl";
-        url.ok_or_else(|| AdminError::Conflict(why.to_owned()))
-    }
-
     /// Refuses an address that is written into the URL and may never be reached. Names are checked
     /// each time they are resolved.
     pub(in crate::gateway) fn check_forward_url(&self, url: &str) -> Result<(), AdminError> {
@@ -129,4 +123,10 @@ impl Gateway {
         let why = "forwardUrl: its address may not be reached from here";
         url.map(|_| ()).ok_or_else(|| AdminError::Invalid(why.to_owned()))
     }
+}
+
+fn url_of(vendor: &Vendor) -> Result<Url, AdminError> {
+    let url = vendor.forward_url.as_deref().and_then(|it| Url::parse(it).ok());
+    let why = "the vendor has no forwardUrl";
+    url.ok_or_else(|| AdminError::Conflict(why.to_owned()))
 }

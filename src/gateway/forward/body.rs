@@ -88,7 +88,7 @@ fn happened(event: &Event, id: Option<EntryId>) -> Map<String, Value> {
     if event.chat == Chat::Group {
         found.insert("chat".to_owned(), json!("group"));
     }
-    if let Some(name) = event.name.as_ref().filter(|_| matches!(event.what, What::Message(_))) {
+    if let Some(name) = &event.name {
         found.insert("name".to_owned(), json!(name));
     }
     if let Some(at) = event.at {

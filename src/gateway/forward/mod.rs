@@ -8,6 +8,7 @@ mod admin;
 mod body;
 
 use std::{
+    collections::HashMap,
     sync::{
         Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering},
@@ -51,6 +52,8 @@ const TIDY_EVERY: Millis = MINUTE;
 pub struct Forwarding {
     turns: Mutex<Turns>,
     wake: Notify,
+    /// Addresses whose last try failed.
+    failing: Mutex<HashMap<VendorId, String>>,
     /// When to look next for what has expired.
     tidy_at: AtomicI64,
 }
@@ -59,14 +62,23 @@ impl Forwarding {
     /// Nothing waits.
     #[must_use]
     pub fn new() -> Self {
-        Self { turns: Mutex::default(), wake: Notify::new(), tidy_at: AtomicI64::new(0) }
+        Self {
+            turns: Mutex::default(),
+            wake: Notify::new(),
+            failing: Mutex::default(),
+            tidy_at: AtomicI64::new(0),
+        }
     }
 
     fn turns(&self) -> MutexGuard<'_, Turns> {
         self.turns.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A vendor's endpoint may be another one: it is tried at once.
+    fn failing(&self) -> MutexGuard<'_, HashMap<VendorId, String>> {
+        self.failing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A vendor's endpoint is another one, or shall be tried at once.
     pub(super) fn renew(&self, vendor: &VendorId, clock: &Clock) {
         self.turns().renew(vendor, clock.now());
         self.wake.notify_one();
@@ -118,8 +130,19 @@ impl Gateway {
         match self.inner.journal.tidy_forwards(now).await {
             Ok(load) => show(&load, now),
             Err(error) => {
-                tracing::error!(error = %Chain(&error), "forwarded events could not be tidied")
+                tracing::error!(error = %Chain(&error), "forwarded events could not be tidied");
             }
+        }
+    }
+
+    /// Somebody changed the vendor: an endpoint that failed has no claim on another's rest.
+    pub(super) async fn endpoint_may_be_another(&self, vendor: &VendorId) {
+        let failing = self.inner.forwarding.failing().get(vendor).cloned();
+        let Some(failing) = failing else { return };
+        let Ok(service) = self.inner.registry.get(vendor).await else { return };
+        let url = service.and_then(|it| it.vendor().forward_url.clone());
+        if url.as_ref() != Some(&failing) {
+            self.inner.forwarding.renew(vendor, &self.inner.clock);
         }
     }
 
@@ -181,6 +204,12 @@ impl Gateway {
         let id = row.id.to_string();
         let (outcome, word) = self.post(&url, &to.signing_secret, &id, body).await;
         let it = Try { is_other, ..Try::of(row.id, row.due, row.tries) };
+        if outcome == Outcome::Taken {
+            self.inner.forwarding.failing().remove(vendor);
+        } else {
+            let url = to.forward_url.clone().unwrap_or_default();
+            self.inner.forwarding.failing().insert(vendor.clone(), url);
+        }
         self.record_forward(vendor, (&row, it), outcome, &word).await?;
         Ok(Some(self.inner.clock.now()))
     }

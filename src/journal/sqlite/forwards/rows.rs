@@ -90,7 +90,7 @@ fn told(connection: &Connection, vault: &Vault, id: EntryId) -> Result<Option<To
     let body: Vec<u8> = body;
     let (what, mut address) = if row.kind == INTENT {
         let Outbound { to, content, .. } = entries::open(vault, &row.instance, &body)?;
-        (Kept::Intent(content), to)
+        (Kept::Intent(Box::new(content)), to)
     } else {
         let event: Event = entries::open(vault, &row.instance, &body)?;
         let address = event.contact.clone();
