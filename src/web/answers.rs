@@ -4,7 +4,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 /// Every refusal has this form.
-#[derive(Serialize, ToSchema)]
+#[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct ErrorView {
     /// What was wrong, in words; where a field is at fault, its name and its limit.
@@ -16,6 +16,9 @@ pub(super) struct ErrorView {
     /// At set-up, with 409: where the session's webhooks go today.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) webhook_url: Option<String>,
+    /// Of a file, with 410: why it cannot be had.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reason: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]

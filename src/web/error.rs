@@ -8,7 +8,9 @@ use axum::{
 
 use super::answers::ErrorView;
 use crate::{
-    gateway::{AcceptError, AccessError, AdminError, ChangeError, SendError, SetUpError},
+    gateway::{
+        AcceptError, AccessError, AdminError, ChangeError, MediaError, SendError, SetUpError,
+    },
     provider::{ChangeFault, wasender::SessionFault},
     store::StoreError,
     telemetry::Chain,
@@ -43,6 +45,8 @@ pub(super) enum ApiError {
     Access(#[from] AccessError),
     #[error(transparent)]
     Admin(#[from] AdminError),
+    #[error(transparent)]
+    Media(#[from] MediaError),
     #[error(transparent)]
     SetUp(#[from] SetUpError),
     #[error(transparent)]
@@ -95,6 +99,7 @@ impl ApiError {
             Self::Admin(error) | Self::SetUp(SetUpError::Admin(error)) => admin(error),
             Self::SetUp(error) => set_up(error),
             Self::Change(error) => change(error),
+            Self::Media(error) => media(error),
         }
     }
 
@@ -104,11 +109,14 @@ impl ApiError {
             Self::Store(error)
             | Self::Accept(AcceptError::Store(error))
             | Self::Access(AccessError::Store(error))
+            | Self::Media(MediaError::Store(error))
             | Self::Admin(AdminError::Store(error))
             | Self::SetUp(SetUpError::Admin(AdminError::Store(error))) => Some(error),
             Self::Accept(AcceptError::Journal(error))
+            | Self::Media(MediaError::Journal(error))
             | Self::Admin(AdminError::Journal(error))
             | Self::SetUp(SetUpError::Admin(AdminError::Journal(error))) => Some(error),
+            Self::Media(MediaError::Disk(error)) => Some(error),
             _ => None,
         }
     }
@@ -122,13 +130,14 @@ impl ApiError {
             }
             _ => self.to_string(),
         };
-        let (mut request_id, mut webhook_url) = (None, None);
+        let mut view = ErrorView { error, ..ErrorView::default() };
         match self {
-            Self::Internal(id) => request_id = Some(id.clone()),
-            Self::SetUp(SetUpError::Foreign(url)) => webhook_url = Some(url.clone()),
+            Self::Internal(id) => view.request_id = Some(id.clone()),
+            Self::SetUp(SetUpError::Foreign(url)) => view.webhook_url = Some(url.clone()),
+            Self::Media(MediaError::GivenUp(word)) => view.reason = Some(word.to_string()),
             _ => {}
         }
-        ErrorView { error, request_id, webhook_url }
+        view
     }
 }
 
@@ -153,6 +162,24 @@ fn change(error: &ChangeError) -> StatusCode {
         | ChangeError::Provider(ChangeFault::NoSessionKey) => StatusCode::CONFLICT,
         ChangeError::Provider(ChangeFault::Refused) => StatusCode::BAD_GATEWAY,
         ChangeError::Provider(ChangeFault::NoAnswer) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+fn media(error: &MediaError) -> StatusCode {
+    match error {
+        MediaError::NoVendor | MediaError::Unknown => StatusCode::NOT_FOUND,
+        MediaError::GivenUp(_) => StatusCode::GONE,
+        MediaError::TooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+        MediaError::WrongType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        MediaError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        MediaError::TooSlow => StatusCode::REQUEST_TIMEOUT,
+        MediaError::Truncated => StatusCode::BAD_REQUEST,
+        MediaError::NotYet
+        | MediaError::Busy
+        | MediaError::DiskFull
+        | MediaError::Disk(_)
+        | MediaError::Store(_)
+        | MediaError::Journal(_) => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 

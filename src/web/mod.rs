@@ -6,12 +6,15 @@ mod analytics;
 mod answers;
 mod auth;
 mod body;
+mod details;
+mod docs;
 mod error;
 mod extract;
 mod forwards;
 mod health;
 mod hours;
 mod instances;
+mod media;
 mod messages;
 mod new_message;
 mod openapi;
@@ -98,6 +101,7 @@ fn described_routes() -> OpenApiRouter<Web> {
     let others = admin_routes()
         .merge(health::routes())
         .routes(routes!(openapi::document))
+        .merge(docs::routes())
         .layer(middleware::from_fn(spanned));
     // A webhook's span is its own: it names the vendor from the start.
     OpenApiRouter::with_openapi(openapi::base()).merge(webhooks::routes()).merge(others)
@@ -124,6 +128,12 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(forwards::replay))
         .routes(routes!(forwards::test))
         .routes(routes!(forwards::drop_one));
+    // For the vendors' own programs.
+    let own = OpenApiRouter::default()
+        .routes(routes!(send::send))
+        .routes(routes!(send::show, send::edit, send::take_back))
+        .routes(routes!(media::upload))
+        .routes(routes!(media::get));
     let of_all = OpenApiRouter::default()
         .routes(routes!(vendors::list))
         .routes(routes!(admin::create_key, admin::list_keys))
@@ -134,18 +144,9 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(alerts::list));
     OpenApiRouter::default()
         .nest("/api/admin/vendors/{vendor_id}", of_vendor)
+        .nest("/api/v1/vendors/{vendor_id}", own)
         .nest("/api/admin", of_all)
-        .nest("/api/v1/vendors/{vendor_id}", messages_api())
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
-}
-
-/// For the vendors' own programs.
-fn messages_api() -> OpenApiRouter<Web> {
-    OpenApiRouter::default().routes(routes!(send::send)).routes(routes!(
-        send::journey,
-        send::edit,
-        send::take_back
-    ))
 }
 
 /// A panic is a 500 and not a cut connection.

@@ -50,6 +50,8 @@ const REFUSALS: &[(u16, &str, &str)] = &[
         description = include_str!("openapi.md"),
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
+    // Relative to this document, for proxies that serve us under a path of theirs.
+    servers((url = ".", description = "this gateway")),
     security(("key" = [])),
     components(schemas(ErrorView)),
     tags(
@@ -57,6 +59,7 @@ const REFUSALS: &[(u16, &str, &str)] = &[
         (name = "Vendors", description = "Tenants, and how their customers are answered"),
         (name = "Numbers", description = "A vendor's WhatsApp numbers and their set-up"),
         (name = "Messages", description = "Sent and received, and what became of each"),
+        (name = "Media", description = "Files: customers', and those to send"),
         (name = "Conversations", description = "With one customer: paused, exported, erased"),
         (name = "Keys", description = "Who may call"),
         (name = "Operation", description = "Health, metrics, and what concerns every vendor"),

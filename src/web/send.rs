@@ -6,8 +6,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
-use utoipa::ToSchema;
+use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Web,
@@ -31,10 +30,13 @@ use crate::{
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct SendBody {
     /// The customer's number, as people write it.
+    #[schema(example = "+221705550001")]
     to: String,
     /// 1 to 65,536 characters.
+    #[schema(example = "Bonjour")]
     message: String,
     /// Which of the vendor's numbers it leaves from; the first one without it.
+    #[schema(example = "waba_vendor_001")]
     waba_id: Option<String>,
 }
 
@@ -43,6 +45,7 @@ pub(super) struct SendBody {
 #[serde(deny_unknown_fields)]
 pub(super) struct EditBody {
     /// 1 to 4,096 characters; 1,024 under a file.
+    #[schema(example = "Bonjour à tous")]
     text: String,
 }
 
@@ -50,31 +53,48 @@ pub(super) struct EditBody {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct QueuedView {
+    #[schema(example = true)]
     success: bool,
     /// Its id; that of the first part where there are several.
     message_id: String,
-    /// `queued`.
+    #[schema(example = "queued")]
     status: &'static str,
     /// How many messages it is sent as, where that is more than one.
     #[serde(skip_serializing_if = "Option::is_none")]
     parts: Option<usize>,
 }
 
-/// Sends a text.
-#[utoipa::path(
-    post,
-    path = "/send-message",
-    tag = "Messages",
-    params(
-        ("Idempotency-Key" = Option<String>, Header, description = "The caller's own id for the request, 1 to 255 characters, known for 8 days"),
-    ),
-    request_body = SendBody,
+/// A message that was changed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ChangedView {
+    #[schema(example = true)]
+    success: bool,
+    message_id: String,
+}
+
+/// The caller's own id for a request.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Header)]
+#[expect(dead_code, reason = "it describes the header that is read by hand")]
+struct Idempotent {
+    /// The caller's own id for the request, 1 to 255 characters: the same request is done once.
+    /// Known for 8 days.
+    #[param(rename = "Idempotency-Key", example = "order-1042-confirmed")]
+    idempotency_key: Option<String>,
+}
+
+/// Send a text (short form)
+///
+/// It is kept, then sent from the vendor's own number at that number's pace. Limits on requests do
+/// not apply.
+#[utoipa::path(post, path = "/send-message", tag = "Messages", operation_id = "sendText",
+    params(Idempotent),
     responses(
-        (status = 202, description = "On disk, and on its way", body = QueuedView),
-        (status = 409, description = "Another message was sent with this Idempotency-Key"),
-        (status = 422, description = "A field is wrong"),
-    ),
-)]
+        (status = 202, description = "on disk, and on its way", body = QueuedView),
+        (status = 409, description = "another message was sent with this Idempotency-Key"),
+        (status = 422, description = "a field is wrong"),
+    ))]
 pub(super) async fn send_text(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
@@ -98,21 +118,17 @@ pub(super) async fn send_text(
     })
 }
 
-/// Sends a message of any type.
-#[utoipa::path(
-    post,
-    path = "/messages",
-    tag = "Messages",
-    params(
-        ("Idempotency-Key" = Option<String>, Header, description = "The caller's own id for the request, 1 to 255 characters, known for 8 days"),
-    ),
-    request_body = NewMessage,
+/// Send a message of any type
+///
+/// It is kept, then sent from the vendor's own number at that number's pace. Limits on requests do
+/// not apply.
+#[utoipa::path(post, path = "/messages", tag = "Messages", operation_id = "sendMessage",
+    params(Idempotent),
     responses(
-        (status = 202, description = "On disk, and on its way", body = QueuedView),
-        (status = 409, description = "Another message was sent with this Idempotency-Key"),
-        (status = 422, description = "A field is wrong"),
-    ),
-)]
+        (status = 202, description = "on disk, and on its way", body = QueuedView),
+        (status = 409, description = "another message was sent with this Idempotency-Key"),
+        (status = 422, description = "a field is wrong"),
+    ))]
 pub(super) async fn send(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
@@ -132,68 +148,53 @@ pub(super) async fn send(
     Ok(queue(&web, &vendor, message).await?)
 }
 
-/// Show a message and what became of it (for vendors' own programs)
+/// Show a message and what became of it (vendors' programs)
 #[utoipa::path(get, path = "/messages/{message_id}", tag = "Messages",
     operation_id = "getOwnMessage", params(MessagePath),
     responses((status = 200, description = "with its steps and its answers", body = JourneyView)))]
-pub(super) async fn journey(
-    State(web): State<Web>,
-    ForVendor(vendor): ForVendor,
-    Path(path): Path<MessagePath>,
+pub(super) async fn show(
+    web: State<Web>,
+    vendor: ForVendor,
+    path: Path<MessagePath>,
 ) -> Result<Answer<JourneyView>, ApiError> {
-    Ok(Answer(JourneyView::from(&web.gateway.journey(&vendor, path.id()?).await?)))
+    super::messages::journey(web, vendor, path).await
 }
 
-/// Gives a sent message another text.
-#[utoipa::path(
-    put,
-    path = "/messages/{message_id}",
-    tag = "Messages",
-    params(
-        ("message_id" = String, Path, description = "The message's id"),
-    ),
-    request_body = EditBody,
+/// Give a sent message another text
+#[utoipa::path(put, path = "/messages/{message_id}", tag = "Messages",
+    operation_id = "editMessage", params(MessagePath),
     responses(
-        (status = 200, description = "The provider has changed it"),
-        (status = 404, description = "There is no such message"),
-        (status = 409, description = "It was not sent yet, was deleted, or its number at the provider is not known"),
-        (status = 422, description = "A field is wrong"),
-        (status = 502, description = "The provider refuses"),
-        (status = 503, description = "The provider is away"),
-    ),
-)]
+        (status = 200, description = "the provider has changed it", body = ChangedView),
+        (status = 409, description = "it is not sent yet, was deleted, or is not known there"),
+        (status = 422, description = "a field is wrong"),
+        (status = 502, description = "the provider refuses"),
+        (status = 503, description = "the provider is away"),
+    ))]
 pub(super) async fn edit(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
     Path(path): Path<MessagePath>,
     Json(body): Json<EditBody>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<ChangedView>, ApiError> {
     let id = path.id()?;
     web.gateway.edit_message(&vendor, id, Text(body.text)).await?;
     Ok(done(id))
 }
 
-/// Takes a sent message back from everybody.
-#[utoipa::path(
-    delete,
-    path = "/messages/{message_id}",
-    tag = "Messages",
-    params(
-        ("message_id" = String, Path, description = "The message's id"),
-    ),
+/// Take a sent message back from everybody
+#[utoipa::path(delete, path = "/messages/{message_id}", tag = "Messages",
+    operation_id = "takeBackMessage", params(MessagePath),
     responses(
-        (status = 200, description = "The provider has deleted it"),
-        (status = 404, description = "There is no such message"),
-        (status = 409, description = "It was not sent yet, was deleted before, or its number at the provider is not known"),
-        (status = 502, description = "The provider refuses"),
-        (status = 503, description = "The provider is away"),
-    ),
-)]
+        (status = 200, description = "the provider has deleted it", body = ChangedView),
+        (status = 409, description = "it is not sent yet, was deleted, or is not known there"),
+        (status = 502, description = "the provider refuses"),
+        (status = 503, description = "the provider is away"),
+    ))]
 pub(super) async fn take_back(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
     Path(path): Path<MessagePath>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<ChangedView>, ApiError> {
     let id = path.id()?;
     web.gateway.delete_message(&vendor, id).await?;
     Ok(done(id))
@@ -224,6 +225,6 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     key.transpose().map_err(malformed)
 }
 
-fn done(id: EntryId) -> Answer<Value> {
-    Answer(json!({ "success": true, "messageId": id.to_string() }))
+fn done(id: EntryId) -> Answer<ChangedView> {
+    Answer(ChangedView { success: true, message_id: id.to_string() })
 }

@@ -4,7 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{hours::HoursView, responders::ResponderView};
+use super::{details::DetailsView, hours::HoursView, responders::ResponderView};
 use crate::{
     domain::{
         clock::{MINUTE, SECOND, iso},
@@ -178,7 +178,7 @@ pub(super) struct MessageView {
     message: String,
     /// What else there is to the content, by its type.
     #[serde(flatten)]
-    #[schema(value_type = Object)]
+    #[schema(value_type = DetailsView)]
     details: Map<String, Value>,
     /// How far it is; of an outbound one also what the customer's phone told.
     status: String,

@@ -124,7 +124,8 @@ impl Gateway {
         media: &mut Media,
     ) -> Result<(), AdminError> {
         let Some(id) = &media.upload else { return Ok(()) };
-        let invalid = |why: String| AdminError::Invalid(format!("mediaId: {why}"));
+        let field = media.kind.as_str();
+        let invalid = |why: String| AdminError::Invalid(format!("{field}.mediaId: {why}"));
         let unknown = || invalid("there is no such file".to_owned());
         let id = MediaId::parse(id).map_err(|_| unknown())?;
         let file = self.inner.journal.media(vendor, &id).await?.ok_or_else(unknown)?;
