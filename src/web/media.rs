@@ -1,20 +1,21 @@
 //! Files: shown in clear, and uploaded.
 
-use std::fmt::Write;
+use std::{fmt::Write, time::Duration};
 
 use axum::{
     Json as Answer,
-    body::Body,
+    body::{Body, BodyDataStream},
     extract::State,
     http::{
         HeaderMap, HeaderName, HeaderValue, StatusCode,
         header::{
             CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_SECURITY_POLICY,
-            CONTENT_TYPE, X_CONTENT_TYPE_OPTIONS,
+            CONTENT_TYPE, EXPECT, X_CONTENT_TYPE_OPTIONS,
         },
     },
     response::{IntoResponse, Response},
 };
+use futures_util::StreamExt;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -31,6 +32,10 @@ use crate::{
 
 /// A longer name is cut when it is shown, in characters.
 const NAME_SHOWN_MAX: usize = 150;
+
+/// Of a refused upload, read before it is answered.
+const DRAINED_MAX: usize = 16 * 1024 * 1024;
+const DRAIN_WITHIN: Duration = Duration::from_secs(10);
 
 /// A file in the path.
 #[derive(Deserialize, IntoParams)]
@@ -149,8 +154,31 @@ pub(super) async fn upload(
         file_name: query.file_name,
         n_bytes: text(CONTENT_LENGTH).and_then(|it| it.parse().ok()),
     };
-    let stored = web.gateway.store_media(&vendor, new, body.into_data_stream()).await?;
-    Ok((StatusCode::CREATED, Answer(MediaView::from(&stored))))
+    let mut body = body.into_data_stream();
+    match web.gateway.store_media(&vendor, new, &mut body).await {
+        Ok(stored) => Ok((StatusCode::CREATED, Answer(MediaView::from(&stored)))),
+        Err(error) => {
+            // Who asks first whether to send it has not sent it.
+            if !headers.contains_key(EXPECT) {
+                drain(body).await;
+            }
+            Err(error.into())
+        }
+    }
+}
+
+/// Reads some of what is still on its way: many clients look at an answer only when they have sent
+/// everything, and a connection that is closed before that hides it from them.
+async fn drain(mut body: BodyDataStream) {
+    let read = async {
+        let mut n_left = DRAINED_MAX;
+        while let Some(Ok(piece)) = body.next().await {
+            let Some(left) = n_left.checked_sub(piece.len()) else { return };
+            n_left = left;
+        }
+    };
+    // Too slow or too much, the connection is closed.
+    let _ = tokio::time::timeout(DRAIN_WITHIN, read).await;
 }
 
 /// A file to be kept, not shown, under this name (RFC 6266): once in ASCII for old clients, once as

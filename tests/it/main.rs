@@ -12,6 +12,7 @@ mod forward;
 mod instances;
 mod intake;
 mod leaks;
+mod media;
 mod migrate;
 mod openapi;
 mod process;

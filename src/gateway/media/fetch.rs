@@ -6,7 +6,6 @@ use std::{sync::Arc, time::Duration};
 
 use metrics::counter;
 use reqwest::{Method, StatusCode, header::HeaderMap};
-use tokio_util::task::TaskTracker;
 use tracing::Instrument;
 use url::Url;
 
@@ -41,10 +40,7 @@ enum NotFetched {
 
 impl Gateway {
     /// Starts to fetch what is due, as far as there is room. When more will be due.
-    pub(super) async fn fetch_due(
-        &self,
-        running: &TaskTracker,
-    ) -> Result<Option<Millis>, JournalError> {
+    pub(super) async fn fetch_due(&self) -> Result<Option<Millis>, JournalError> {
         let (not, not_of) = self.inner.media.fetching.full();
         let limit = FETCHES_MAX.saturating_sub(not.len());
         if limit == 0 {
@@ -55,7 +51,7 @@ impl Gateway {
         let mut is_left = false;
         for file in files {
             match self.inner.media.fetching.take(&file.vendor, Some(&file.id)) {
-                Some(share) => drop(running.spawn(self.clone().fetch(file, share))),
+                Some(share) => self.start_fetch(file, share),
                 None => is_left = true,
             }
         }
@@ -66,8 +62,20 @@ impl Gateway {
         Ok(next)
     }
 
-    /// Fetches a file that is in hand, and records what came of it.
-    pub(super) async fn fetch(self, file: StoredMedia, share: Share) {
+    /// Fetches a file that is in hand, in a task of its own: it goes on when a caller does not wait.
+    pub(super) fn start_fetch(&self, file: StoredMedia, share: Share) {
+        let (gateway, stopping) = (self.clone(), self.inner.media.stopping.clone());
+        tokio::spawn(async move {
+            tokio::select! {
+                () = gateway.fetch(file, share) => {}
+                // Nothing of it is kept; it is fetched after the restart.
+                () = stopping.cancelled() => {}
+            }
+        });
+    }
+
+    /// Fetches a file and records what came of it.
+    async fn fetch(&self, file: StoredMedia, share: Share) {
         let span = tracing::info_span!("media", vendor.id = %file.vendor, media.id = %file.id);
         async {
             let end = self.fetched(&file).await;

@@ -14,7 +14,7 @@ use std::{
 
 use lru::LruCache;
 use tokio::sync::Notify;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::sync::CancellationToken;
 
 pub(in crate::gateway) use self::send::FileToSend;
 pub use self::{
@@ -110,6 +110,8 @@ pub struct MediaKeeper {
     /// A try has ended.
     ended: Notify,
     fetching: Arc<Shares>,
+    /// Nothing more is to be fetched by this process.
+    stopping: CancellationToken,
     callers: Arc<Shares>,
     /// Where the provider has a file, and until when that is believed.
     places: Mutex<Places>,
@@ -128,6 +130,7 @@ impl MediaKeeper {
             wake: Notify::new(),
             ended: Notify::new(),
             fetching: Shares::new(FETCHES_MAX, FETCHES_PER_VENDOR_MAX),
+            stopping: CancellationToken::new(),
             callers: Shares::new(CALLERS_MAX, CALLERS_PER_VENDOR_MAX),
             places: Mutex::new(LruCache::new(PLACES_REMEMBERED)),
         })
@@ -215,7 +218,6 @@ impl Gateway {
     /// Fetches files as they are announced and removes them when they are old, until `stop`. What
     /// is being fetched then is fetched again after the restart.
     pub async fn tend_media(&self, stop: CancellationToken) {
-        let running = TaskTracker::new();
         let tend = async {
             self.sweep_media().await;
             let mut remove_at = self.inner.clock.now();
@@ -224,7 +226,7 @@ impl Gateway {
                     self.remove_old_media().await;
                     remove_at = self.inner.clock.now() + REMOVE_EVERY;
                 }
-                let next = self.fetch_due(&running).await.unwrap_or_else(|error| {
+                let next = self.fetch_due().await.unwrap_or_else(|error| {
                     tracing::error!(error = %Chain(&error), "files to be fetched could not be looked up");
                     Some(self.inner.clock.now() + AGAIN_AFTER)
                 });
@@ -237,7 +239,7 @@ impl Gateway {
         };
         tokio::select! {
             () = tend => {}
-            () = stop.cancelled() => {}
+            () = stop.cancelled() => self.inner.media.stopping.cancel(),
         }
     }
 
@@ -319,5 +321,34 @@ impl From<Fault> for MediaError {
             Fault::Disk(error) => Self::Disk(error),
             fault => Self::GivenUp(fault.to_string()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_vendor_has_a_part_of_what_all_may_have() {
+        let vendor = |it: &str| VendorId::parse(it).unwrap();
+        let (a, b, c) = (vendor("a"), vendor("b"), vendor("c"));
+        let id = MediaId::of_upload;
+        let shares = Shares::new(3, 2);
+        let one = shares.take(&a, Some(&id(1))).unwrap();
+        assert!(shares.take(&a, Some(&id(1))).is_none(), "one at a time has this file");
+        let two = shares.take(&a, Some(&id(2))).unwrap();
+        assert!(shares.take(&a, Some(&id(3))).is_none(), "the vendor has its part");
+        let (files, mut full) = shares.full();
+        full.dedup();
+        assert_eq!((files, full), (vec![id(1), id(2)], vec![a.clone()]));
+        let three = shares.take(&b, None).unwrap();
+        assert!(shares.take(&c, None).is_none(), "all is in hand");
+        drop(one);
+        assert!(!shares.has(&id(1)) && shares.has(&id(2)));
+        let four = shares.take(&c, None).unwrap();
+        drop((two, three));
+        assert!(shares.take(&a, Some(&id(2))).is_some());
+        drop(four);
+        assert!(shares.full().0.is_empty());
     }
 }

@@ -71,8 +71,7 @@ impl Gateway {
                     return Err(MediaError::NotYet);
                 }
                 if let Some(share) = fetching.take(vendor, Some(id)) {
-                    // A task of its own: it goes on when the caller does not wait.
-                    tokio::spawn(self.clone().fetch(file, share));
+                    self.start_fetch(file, share);
                 }
                 is_tried |= fetching.has(id);
                 ended.await;

@@ -3,6 +3,7 @@
 use super::{
     entries::{self, EntryRow, INTENT},
     intents::{self, New},
+    media,
     state::Cx,
 };
 use crate::{
@@ -27,6 +28,10 @@ pub(super) fn insert(
     origin: Option<EntryId>,
 ) -> Result<EntryId, DbError> {
     let first = cx.next_id(intent.now)?;
+    if let Some(contact) = contact {
+        // Only the first part can have a file.
+        media::sent_to(cx, &intent.content, contact)?;
+    }
     let new = New { id: first, content: &intent.content, contact, origin, part: None };
     if intent.more.is_empty() {
         intents::insert(cx, intent, &new)?;

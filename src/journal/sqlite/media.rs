@@ -22,6 +22,8 @@ use crate::{
 const TO_FETCH: i64 = 0;
 const KEPT: i64 = 1;
 const GIVEN_UP: i64 = 2;
+/// The contact of a file that was sent to several; no contact has this id.
+const SEVERAL: i64 = -1;
 
 #[async_trait]
 impl MediaJournal for SqliteJournal {
@@ -197,6 +199,15 @@ fn forget(cx: &mut Cx<'_>, all: &[MediaId]) -> Result<(), DbError> {
         let mut statement = cx.connection.prepare_cached("DELETE FROM media WHERE id = ?1")?;
         statement.execute([id.as_str()])?;
     }
+    Ok(())
+}
+
+/// An uploaded file is sent to somebody: it is erased with them, unless others got it too.
+pub(super) fn sent_to(cx: &Cx<'_>, content: &Content, contact: ContactId) -> Result<(), DbError> {
+    let Content::Media(Media { upload: Some(id), .. }) = content else { return Ok(()) };
+    let sql = "UPDATE media SET contact = CASE coalesce(contact, ?2) WHEN ?2 THEN ?2 ELSE ?3 END
+        WHERE id = ?1 AND entry IS NULL";
+    cx.connection.prepare_cached(sql)?.execute(params![id, contact.0, SEVERAL])?;
     Ok(())
 }
 

@@ -14,6 +14,7 @@ pub struct Answer {
     pub status: u16,
     pub headers: reqwest::header::HeaderMap,
     pub text: String,
+    pub bytes: Vec<u8>,
 }
 
 impl Answer {
@@ -35,6 +36,11 @@ impl Client {
     /// The same, with another key.
     pub fn with_key(&self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self.clone() }
+    }
+
+    /// The value of the authorization header.
+    pub fn bearer(&self) -> String {
+        format!("Bearer {}", self.key)
     }
 
     pub async fn get(&self, path: &str) -> Answer {
@@ -60,7 +66,7 @@ impl Client {
         body: Option<Value>,
         headers: &[(&str, &str)],
     ) -> Answer {
-        let bearer = format!("Bearer {}", self.key);
+        let bearer = self.bearer();
         let mut all =
             vec![("authorization", bearer.as_str()), ("content-type", "application/json")];
         all.extend(headers);
@@ -94,10 +100,8 @@ impl Client {
             request = request.header(*name, *value);
         }
         let answer = request.send().await.unwrap();
-        Answer {
-            status: answer.status().as_u16(),
-            headers: answer.headers().clone(),
-            text: answer.text().await.unwrap(),
-        }
+        let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
+        let bytes = answer.bytes().await.unwrap().to_vec();
+        Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned(), bytes }
     }
 }
