@@ -3,6 +3,7 @@
 mod access;
 mod admin;
 mod alerts;
+mod analytics;
 mod ask;
 mod attention;
 mod changes;
@@ -37,6 +38,7 @@ pub use self::{
     access::{Access, AccessError, Caller, NewKey, hash, is_adopted, random_key},
     admin::{AdminError, VendorChange, signing_secret},
     alerts::Alerts,
+    analytics::{Asked, Counted},
     attention::Attention,
     changes::ChangeError,
     failures::Failures,

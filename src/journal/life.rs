@@ -38,6 +38,12 @@ pub(super) struct Life {
     pub(super) marks: Marks,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) log: Vec<(Millis, String)>,
+    /// It is one of several answers to a message, of which only the first accepted one counts.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub(super) is_one_of_several: bool,
+    /// It was the first answer accepted, this long after the message.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) answered_after: Option<Millis>,
 }
 
 /// One of several messages that leave one after another.
@@ -158,6 +164,15 @@ pub(super) fn word(state: &State) -> &'static str {
         State::Unknown => "unknown",
         State::Parked(_) => "parked",
         State::Dead(_) => "dead",
+    }
+}
+
+/// The status of an intent, as callers have it.
+pub(super) fn status_word(delivery: Option<&Delivery>) -> &'static str {
+    let Some(delivery) = delivery else { return "queued" };
+    match (delivery.state, delivery.status) {
+        (State::Sent, Some(heard)) => heard.as_str(),
+        (state, _) => word(&state),
     }
 }
 

@@ -11,14 +11,14 @@ pub mod read;
 mod sqlite;
 mod watch;
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 
 pub use self::{
     forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
     media::{MediaDue, MediaEnd, MediaJournal, MediaState, NewUpload, StoredMedia},
-    read::{Journey, Ledger, MessageRow, Page, PartOf, Turn},
+    read::{Journey, Ledger, MessageRow, Page, PartOf, Tally, Turn},
     sqlite::SqliteJournal,
     watch::{Backlog, Signs, Watch},
 };
@@ -135,6 +135,19 @@ pub trait Journal: Forwards + MediaJournal + Watch + Send + Sync {
 
     /// Notes that the provider has changed a message because we asked it to.
     async fn changed(&self, id: EntryId, change: Changed, now: Millis) -> Result<(), JournalError>;
+
+    /// A vendor's messages of these hours since the Unix epoch, by counters.
+    async fn hours(&self, vendor: &VendorId, hours: Range<i64>) -> Result<Tally, JournalError>;
+
+    /// The same, counted afresh from the entries.
+    async fn count_hours(
+        &self,
+        vendor: &VendorId,
+        hours: Range<i64>,
+    ) -> Result<Tally, JournalError>;
+
+    /// Whether a message from a vendor's number can have this status.
+    fn is_status(&self, word: &str) -> bool;
 }
 
 /// What was done to a message that had been sent.

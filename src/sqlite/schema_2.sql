@@ -39,6 +39,28 @@ CREATE TABLE hours (
     n      INTEGER NOT NULL,
     PRIMARY KEY (vendor, hour, what)
 ) WITHOUT ROWID;
+-- What was kept before there were counters.
+INSERT INTO hours (vendor, hour, what, n)
+    SELECT vendor, (id >> 20) / 3600000, CASE kind WHEN 0 THEN 'in' ELSE 'out' END, count(*)
+    FROM entries WHERE kind IN (0, 2, 3) GROUP BY 1, 2, 3;
+INSERT INTO hours (vendor, hour, what, n)
+    SELECT vendor, hour, 'out:' || CASE
+            WHEN kind = 3 AND is_open THEN 'waiting'
+            WHEN kind = 2 AND state IS NULL THEN 'queued'
+            WHEN kind = 3 OR state = 'sent' THEN CASE status
+                WHEN 0 THEN 'pending' WHEN 2 THEN 'failed' WHEN 3 THEN 'delivered'
+                WHEN 4 THEN 'read' WHEN 5 THEN 'played' ELSE 'sent' END
+            WHEN state = 'waiting' THEN 'queued'
+            WHEN state = 'begun' THEN 'sending'
+            WHEN state = 'fenced' THEN 'unknown_yet'
+            ELSE state END, count(*)
+    FROM (SELECT vendor, (id >> 20) / 3600000 AS hour, kind, is_open, status,
+            CASE json_type(life, '$.delivery.state')
+                WHEN 'text' THEN life ->> '$.delivery.state'
+                ELSE (SELECT key FROM json_each(life, '$.delivery.state')) END AS state
+        FROM (SELECT vendor, id, kind, is_open, status, CASE life WHEN '' THEN '{}' ELSE life END
+                AS life FROM entries WHERE kind IN (2, 3)))
+    GROUP BY 1, 2, 3;
 
 -- Files. A customer's has the id of its message and stays encrypted as WhatsApp made it; its key is
 -- in the message. An uploaded one is encrypted in the same way under a key of its own.

@@ -3,12 +3,18 @@
 use std::collections::BTreeMap;
 
 use axum::{Json as Answer, extract::State};
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
-use super::{Web, auth::Admin, error::ApiError};
+use super::{
+    Web,
+    auth::{Admin, ForVendor},
+    error::ApiError,
+    extract::Query,
+};
 use crate::{
     domain::{clock::iso, event::Connection},
+    gateway::{Asked, Counted},
     store::Census,
 };
 
@@ -76,4 +82,71 @@ pub(super) async fn instances(
 ) -> Result<Answer<CensusView>, ApiError> {
     admin.may_read()?;
     Ok(Answer(web.gateway.store().census().await?.into()))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct SpanQuery {
+    /// From when: an ISO 8601 date or time, UTC where it does not say; 30 days before `to` without.
+    from: Option<String>,
+    /// Until when; a bare date includes its day. Now without. At most 400 days after `from`.
+    to: Option<String>,
+    /// Messages of this status alone.
+    status: Option<String>,
+}
+
+/// A vendor's messages, counted.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct CountedView {
+    vendor_id: String,
+    period: PeriodView,
+    stats: StatsView,
+}
+
+/// What was counted: whole hours, the last one not included.
+#[derive(Serialize, ToSchema)]
+struct PeriodView {
+    from: String,
+    to: String,
+}
+
+/// Messages by where they stand now.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct StatsView {
+    total_messages: i64,
+    inbound: i64,
+    outbound: i64,
+    /// `received` are customers' messages, the rest the vendor's.
+    by_status: BTreeMap<String, i64>,
+    /// Seconds from a customer's message to its first answer accepted by the provider, on average
+    /// over all answers of the period; null when there was none.
+    avg_response_time: Option<f64>,
+}
+
+/// A vendor's messages, counted by the hour in which they were made.
+#[utoipa::path(get, path = "/analytics/vendor/{vendor_id}/messages", tag = "Operation",
+    params(("vendor_id" = String, Path), SpanQuery),
+    responses((status = 200, body = CountedView), (status = 404), (status = 422)))]
+pub(super) async fn messages(
+    State(web): State<Web>,
+    ForVendor(vendor): ForVendor,
+    Query(query): Query<SpanQuery>,
+) -> Result<Answer<CountedView>, ApiError> {
+    let SpanQuery { from, to, status } = &query;
+    let asked = Asked { from: from.as_deref(), to: to.as_deref(), status: status.as_deref() };
+    let Counted { from, to, inbound, outbound, by_status, response_seconds } =
+        web.gateway.analytics(&vendor, asked).await?;
+    Ok(Answer(CountedView {
+        vendor_id: vendor.to_string(),
+        period: PeriodView { from: iso(from), to: iso(to) },
+        stats: StatsView {
+            total_messages: inbound + outbound,
+            inbound,
+            outbound,
+            by_status,
+            avg_response_time: response_seconds,
+        },
+    }))
 }

@@ -141,6 +141,7 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(admin::pause))
         .routes(routes!(admin::resume))
         .routes(routes!(analytics::instances))
+        .routes(routes!(analytics::messages))
         .routes(routes!(alerts::list));
     OpenApiRouter::default()
         .nest("/api/admin/vendors/{vendor_id}", of_vendor)

@@ -8,6 +8,7 @@ use waba_gateway::{
         phone::PhoneNumber,
         waba::InstanceKey,
     },
+    gateway::VendorChange,
     twin::{Customer, Misbehaviour, NewSession, Times},
 };
 
@@ -267,7 +268,7 @@ async fn instances_are_counted_and_their_failures_told_once_a_minute() {
     let app = spawn_app().await;
     let (one, two) = (app.vendor(1).await, app.vendor(2).await);
     app.number(&two.id, "+221770008888", 2_000).await;
-    app.gateway.put_vendor(&"vendor_009".parse().unwrap(), Default::default()).await.unwrap();
+    app.gateway.put_vendor(&"vendor_009".parse().unwrap(), VendorChange::default()).await.unwrap();
     let census = async || app.admin.get("/api/admin/analytics/waba-instances").await;
     let empty = census().await.json();
     assert_eq!(empty["recentFailures"], json!([]));

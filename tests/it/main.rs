@@ -4,6 +4,7 @@
 mod abuse;
 mod admin;
 mod alerts;
+mod analytics;
 mod answers;
 mod content;
 mod delivery;

@@ -7,7 +7,7 @@ use super::{
     append::{self, Prepared, PreparedEvent, Signal},
     contacts,
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE, SIGNAL},
-    forwards, intents,
+    forwards, hours, intents,
     marks::{self, Mark},
     state::Cx,
 };
@@ -40,6 +40,11 @@ pub(super) fn apply(
         let best = row.status.and_then(Status::of_code).map_or(status, |it| it.then(status));
         let mut life = row.life;
         life.note(now, best.as_str());
+        if row.kind == ECHO {
+            let word = |status| hours::echo_word(row.is_open, status);
+            let (before, after) = (word(row.status), word(Some(best.code())));
+            cx.delta(&row.vendor).hours.moved(row.id, before, after);
+        }
         let sql = "UPDATE entries SET status = ?2, life = ?3 WHERE id = ?1";
         cx.connection.prepare_cached(sql)?.execute(params![row.id.0, best.code(), life.text()])?;
         // While it is not clear whose it is, nobody was told of the message itself.
@@ -100,7 +105,7 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
         changes: std::mem::take(&mut cx.changes),
         is_human,
     };
-    let Some(row) = row else { return Ok(gone(cx, false)) };
+    let Some(mut row) = row else { return Ok(gone(cx, false)) };
     if row.kind != ECHO {
         let status = row.status.and_then(Status::of_code);
         let (mark, of_customer) = marks::of_waiting(cx, &row)?;
@@ -126,8 +131,7 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
         at: row.id.ms(),
     };
     if let Whose::Ours(about) = whose(cx, &question, now, now)? {
-        let sql = "UPDATE entries SET kind = ?2, pid = NULL WHERE id = ?1";
-        cx.connection.prepare_cached(sql)?.execute(params![id.0, SIGNAL])?;
+        no_echo(cx, &mut row)?;
         entries::end_event(cx, &row, None, Some(about), "ours", now)?;
         return Ok(gone(cx, false));
     }
@@ -163,16 +167,29 @@ pub(super) fn join_orphans(
         statement.query_map([pid], EntryRow::read)?.collect::<Result<_, _>>()?;
     drop(statement);
     let mut joined = Vec::new();
-    for row in rows {
+    for mut row in rows {
         let (mark, _) = marks::of_waiting(cx, &row)?;
-        let sql = "UPDATE entries SET kind = 1, pid = NULL WHERE id = ?1";
-        cx.connection.prepare_cached(sql)?.execute([row.id.0])?;
+        no_echo(cx, &mut row)?;
         entries::end_event(cx, &row, None, Some(about), "applied", now)?;
         let status = row.status.and_then(Status::of_code);
         joined.push(Joined { id: row.id, status, mark });
         cx.changes.push(Change::Decided(row.job(Kind::Signal, now), Next::Gone));
     }
     Ok(joined)
+}
+
+/// It is no message of its own but a signal about one. Finding out whose it is may have told so
+/// already.
+fn no_echo(cx: &mut Cx<'_>, row: &mut EntryRow) -> Result<(), DbError> {
+    let sql = "UPDATE entries SET kind = ?2, pid = NULL WHERE id = ?1 AND kind = ?3";
+    let values = params![row.id.0, SIGNAL, row.kind];
+    let is_news = cx.connection.prepare_cached(sql)?.execute(values)? > 0;
+    if is_news && row.kind == ECHO {
+        let word = hours::echo_word(row.is_open, row.status);
+        cx.delta(&row.vendor).hours.outbound(row.id, word, -1);
+    }
+    row.kind = SIGNAL;
+    Ok(())
 }
 
 /// How far a message has got that a human sent.

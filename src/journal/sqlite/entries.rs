@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::state::Cx;
+use super::{hours, state::Cx};
 use crate::{
     domain::{
         clock::Millis,
@@ -63,6 +63,11 @@ pub(super) fn insert(cx: &mut Cx<'_>, row: &NewRow<'_>) -> Result<(), DbError> {
     ])?;
     let account = usize::try_from(row.account).unwrap_or_default();
     let delta = cx.delta(row.vendor);
+    match row.kind {
+        MESSAGE => delta.hours.inbound(row.id),
+        ECHO => delta.hours.outbound(row.id, hours::echo_word(row.is_open, row.status), 1),
+        _ => {}
+    }
     if row.kind == INTENT {
         delta.created += 1;
         delta.intents[account] += 1;
@@ -166,6 +171,10 @@ pub(super) fn end_event(
     let delta = cx.delta(&row.vendor);
     delta.events[account] -= 1;
     delta.events[1] += 1;
+    if row.kind == ECHO {
+        let word = |is_open| hours::echo_word(is_open, row.status);
+        delta.hours.moved(row.id, word(true), word(false));
+    }
     Ok(true)
 }
 

@@ -26,13 +26,14 @@ pub(super) fn insert(
     intent: &NewIntent,
     contact: Option<ContactId>,
     origin: Option<EntryId>,
+    is_shared: bool,
 ) -> Result<EntryId, DbError> {
     let first = cx.next_id(intent.now)?;
     if let Some(contact) = contact {
         // Only the first part can have a file.
         media::sent_to(cx, &intent.content, contact)?;
     }
-    let new = New { id: first, content: &intent.content, contact, origin, part: None };
+    let new = New { id: first, content: &intent.content, contact, origin, part: None, is_shared };
     if intent.more.is_empty() {
         intents::insert(cx, intent, &new)?;
         return Ok(first);

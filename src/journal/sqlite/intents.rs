@@ -5,7 +5,7 @@ use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    contacts, echo,
+    answered, contacts, echo,
     entries::{self, COLUMNS, EntryRow, INTENT, NewRow},
     forwards, groups,
     state::Cx,
@@ -59,7 +59,7 @@ pub(super) fn submit(cx: &mut Cx<'_>, intent: &NewIntent) -> Result<Submitted, D
     }
     let tokens = contacts::tokens(cx.vault, &intent.instance, &intent.to);
     let contact = contacts::resolve(cx, &intent.instance, &intent.to, &tokens, None)?;
-    let id = groups::insert(cx, intent, contact, None)?;
+    let id = groups::insert(cx, intent, contact, None, false)?;
     if let Some((key, request)) = claim {
         let sql = "INSERT INTO idempotency (key, body, entry) VALUES (?1, ?2, ?3)";
         cx.connection.prepare_cached(sql)?.execute(params![key, request, id.0])?;
@@ -90,8 +90,9 @@ pub(super) fn settle_message(
     if !entries::end_event(cx, &row, note, None, step, end.now)? {
         return Ok(Vec::new());
     }
+    let is_shared = intents.len() > 1 || intents.iter().any(|it| !it.more.is_empty());
     for intent in intents {
-        groups::insert(cx, intent, row.contact, Some(id))?;
+        groups::insert(cx, intent, row.contact, Some(id), is_shared)?;
     }
     if row.life.forward && end.pause.as_ref().is_some_and(|it| it.reason == "requires_human") {
         let why = (None, Some("requires_human"));
@@ -111,6 +112,8 @@ pub(super) struct New<'a> {
     pub(super) contact: Option<ContactId>,
     pub(super) origin: Option<EntryId>,
     pub(super) part: Option<Part>,
+    /// Other intents answer the same message.
+    pub(super) is_shared: bool,
 }
 
 pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Result<(), DbError> {
@@ -124,6 +127,7 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
     let mut life = Life {
         policy: intent.policy.into(),
         is_automatic: intent.is_automatic,
+        is_one_of_several: new.is_shared,
         forward: intent.forward,
         part: new.part,
         quotes,
@@ -155,6 +159,7 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
         life: &life.text(),
     };
     entries::insert(cx, &row)?;
+    cx.delta(&intent.vendor).hours.outbound(new.id, life::status_word(life.delivery.as_ref()), 1);
     if told.is_some() {
         forwards::insert(cx, &intent.vendor, new.id, Topic::Status, (told, note), intent.now)?;
     }
@@ -258,6 +263,7 @@ fn advance_with(
     let policy: Policy = row.life.policy.into();
     let Some(before) = row.life.delivery.take() else { return Ok(gone(cx)) };
     let (attempts, told) = (before.attempts, life::told(&before));
+    let word = life::status_word(Some(&before));
     let mut after = before.step(step.input, now, &policy);
     let pid = row.pid.or(pid);
     let tid = step.ticket.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it)).or(row.tid);
@@ -281,6 +287,8 @@ fn advance_with(
     let begun_at = if after.attempts > attempts { Some(now) } else { row.begun_at };
     let next = life::next_of(&after, &policy);
     let account = life::code(after.account());
+    let answered_after = answered::after(cx, &row, &after, now)?;
+    row.life.answered_after = row.life.answered_after.or(answered_after);
     row.life.delivery = Some(after.clone());
     let sql = "UPDATE entries SET account = ?2, is_open = ?3, pid = ?4, begun_at = ?5, status = ?6,
         note = ?7, life = ?8, tid = ?9 WHERE id = ?1";
@@ -303,6 +311,10 @@ fn advance_with(
     let delta = cx.delta(&row.vendor);
     delta.intents[usize::try_from(row.account).unwrap_or_default()] -= 1;
     delta.intents[usize::try_from(account).unwrap_or_default()] += 1;
+    delta.hours.moved(row.id, word, life::status_word(Some(&after)));
+    if let Some(ms) = answered_after {
+        delta.hours.answered(row.id, ms);
+    }
     let is_sent = account == life::code(Account::Sent) && row.account != account;
     let follower = row.life.part.and_then(|it| it.after);
     if let Some(follower) = follower.filter(|_| is_sent) {

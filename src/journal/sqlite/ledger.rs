@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension};
 use serde::{Deserialize, Serialize};
 
+use super::hours::Hours;
 use crate::{domain::id::VendorId, journal::Ledger, sqlite::DbError};
 
 /// Transactions that are logged before they are folded into the ledger.
 const FOLD_EVERY: usize = 256;
 
 /// What one transaction adds to a vendor's line.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Delta {
     pub(super) accepted: i64,
     pub(super) duplicates: i64,
@@ -20,6 +21,8 @@ pub(super) struct Delta {
     pub(super) created: i64,
     /// By account code: waiting, sent, unknown, parked, dead.
     pub(super) intents: [i64; 5],
+    #[serde(default, skip_serializing_if = "Hours::is_empty")]
+    pub(super) hours: Hours,
 }
 
 impl Delta {
@@ -31,6 +34,7 @@ impl Delta {
             self.events[n] += other.events[n];
             self.intents[n] += other.intents[n];
         }
+        self.hours.add_all(&other.hours);
     }
 }
 
@@ -74,6 +78,7 @@ impl Log {
         }
         for (vendor, delta) in &self.deltas {
             fold(connection, vendor, delta)?;
+            delta.hours.fold(connection, vendor)?;
         }
         connection.prepare_cached("DELETE FROM ledger_log")?.execute(())?;
         self.deltas.clear();

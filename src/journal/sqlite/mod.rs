@@ -1,12 +1,14 @@
 //! The journal in the embedded database.
 
 mod answer;
+mod answered;
 mod append;
 mod contacts;
 mod echo;
 mod entries;
 mod forwards;
 mod groups;
+mod hours;
 mod intents;
 mod keys;
 mod ledger;
@@ -17,7 +19,7 @@ mod show;
 mod state;
 mod watch;
 
-use std::{path::Path, sync::Arc};
+use std::{ops::Range, path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -25,7 +27,8 @@ use rusqlite::Connection;
 use self::state::{Cx, State};
 use super::{
     Appended, Begun, Change, Changed, Journal, JournalError, Journey, Ledger, MessageEnd,
-    NewEvents, NewIntent, Page, Pause, Rechecked, Step, Stepped, Submitted, ToAnswer, ToFollow,
+    NewEvents, NewIntent, Page, Pause, Rechecked, Step, Stepped, Submitted, Tally, ToAnswer,
+    ToFollow,
 };
 use crate::{
     domain::{
@@ -207,5 +210,23 @@ impl Journal for SqliteJournal {
 
     async fn changed(&self, id: EntryId, change: Changed, now: Millis) -> Result<(), JournalError> {
         self.write(move |cx| marks::changed(cx, id, &change, now)).await
+    }
+
+    async fn hours(&self, vendor: &VendorId, hours: Range<i64>) -> Result<Tally, JournalError> {
+        let vendor = vendor.clone();
+        self.read(move |connection, _| hours::read(connection, &vendor, &hours)).await
+    }
+
+    async fn count_hours(
+        &self,
+        vendor: &VendorId,
+        hours: Range<i64>,
+    ) -> Result<Tally, JournalError> {
+        let vendor = vendor.clone();
+        self.read(move |connection, _| hours::count(connection, &vendor, &hours)).await
+    }
+
+    fn is_status(&self, word: &str) -> bool {
+        hours::is_status(word)
     }
 }

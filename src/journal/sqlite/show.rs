@@ -5,21 +5,19 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{
     contacts,
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE},
+    hours,
     intents::Outbound,
 };
 use crate::{
     domain::{
         clock::Millis,
         contact::Address,
-        event::{Event, Status, What},
+        event::{Event, What},
         id::{EntryId, InstanceId, VendorId},
         message::{Content, Text},
         schedule::{Kind, Next},
     },
-    journal::{
-        Change, Journey, MessageRow, ORPHAN_WAIT, Page, PartOf, ToFollow,
-        life::{self, Life},
-    },
+    journal::{Change, Journey, MessageRow, ORPHAN_WAIT, Page, PartOf, ToFollow, life},
     sqlite::DbError,
     vault::Vault,
 };
@@ -263,18 +261,10 @@ fn message_row(
 }
 
 fn status_word(row: &EntryRow) -> &'static str {
-    if row.kind != INTENT {
-        let heard = row.status.and_then(Status::of_code).map(Status::as_str);
-        return match (row.is_open, row.kind) {
-            (true, _) => "waiting",
-            (false, ECHO) => heard.unwrap_or("sent"),
-            (false, _) => "received",
-        };
-    }
-    let Life { delivery, .. } = &row.life;
-    let Some(delivery) = delivery else { return "queued" };
-    match (delivery.state, delivery.status) {
-        (crate::domain::delivery::State::Sent, Some(heard)) => heard.as_str(),
-        (state, _) => life::word(&state),
+    match (row.kind, row.is_open) {
+        (INTENT, _) => life::status_word(row.life.delivery.as_ref()),
+        (ECHO, is_open) => hours::echo_word(is_open, row.status),
+        (_, true) => "waiting",
+        (_, false) => "received",
     }
 }

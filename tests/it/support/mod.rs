@@ -19,6 +19,7 @@ use waba_gateway::{
         waba::SignatureSchemes,
     },
     gateway::{Gateway, NewInstance, VendorChange},
+    journal::Tally,
     telemetry,
     twin::{NewSession, Session, Twin},
 };
@@ -220,12 +221,27 @@ impl TestApp {
             let ledger = self.gateway.journal().ledger(None).await.unwrap();
             let counted = self.gateway.journal().count(None).await.unwrap();
             assert!(ledger.balances(), "{ledger:?}");
-            if ledger == counted {
+            let hours = self.hours_differ().await;
+            if ledger == counted && hours.is_none() {
                 return;
             }
-            assert!(started.elapsed() < DEADLINE, "{ledger:?} is not {counted:?}");
+            assert!(started.elapsed() < DEADLINE, "{ledger:?} is not {counted:?}, {hours:?}");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// A vendor whose messages by the hour are not what a count of the entries gives.
+    async fn hours_differ(&self) -> Option<(Tally, Tally)> {
+        const ALL: std::ops::Range<i64> = 0..1_000_000;
+        let journal = self.gateway.journal();
+        for vendor in self.gateway.vendors(None, 1_000).await.unwrap() {
+            let counters = journal.hours(&vendor.id, ALL).await.unwrap();
+            let counted = journal.count_hours(&vendor.id, ALL).await.unwrap();
+            if counters != counted {
+                return Some((counters, counted));
+            }
+        }
+        None
     }
 
     /// Stops the service, as SIGTERM does, and starts it again on the same data and address.

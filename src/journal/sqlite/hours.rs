@@ -1,0 +1,350 @@
+//! Messages counted by the hour in which they were made: kept with the ledger, in the same
+//! transaction as what they count, so that nobody has to scan for them.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+};
+
+use rusqlite::{Connection, params};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+
+use super::{
+    entries::{COLUMNS, ECHO, EntryRow, INTENT, MESSAGE},
+    ledger::Delta,
+};
+use crate::{
+    domain::{
+        clock::HOUR,
+        event::Status,
+        id::{EntryId, VendorId},
+    },
+    journal::{Tally, life},
+    sqlite::DbError,
+};
+
+/// What is counted, as the table has it. The log has the place in this list instead: append only.
+const COUNTED: [&str; 18] = [
+    "in",
+    "out",
+    "answered",
+    "answer_ms",
+    "out:queued",
+    "out:sending",
+    "out:unknown_yet",
+    "out:accepted",
+    "out:sent",
+    "out:unknown",
+    "out:parked",
+    "out:dead",
+    "out:waiting",
+    "out:delivered",
+    "out:read",
+    "out:played",
+    "out:failed",
+    "out:pending",
+];
+/// How a status is told from the rest.
+const STATUS: &str = "out:";
+
+/// What is added to the hours of one vendor.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(from = "Vec<(i64, u8, i64)>", into = "Vec<(i64, u8, i64)>")]
+pub(super) struct Hours(BTreeMap<(i64, u8), i64>);
+
+impl From<Vec<(i64, u8, i64)>> for Hours {
+    fn from(rows: Vec<(i64, u8, i64)>) -> Self {
+        Self(rows.into_iter().map(|(hour, what, n)| ((hour, what), n)).collect())
+    }
+}
+
+impl From<Hours> for Vec<(i64, u8, i64)> {
+    fn from(hours: Hours) -> Self {
+        hours
+            .0
+            .into_iter()
+            .filter(|it| it.1 != 0)
+            .map(|((hour, what), n)| (hour, what, n))
+            .collect()
+    }
+}
+
+impl Hours {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.values().all(|it| *it == 0)
+    }
+
+    pub(super) fn add_all(&mut self, other: &Self) {
+        for (key, n) in &other.0 {
+            *self.0.entry(*key).or_default() += n;
+        }
+    }
+
+    /// A customer's message was made.
+    pub(super) fn inbound(&mut self, id: EntryId) {
+        self.add(id, "in", 1);
+    }
+
+    /// A message from the vendor's number was made (1), or turns out to be none (−1).
+    pub(super) fn outbound(&mut self, id: EntryId, word: &str, n: i64) {
+        self.add(id, "out", n);
+        self.status(id, word, n);
+    }
+
+    /// The status of a message from the vendor's number has changed.
+    pub(super) fn moved(&mut self, id: EntryId, before: &str, after: &str) {
+        if before != after {
+            self.status(id, before, -1);
+            self.status(id, after, 1);
+        }
+    }
+
+    /// An answer was accepted this long after its question.
+    pub(super) fn answered(&mut self, id: EntryId, ms: i64) {
+        self.add(id, "answered", 1);
+        self.add(id, "answer_ms", ms);
+    }
+
+    fn status(&mut self, id: EntryId, word: &str, n: i64) {
+        let mut all = COUNTED.iter();
+        if let Some(what) = all.find(|it| it.strip_prefix(STATUS) == Some(word)) {
+            self.add(id, what, n);
+        }
+    }
+
+    fn add(&mut self, id: EntryId, what: &str, n: i64) {
+        let at = COUNTED.iter().position(|it| *it == what);
+        if let Some(code) = at.and_then(|it| u8::try_from(it).ok()) {
+            *self.0.entry((hour_of(id), code)).or_default() += n;
+        }
+    }
+
+    /// Adds them to the table.
+    pub(super) fn fold(&self, connection: &Connection, vendor: &VendorId) -> Result<(), DbError> {
+        let sql = "INSERT INTO hours (vendor, hour, what, n) VALUES (?1, ?2, ?3, ?4)
+            ON CONFLICT DO UPDATE SET n = n + excluded.n";
+        let mut statement = connection.prepare_cached(sql)?;
+        for ((hour, what), n) in self.0.iter().filter(|it| *it.1 != 0) {
+            if let Some(what) = COUNTED.get(usize::from(*what)) {
+                statement.execute(params![vendor.as_str(), hour, what, n])?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn hour_of(id: EntryId) -> i64 {
+    id.ms().div_euclid(HOUR)
+}
+
+/// The words of statuses that are counted.
+pub(super) fn is_status(word: &str) -> bool {
+    COUNTED.iter().any(|it| it.strip_prefix(STATUS) == Some(word))
+}
+
+/// The status of a message typed on the vendor's phone.
+pub(super) fn echo_word(is_open: bool, status: Option<i64>) -> &'static str {
+    let heard = status.and_then(Status::of_code).map(Status::as_str);
+    if is_open { "waiting" } else { heard.unwrap_or("sent") }
+}
+
+/// A vendor's messages of these hours since the Unix epoch, by the counters.
+pub(super) fn read(
+    connection: &Connection,
+    vendor: &VendorId,
+    hours: &Range<i64>,
+) -> Result<Tally, DbError> {
+    // Table and log as of one moment.
+    let moment = connection.unchecked_transaction()?;
+    let mut tally = Tally::default();
+    let sql = "SELECT what, sum(n) FROM hours
+        WHERE vendor = ?1 AND hour >= ?2 AND hour < ?3 GROUP BY what";
+    let mut statement = moment.prepare_cached(sql)?;
+    let mut rows = statement.query(params![vendor.as_str(), hours.start, hours.end])?;
+    while let Some(row) = rows.next()? {
+        tally.add(&row.get::<_, String>(0)?, row.get(1)?);
+    }
+    for delta in logged(&moment, vendor)? {
+        for ((hour, what), n) in &delta.hours.0 {
+            if let Some(what) = COUNTED.get(usize::from(*what)).filter(|_| hours.contains(hour)) {
+                tally.add(what, *n);
+            }
+        }
+    }
+    tally.by_status.retain(|_, n| *n != 0);
+    Ok(tally)
+}
+
+/// What is logged of one vendor; the others' parts are passed over unread.
+fn logged(connection: &Connection, vendor: &VendorId) -> Result<Vec<Delta>, DbError> {
+    let unreadable = |_| DbError::Unreadable("ledger log");
+    let mut statement = connection.prepare_cached("SELECT deltas FROM ledger_log")?;
+    let mut rows = statement.query(())?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = row.get_ref(0)?.as_str().map_err(|_| DbError::Unreadable("ledger log"))?;
+        let all: HashMap<Cow<'_, str>, &RawValue> =
+            serde_json::from_str(text).map_err(unreadable)?;
+        if let Some(delta) = all.get(vendor.as_str()) {
+            found.push(serde_json::from_str(delta.get()).map_err(unreadable)?);
+        }
+    }
+    Ok(found)
+}
+
+/// The same, counted afresh from the entries.
+pub(super) fn count(
+    connection: &Connection,
+    vendor: &VendorId,
+    hours: &Range<i64>,
+) -> Result<Tally, DbError> {
+    let sql = format!(
+        "SELECT {COLUMNS} FROM entries WHERE vendor = ?1 AND id >= ?2 AND id < ?3
+            AND kind IN ({MESSAGE}, {INTENT}, {ECHO})"
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let (first, after) = (EntryId::at(hours.start * HOUR), EntryId::at(hours.end * HOUR));
+    let rows = statement.query_map(params![vendor.as_str(), first.0, after.0], EntryRow::read)?;
+    let mut counted = Hours::default();
+    for row in rows {
+        let row = row?;
+        match (row.kind, &row.life.delivery) {
+            (MESSAGE, _) => counted.inbound(row.id),
+            (ECHO, _) => counted.outbound(row.id, echo_word(row.is_open, row.status), 1),
+            (_, delivery) => counted.outbound(row.id, life::status_word(delivery.as_ref()), 1),
+        }
+        if let Some(ms) = row.life.answered_after {
+            counted.answered(row.id, ms);
+        }
+    }
+    let mut tally = Tally::default();
+    for ((_, what), n) in counted.0 {
+        tally.add(COUNTED[usize::from(what)], n);
+    }
+    Ok(tally)
+}
+
+impl Tally {
+    fn add(&mut self, what: &str, n: i64) {
+        match what.strip_prefix(STATUS) {
+            Some(status) => *self.by_status.entry(status.to_owned()).or_default() += n,
+            None if what == "in" => self.inbound += n,
+            None if what == "out" => self.outbound += n,
+            None if what == "answered" => self.answered += n,
+            None => self.answer_ms += n,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::{super::ledger::Log, *};
+    use crate::domain::delivery::{Reason, State};
+
+    const START: i64 = 1_760_000_000_000;
+
+    fn database() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        for script in crate::sqlite::SCRIPTS {
+            connection.execute_batch(script).unwrap();
+        }
+        connection
+    }
+
+    #[test]
+    fn every_status_is_counted() {
+        let states = [
+            State::Waiting { due: 0 },
+            State::Begun,
+            State::Fenced { since: 0 },
+            State::Accepted { at: 0 },
+            State::Sent,
+            State::Unknown,
+            State::Parked(Reason::NoPhone),
+            State::Dead(Reason::Expired),
+        ];
+        assert!(states.iter().all(|it| is_status(life::word(it))));
+        assert!((0..6).filter_map(Status::of_code).all(|it| is_status(it.as_str())));
+        assert!(is_status(echo_word(true, None)) && is_status(echo_word(false, None)));
+    }
+
+    #[test]
+    fn what_is_logged_is_small() {
+        let (mut delta, id) = (Delta::default(), EntryId::at(START));
+        let without = serde_json::to_string(&delta).unwrap().len();
+        delta.hours.inbound(id);
+        delta.hours.outbound(id, "queued", 1);
+        delta.hours.moved(id, "queued", "sending");
+        delta.hours.moved(id, "sending", "read");
+        delta.hours.answered(id, 2_000);
+        let with = serde_json::to_string(&delta).unwrap();
+        assert!(with.len() - without < 100, "{with}");
+        let read: Delta = serde_json::from_str(&with).unwrap();
+        assert_eq!(serde_json::to_string(&read).unwrap(), with);
+    }
+
+    /// A month of one vendor with a million messages, in transactions of 100, beside 20 others.
+    fn a_million(connection: &Connection) -> VendorId {
+        let vendor = VendorId::parse("busy").unwrap();
+        let others: Vec<VendorId> =
+            (0..20).map(|n| VendorId::parse(&format!("v{n}")).unwrap()).collect();
+        let mut log = Log::load(connection).unwrap();
+        let tx = connection.unchecked_transaction().unwrap();
+        for n in 0..10_000 {
+            let mut delta = Delta::default();
+            for m in 0..50 {
+                let id = EntryId::at(START + n * 30 * 24 * HOUR / 10_000 + m);
+                delta.hours.inbound(id);
+                delta.hours.outbound(id, "queued", 1);
+                delta.hours.moved(id, "queued", if m == 0 { "dead" } else { "delivered" });
+                delta.hours.answered(id, 1_500);
+            }
+            let all = others.iter().map(|it| (it.clone(), delta.clone()));
+            let deltas = all.chain([(vendor.clone(), delta.clone())]).collect();
+            log.write(&tx, &deltas).unwrap();
+        }
+        tx.commit().unwrap();
+        vendor
+    }
+
+    #[test]
+    fn a_million_messages_are_counted_within_50_ms() {
+        let connection = database();
+        let vendor = a_million(&connection);
+        // The machine may be busy with something else; not five times.
+        let once = || {
+            let started = Instant::now();
+            let tally = read(&connection, &vendor, &(0..1_000_000)).unwrap();
+            (started.elapsed(), tally)
+        };
+        let (took, tally) = (0..5).map(|_| once()).min_by_key(|it| it.0).unwrap();
+        println!("a million messages by counters: {took:?}");
+        assert_eq!((tally.inbound, tally.outbound), (500_000, 500_000));
+        let by_status = [("dead", 10_000), ("delivered", 490_000)];
+        assert_eq!(tally.by_status, by_status.map(|it| (it.0.to_owned(), it.1)).into());
+        assert_eq!((tally.answered, tally.answer_ms), (500_000, 750_000_000));
+        assert!(took.as_millis() < 50, "{took:?}");
+        assert_ne!(tally, read(&connection, &vendor, &(0..START / HOUR + 24)).unwrap());
+    }
+
+    #[test]
+    #[ignore = "a scan of a million entries, to compare with"]
+    fn a_scan_of_a_million_entries_takes_much_longer() {
+        let connection = database();
+        let sql = "WITH RECURSIVE n (n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM n LIMIT 1000000)
+            INSERT INTO entries (id, kind, account, is_open, vendor, instance, contact, body, life)
+            SELECT (?1 + n * 2592) << 20, 2 * (n % 2), 1, 0, 'busy', 'waba_busy', n % 5000,
+                zeroblob(300), ?2 FROM n";
+        let delivery = crate::domain::delivery::Delivery::new(0, 0);
+        let life = crate::journal::life::Life { delivery: Some(delivery), ..Default::default() };
+        connection.execute(sql, params![START, life.text()]).unwrap();
+        let started = Instant::now();
+        let tally = count(&connection, &VendorId::parse("busy").unwrap(), &(0..1_000_000)).unwrap();
+        println!("a million messages by a scan: {:?}", started.elapsed());
+        assert_eq!(tally.inbound + tally.outbound, 1_000_000);
+    }
+}
