@@ -81,6 +81,14 @@ impl Words {
     }
 }
 
+/// A number of things, in the form that the number asks for: English has one for 1 alone, French
+/// for 0 and 1.
+#[must_use]
+pub fn count(n: i64, en: [&str; 2], fr: [&str; 2]) -> Words {
+    let (en, fr) = (en[usize::from(n != 1)], fr[usize::from(n.abs() > 1)]);
+    Words::new(format!("{n} {en}"), format!("{n} {fr}"))
+}
+
 /// Puts no-break spaces where French has them. Commands have none of these marks behind a space.
 fn typeset(text: &str) -> String {
     let mut text = text.replace("« ", "«\u{a0}").replace(" »", "\u{a0}»");
@@ -113,6 +121,16 @@ mod tests {
         check(&[("LANG", "fr_FR.UTF-8"), ("LC_ALL", "")], Language::Fr);
         check(&[("LANG", "fr_FR.UTF-8"), ("LC_ALL", "C")], Language::En);
         check(&[("LANG", "friulian")], Language::En);
+    }
+
+    #[test]
+    fn numbers_choose_the_form() {
+        let faults = |n| count(n, ["fault", "faults"], ["défaut", "défauts"]);
+        for (n, en, fr) in
+            [(0, "0 faults", "0 défaut"), (1, "1 fault", "1 défaut"), (2, "2 faults", "2 défauts")]
+        {
+            assert_eq!((faults(n).of(Language::En), faults(n).of(Language::Fr)), (en, fr));
+        }
     }
 
     #[test]

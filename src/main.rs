@@ -44,7 +44,7 @@ enum Command {
         /// End after the show: with 0, or with 1 if anything did not arrive.
         #[arg(long)]
         once: bool,
-        /// en or fr; without it, as the environment says (LC_ALL, LC_MESSAGES, LANG).
+        /// en or fr; without it, as the locale of the environment says.
         #[arg(long, value_name = "LANGUAGE")]
         lang: Option<Language>,
     },

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{domain::clock::MINUTE, gateway::Gateway, telemetry::Chain};
 
 /// How often what was heard is written.
-const KEEP_EVERY: Duration = Duration::from_secs(5);
+const KEEP_EVERY: Duration = Duration::from_secs(2);
 
 pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
     let looks = async {

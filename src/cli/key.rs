@@ -43,7 +43,7 @@ pub enum Command {
     /// Revoke a key: it is good for nothing from now on
     #[command(after_help = REVOKE_AFTER)]
     Revoke {
-        /// The key's id, like key_1a2b3c4d5e6f
+        /// The key's id, from the list of keys
         id: String,
     },
 }

@@ -126,14 +126,15 @@ impl Status {
     fn text(&self) -> String {
         let Self { backlog, vitals, now, .. } = self;
         let ago = |at: Millis| ago::ago(at, *now).of(Language::En).to_owned();
-        let oldest = backlog.oldest_waiting.map(|it| format!(", the oldest since {}", ago(it)));
+        let span = |it: Millis| ago::span(now - it).of(Language::En).to_owned();
+        let oldest = backlog.oldest_waiting.map(|it| format!(", the oldest for {}", span(it)));
         let list = |n: i64, it: &[(String, i64)]| {
             let reasons: Vec<String> = it.iter().map(|(why, n)| format!("{why} {n}")).collect();
             if n == 0 { "none".to_owned() } else { format!("{n} ({})", reasons.join(", ")) }
         };
         let paused = match (self.is_all_paused, self.paused.len()) {
             (true, _) => "all sends are paused".to_owned(),
-            (false, n) => format!("{n} vendors"),
+            (false, n) => counted(n, "vendor"),
         };
         let named: Vec<&str> = self.paused.iter().take(10).map(VendorId::as_str).collect();
         let named =
@@ -148,7 +149,7 @@ impl Status {
             format!("unknown    {} (given up without knowing)", backlog.n_unknown),
             format!("parked     {}", list(backlog.n_parked(), &backlog.parked)),
             format!("dead       {}", list(backlog.n_dead(), &backlog.dead)),
-            format!("paused     {paused}{named}, {} conversations", backlog.n_paused),
+            format!("paused     {paused}{named}, {}", counted(backlog.n_paused, "conversation")),
             format!("proven     last {}", last(vitals.verified_at)),
             format!("refused    {} in all, last {}", vitals.n_refused, last(vitals.refused_at)),
             format!("forwards   {forwards} waiting, {dead} dead"),
@@ -195,4 +196,10 @@ impl Status {
             if free < self.min_free_bytes { ", TOO LITTLE: webhooks are answered 503" } else { "" };
         format!("{} MiB (at least {} are needed){low}", mib(free), mib(self.min_free_bytes))
     }
+}
+
+fn counted(n: impl std::fmt::Display, one: &str) -> String {
+    let n = n.to_string();
+    let plural = if n == "1" { "" } else { "s" };
+    format!("{n} {one}{plural}")
 }

@@ -68,7 +68,7 @@ pub struct Arguments {
     /// How long to wait for each answer
     #[arg(long, value_name = "SECONDS", default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3_600))]
     wait: u64,
-    /// en or fr; without it, as the environment says (LC_ALL, LC_MESSAGES, LANG)
+    /// en or fr; without it, as the locale of the environment says
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<Language>,
     /// Print one JSON document at the end

@@ -211,7 +211,7 @@ impl Known {
         for it in &vendor.responders {
             let shown = responder(it);
             let what = shown["url"].as_str().map_or_else(
-                || format!("{} rules", shown["rules"]),
+                || format!("rules ({})", shown["rules"]),
                 |url| format!("{} at {url}", shown["dialect"].as_str().unwrap_or_default()),
             );
             lines.push(format!("  responder          {what}"));

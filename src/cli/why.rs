@@ -6,7 +6,7 @@ mod steps;
 use serde_json::{Value, json};
 
 use self::explain::{Case, Explained};
-pub(super) use self::steps::words as step_words;
+pub(super) use self::steps::{words as step_words, worth_telling};
 use super::{
     EXIT_FAULT, Ended,
     opened::Opened,
@@ -42,7 +42,7 @@ Exit codes: 0 explained, 1 no such message, 2 could not run";
 pub struct Arguments {
     /// The message's id
     message: EntryId,
-    /// en or fr; without it, as the environment says (LC_ALL, LC_MESSAGES, LANG)
+    /// en or fr; without it, as the locale of the environment says
     #[arg(long, value_name = "LANGUAGE")]
     lang: Option<Language>,
     /// Print one JSON document
@@ -194,8 +194,8 @@ fn head(row: &MessageRow, vendor: &VendorId, language: Language) -> String {
 }
 
 fn told(journey: &Journey, explained: &Explained, language: Language) -> Vec<String> {
-    let steps = journey.steps.iter().map(|(at, step)| {
-        let time = iso(*at);
+    let steps = worth_telling(&journey.steps).into_iter().map(|(at, step)| {
+        let time = iso(at);
         let time = time.get(11..23).unwrap_or(&time);
         format!("  {time}  {}", steps::words(step).of(language))
     });

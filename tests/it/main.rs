@@ -6,6 +6,7 @@ mod admin;
 mod alerts;
 mod analytics;
 mod answers;
+mod cli;
 mod content;
 mod delivery;
 mod examples;

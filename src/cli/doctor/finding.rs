@@ -96,14 +96,12 @@ impl Finding {
         })
     }
 
-    pub(super) fn text(&self, language: Language) -> String {
+    pub(super) fn lines(&self, language: Language) -> Vec<String> {
         let level = self.level.words();
         let level = level.of(language);
         let pad = " ".repeat(9_usize.saturating_sub(level.chars().count()));
-        let mut text = format!("  {level}{pad}  {}\n", self.what.of(language));
-        for next in &self.next {
-            text += &format!("             → {}\n", next.of(language));
-        }
-        text
+        let what = format!("  {level}{pad}  {}", self.what.of(language));
+        let next = self.next.iter().map(|it| format!("             → {}", it.of(language)));
+        std::iter::once(what).chain(next).collect()
     }
 }

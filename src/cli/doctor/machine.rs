@@ -32,7 +32,7 @@ pub(super) enum Directory {
     NoData(PathBuf),
     OpenToOthers(PathBuf),
     NotWritable(PathBuf),
-    DirectoryFine(PathBuf),
+    Fine(PathBuf),
     DiskLow { free: u64, min: u64 },
     DiskTight { free: u64, min: u64 },
     DiskFine { free: u64 },
@@ -44,7 +44,7 @@ pub(super) enum Database {
     Older { found: usize, known: usize },
     Newer { found: usize, known: usize },
     Unopened(String),
-    DatabaseFine { version: usize },
+    Opens { version: usize },
     SetBack { by: Millis },
     NoAdminKey,
     AdminKeys { n: usize },
@@ -101,7 +101,7 @@ impl Directory {
             )
             .then("make room on this disk", "libérez de la place sur ce disque"),
             Self::DiskFine { free } => Finding::ok("disk", format!("{} MiB are free", mib(free)), format!("{} Mio libres", mib(free))),
-            Self::DirectoryFine(path) => Finding::ok(
+            Self::Fine(path) => Finding::ok(
                 CHECK,
                 format!("{} is its owner's alone and can be written", path.display()),
                 format!("{} est réservé à son propriétaire et accessible en écriture", path.display()),
@@ -153,7 +153,7 @@ impl Database {
             )
             .command("waba-gateway key create --name admin".to_owned()),
             Self::AdminKeys { n } => Finding::ok("adminKeys", format!("admin keys: {n}"), format!("clés d'administration : {n}")),
-            Self::DatabaseFine { version } => Finding::ok(
+            Self::Opens { version } => Finding::ok(
                 "database",
                 format!("the database opens with this key (version {version})"),
                 format!("la base s'ouvre avec cette clé (version {version})"),
@@ -174,7 +174,7 @@ pub(super) fn look_at_files(config: &Config, report: &mut Report) {
                 match (is_open, may_write) {
                     (true, _) => Directory::OpenToOthers(path.clone()),
                     (_, false) => Directory::NotWritable(path.clone()),
-                    _ => Directory::DirectoryFine(path.clone()),
+                    _ => Directory::Fine(path.clone()),
                 }
                 .finding(),
             );
@@ -221,7 +221,7 @@ pub(super) async fn open(config: &Config, report: &mut Report) -> Option<Data> {
     };
     match Data::open_to_read(config).await {
         Ok(data) => {
-            report.add(Database::DatabaseFine { version }.finding());
+            report.add(Database::Opens { version }.finding());
             data
         }
         Err(error) => {
@@ -285,7 +285,7 @@ mod tests {
             Directory::NoData(path()),
             Directory::OpenToOthers(path()),
             Directory::NotWritable(path()),
-            Directory::DirectoryFine(path()),
+            Directory::Fine(path()),
             Directory::DiskLow { free: 1, min: 2 },
             Directory::DiskTight { free: 3, min: 2 },
             Directory::DiskFine { free: 9 },
@@ -295,7 +295,7 @@ mod tests {
             Database::Older { found: 1, known: 2 },
             Database::Newer { found: 3, known: 2 },
             Database::Unopened("x".to_owned()),
-            Database::DatabaseFine { version: 2 },
+            Database::Opens { version: 2 },
             Database::SetBack { by: 3 * MINUTE },
             Database::NoAdminKey,
             Database::AdminKeys { n: 2 },

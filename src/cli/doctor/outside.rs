@@ -38,17 +38,17 @@ pub(super) enum Server {
 #[derive(Debug)]
 pub(super) enum Base {
     NotPublic(Url),
-    BaseFine(Url),
-    BaseForeign { base: Url, status: u16 },
-    BaseNothing(Url),
-    BaseNotFromHere(Url),
+    Leads(Url),
+    Foreign { base: Url, status: u16 },
+    Nothing(Url),
+    NotFromHere(Url),
 }
 
 /// What was found of Wasender.
 #[derive(Debug)]
 pub(super) enum AtWasender {
-    WasenderNothing(Url),
-    WasenderGarbled(u16),
+    Unreachable(Url),
+    Garbled(u16),
     NoToken,
     TokenIsSessionKey,
     TokenRefused,
@@ -119,7 +119,7 @@ impl Base {
                 "put a TLS proxy in front of the gateway and set APP_BASE_URL to its https address",
                 "placez un relais TLS devant la passerelle et mettez son adresse https dans APP_BASE_URL",
             ),
-            Self::BaseForeign { base, status } => Finding::fault(
+            Self::Foreign { base, status } => Finding::fault(
                 CHECK,
                 format!("APP_BASE_URL ({base}) leads to something else: /health answers {status}"),
                 format!("APP_BASE_URL ({base}) mène ailleurs : /health répond {status}"),
@@ -128,19 +128,19 @@ impl Base {
                 "let the proxy pass /api/ and /health on to LISTEN_ADDR, unchanged",
                 "faites passer /api/ et /health vers LISTEN_ADDR, sans les changer",
             ),
-            Self::BaseNothing(base) => Finding::fault(
+            Self::Nothing(base) => Finding::fault(
                 CHECK,
                 format!("nothing answers at APP_BASE_URL ({base})"),
                 format!("rien ne répond à APP_BASE_URL ({base})"),
             )
             .command(format!("curl -v {}health", with_slash(base))),
-            Self::BaseNotFromHere(base) => Finding::warning(
+            Self::NotFromHere(base) => Finding::warning(
                 CHECK,
                 format!("nothing answers at APP_BASE_URL ({base}) from this machine, but webhooks arrive"),
                 format!("rien ne répond à APP_BASE_URL ({base}) depuis cette machine, mais les webhooks arrivent"),
             )
             .then("nothing to do, if this network cannot reach its own public address", "rien à faire, si ce réseau n'atteint pas sa propre adresse publique"),
-            Self::BaseFine(base) => Finding::ok(CHECK, format!("{base} leads to this gateway"), format!("{base} mène à cette passerelle")),
+            Self::Leads(base) => Finding::ok(CHECK, format!("{base} leads to this gateway"), format!("{base} mène à cette passerelle")),
         }
     }
 }
@@ -149,13 +149,13 @@ impl AtWasender {
     pub(super) fn finding(&self) -> Finding {
         const CHECK: &str = "wasender";
         match self {
-            Self::WasenderNothing(url) => Finding::fault(
+            Self::Unreachable(url) => Finding::fault(
                 CHECK,
                 format!("Wasender cannot be reached at {url}"),
                 format!("Wasender est injoignable à {url}"),
             )
             .then("see whether this machine reaches the internet, and WASENDER_API_URL", "vérifiez l'accès à Internet de cette machine, et WASENDER_API_URL"),
-            Self::WasenderGarbled(status) => Finding::warning(
+            Self::Garbled(status) => Finding::warning(
                 CHECK,
                 format!("Wasender answered {status} when asked about the token"),
                 format!("Wasender a répondu {status} à la question sur le jeton"),
@@ -252,20 +252,20 @@ async fn base(config: &Config, http: &Http, is_proven_lately: bool) -> Base {
         return Base::NotPublic(base);
     }
     match serving::health(http, base.as_str()).await {
-        Health::Ours { .. } => Base::BaseFine(base),
-        Health::Foreign { status } => Base::BaseForeign { base, status },
-        Health::Nothing if is_proven_lately => Base::BaseNotFromHere(base),
-        Health::Nothing => Base::BaseNothing(base),
+        Health::Ours { .. } => Base::Leads(base),
+        Health::Foreign { status } => Base::Foreign { base, status },
+        Health::Nothing if is_proven_lately => Base::NotFromHere(base),
+        Health::Nothing => Base::Nothing(base),
     }
 }
 
 fn token_found(reached: Option<&Reached>, url: &Url) -> AtWasender {
     match reached.map(|it| it.fault) {
-        None => AtWasender::WasenderNothing(url.clone()),
+        None => AtWasender::Unreachable(url.clone()),
         Some(None) => AtWasender::TokenFine,
         Some(Some(SessionFault::NoToken)) => AtWasender::NoToken,
         Some(Some(SessionFault::SessionToken)) => AtWasender::TokenIsSessionKey,
-        Some(Some(SessionFault::Garbled(status))) => AtWasender::WasenderGarbled(status),
+        Some(Some(SessionFault::Garbled(status))) => AtWasender::Garbled(status),
         Some(Some(_)) => AtWasender::TokenRefused,
     }
 }
@@ -289,15 +289,15 @@ mod tests {
         .map(|it| it.finding());
         let base = [
             Base::NotPublic(url()),
-            Base::BaseFine(url()),
-            Base::BaseForeign { base: url(), status: 502 },
-            Base::BaseNothing(url()),
-            Base::BaseNotFromHere(url()),
+            Base::Leads(url()),
+            Base::Foreign { base: url(), status: 502 },
+            Base::Nothing(url()),
+            Base::NotFromHere(url()),
         ]
         .map(|it| it.finding());
         let wasender = [
-            AtWasender::WasenderNothing(url()),
-            AtWasender::WasenderGarbled(500),
+            AtWasender::Unreachable(url()),
+            AtWasender::Garbled(500),
             AtWasender::NoToken,
             AtWasender::TokenIsSessionKey,
             AtWasender::TokenRefused,

@@ -8,10 +8,11 @@ use tokio::sync::Mutex;
 use super::{
     Finding, Report,
     finding::Level,
+    of_vendor::{Heard, Left, Setting},
     session::{OfSession, SetUpCommand, compare},
 };
 use crate::{
-    cli::{ago, ago::span, output::complain, why::Hints},
+    cli::{output::complain, why::Hints},
     config::Config,
     domain::{
         alert::{HABIT_DAYS, Silence, Vitals, hour_of, silence},
@@ -22,7 +23,6 @@ use crate::{
     },
     gateway::{Gateway, webhook_url},
     journal::{Backlog, Signs},
-    lang::Language::{En, Fr},
 };
 
 /// Vendors looked at side by side.
@@ -35,170 +35,6 @@ const PAGE: usize = 200;
 const ALL_LISTED_MAX: usize = 1_000;
 /// How often somebody who waits is told how far it has got.
 const TOLD_EVERY: usize = 100;
-
-/// What was found of one vendor.
-#[derive(Debug)]
-pub(super) enum OfVendor {
-    NotActive(&'static str),
-    AutoReplyOff,
-    Paused,
-    NoNumber,
-    ClaimedTwice(String),
-    NoResponder,
-    Proven(Millis),
-    NeverProven,
-    Refused { since: Millis, n: i64 },
-    RefusedBefore { at: Millis, n: i64 },
-    Silent { since: Millis, expected: i64 },
-    Parked { n: i64, reasons: String },
-    Fenced(i64),
-    ForwardsDead(i64),
-}
-
-impl OfVendor {
-    fn finding(&self, id: &VendorId, now: Millis, hints: &Hints) -> Finding {
-        match self {
-            Self::NotActive(_)
-            | Self::AutoReplyOff
-            | Self::Paused
-            | Self::NoNumber
-            | Self::ClaimedTwice(_)
-            | Self::NoResponder => self.settings(id, hints),
-            Self::Proven(_)
-            | Self::NeverProven
-            | Self::Refused { .. }
-            | Self::RefusedBefore { .. }
-            | Self::Silent { .. }
-            | Self::Parked { .. }
-            | Self::Fenced(_)
-            | Self::ForwardsDead(_) => self.heard(id, now, hints),
-        }
-    }
-
-    fn settings(&self, id: &VendorId, hints: &Hints) -> Finding {
-        const CHECK: &str = "vendor";
-        match self {
-            Self::NotActive(status) => Finding::warning(
-                CHECK,
-                format!("it is {status}: its messages are recorded, never answered"),
-                format!("il est {status} : ses messages sont enregistrés, sans réponse"),
-            )
-            .command(hints.curl("PUT", id, "", r#"{"status":"active"}"#)),
-            Self::AutoReplyOff => Finding::warning(
-                CHECK,
-                "its automatic replies are off",
-                "ses réponses automatiques sont coupées",
-            )
-            .command(hints.curl("PUT", id, "", r#"{"autoReplyEnabled":true}"#)),
-            Self::Paused => Finding::warning(
-                CHECK,
-                "its sends are paused",
-                "ses envois sont en pause",
-            )
-            .command(format!("waba-gateway vendor resume {id}")),
-            Self::NoNumber => Finding::fault(CHECK, "it has no number", "il n'a pas de numéro")
-                .command(hints.curl(
-                    "POST",
-                    id,
-                    "waba-instances",
-                    r#"{"phoneNumber":"+…","wasenderInstanceId":"…"}"#,
-                )),
-            Self::ClaimedTwice(number) => Finding::fault(
-                "claims",
-                format!("{number}: another vendor has the same phone number or Wasender session; by it neither is found"),
-                format!("{number} : un autre vendeur a le même numéro ou la même session Wasender ; aucun des deux n'est trouvé par là"),
-            )
-            .then("take it away from one of the two", "retirez-le de l'un des deux"),
-            _ => Finding::warning(
-                "responder",
-                "nobody answers for it: it has no responder, and RESPONSE_API_URL is not set",
-                "personne ne répond pour lui : il n'a pas de répondeur, et RESPONSE_API_URL n'est pas renseigné",
-            )
-            .command(hints.curl(
-                "PUT",
-                id,
-                "",
-                r#"{"responders":[{"kind":"rules","otherwise":"Merci !"}]}"#,
-            )),
-        }
-    }
-
-    fn heard(&self, id: &VendorId, now: Millis, hints: &Hints) -> Finding {
-        const CHECK: &str = "webhooks";
-        match self {
-            Self::Proven(at) => {
-                let ago = ago::ago(*at, now);
-                Finding::ok(
-                    CHECK,
-                    format!("a webhook was proven {}", ago.of(En)),
-                    format!("un webhook prouvé {}", ago.of(Fr)),
-                )
-            }
-            Self::NeverProven => Finding::warning(
-                CHECK,
-                "no webhook of it was ever proven",
-                "aucun de ses webhooks n'a jamais été prouvé",
-            )
-            .command(format!("waba-gateway vendor test {id}")),
-            Self::Refused { since, n } => {
-                let since = span(now - since);
-                Finding::fault(
-                    CHECK,
-                    format!("its webhooks are refused for {} and none is proven ({n} refused in all)", since.of(En)),
-                    format!("ses webhooks sont refusés depuis {} et aucun n'est prouvé ({n} refusés en tout)", since.of(Fr)),
-                )
-                .command(hints.curl("POST", id, "setup-wasender-webhook", ""))
-            }
-            Self::RefusedBefore { at, n } => {
-                let ago = ago::ago(*at, now);
-                Finding::ok(
-                    CHECK,
-                    format!("{n} refused in all, the last {}", ago.of(En)),
-                    format!("{n} refusés en tout, le dernier {}", ago.of(Fr)),
-                )
-            }
-            Self::Silent { since, expected } => {
-                let since = span(now - since);
-                Finding::fault(
-                    "silence",
-                    format!("no message for {}, where about {expected} are usual", since.of(En)),
-                    format!(
-                        "aucun message depuis {}, alors qu'environ {expected} sont habituels",
-                        since.of(Fr)
-                    ),
-                )
-                .command(format!("waba-gateway vendor test {id}"))
-            }
-            Self::Parked { n, reasons } => Finding::warning(
-                "parked",
-                format!("{n} messages wait for a person ({reasons})"),
-                format!("{n} messages attendent quelqu'un ({reasons})"),
-            )
-            .command(hints.curl("GET", id, "messages?limit=50", "")),
-            Self::Fenced(n) => Finding::warning(
-                "fenced",
-                format!("{n} sends have an outcome that is not known yet"),
-                format!("{n} envois ont un sort encore inconnu"),
-            )
-            .then(
-                "wait: they are settled within minutes",
-                "attendez : ils seront réglés en quelques minutes",
-            ),
-            _ => {
-                let n = if let Self::ForwardsDead(n) = self { *n } else { 0 };
-                Finding::warning(
-                    "forwards",
-                    format!("{n} events could not be forwarded to its back end"),
-                    format!("{n} événements n'ont pas pu être transmis à son serveur"),
-                )
-                .then(
-                    "see whether its forwardUrl answers, then replay them",
-                    "vérifiez que son forwardUrl répond, puis rejouez-les",
-                )
-            }
-        }
-    }
-}
 
 /// Looks at vendors.
 pub(super) struct Vendors {
@@ -254,7 +90,7 @@ impl Vendors {
             let mut looks = futures_util::stream::iter(looks).buffered(AT_ONCE);
             while let Some(findings) = looks.next().await {
                 report.n_vendors += 1;
-                if self.is_watched && report.n_vendors % TOLD_EVERY == 0 {
+                if self.is_watched && report.n_vendors.is_multiple_of(TOLD_EVERY) {
                     complain(&format!("… {}", report.n_vendors));
                 }
                 let findings = findings?;
@@ -277,7 +113,7 @@ impl Vendors {
         let mut found = settings(vendor, &numbers, self.has_responder_for_all);
         for number in &numbers {
             if self.is_claimed_twice(number).await? {
-                found.push(OfVendor::ClaimedTwice(number.id.to_string()));
+                found.push(Setting::ClaimedTwice(number.id.to_string()));
             }
         }
         let vitals = store.vitals(id).await?.unwrap_or_default();
@@ -286,9 +122,13 @@ impl Vendors {
         let from_hour = hour_of(self.now) - 24 * (HABIT_DAYS + 1);
         let signs = journal.signs(std::slice::from_ref(id), from_hour).await?;
         let signs = signs.into_iter().next().unwrap_or_default();
-        found.extend(heard(vitals, &signs, &backlog, self.now));
         let mut findings: Vec<Finding> =
-            found.iter().map(|it| it.finding(id, self.now, &self.hints)).collect();
+            found.iter().map(|it| it.finding(id, &self.hints)).collect();
+        if !numbers.is_empty() {
+            let heard = heard(vitals, &signs, self.now);
+            findings.extend(heard.iter().map(|it| it.finding(id, self.now, &self.hints)));
+        }
+        findings.extend(left(&backlog).iter().map(|it| it.finding(id, &self.hints)));
         let hook = webhook_url(&self.base, id);
         for number in numbers.iter().filter(|it| it.provider == ProviderKind::Wasender) {
             let session = (numbers.len() > 1).then_some(&number.wasender.instance_id);
@@ -318,84 +158,59 @@ impl Vendors {
     }
 }
 
-fn settings(vendor: &Vendor, numbers: &[WabaInstance], has_responder: bool) -> Vec<OfVendor> {
+fn settings(vendor: &Vendor, numbers: &[WabaInstance], has_responder: bool) -> Vec<Setting> {
     let mut found = Vec::new();
     if vendor.status != VendorStatus::Active {
-        found.push(OfVendor::NotActive(vendor.status.as_str()));
+        found.push(Setting::NotActive(vendor.status.as_str()));
     }
     if !vendor.auto_reply {
-        found.push(OfVendor::AutoReplyOff);
+        found.push(Setting::AutoReplyOff);
     }
     if vendor.paused {
-        found.push(OfVendor::Paused);
+        found.push(Setting::Paused);
     }
     if vendor.responders.is_empty() && !has_responder {
-        found.push(OfVendor::NoResponder);
+        found.push(Setting::NoResponder);
     }
     if numbers.is_empty() {
-        found.push(OfVendor::NoNumber);
+        found.push(Setting::NoNumber);
     }
     found
 }
 
-fn heard(vitals: Vitals, signs: &Signs, backlog: &Backlog, now: Millis) -> Vec<OfVendor> {
+fn heard(vitals: Vitals, signs: &Signs, now: Millis) -> Vec<Heard> {
     let n = vitals.n_refused;
     let mut found = vec![match vitals.verified_at {
-        Some(at) => OfVendor::Proven(at),
-        None => OfVendor::NeverProven,
+        Some(at) => Heard::Proven(at),
+        None => Heard::NeverProven,
     }];
     match (vitals.refused_since, vitals.refused_at) {
         (Some(since), _) if vitals.is_refused_for_long(now) => {
-            found.push(OfVendor::Refused { since, n });
+            found.push(Heard::Refused { since, n });
         }
-        (_, Some(at)) => found.push(OfVendor::RefusedBefore { at, n }),
+        (_, Some(at)) => found.push(Heard::RefusedBefore { at, n }),
         _ => {}
     }
     if let Silence::Unusual { since, expected } = silence(&signs.hours, now) {
         #[expect(clippy::cast_possible_truncation, reason = "counts of a day are small")]
-        found.push(OfVendor::Silent { since, expected: expected.round() as i64 });
-    }
-    if backlog.n_parked() > 0 {
-        let reasons: BTreeMap<&str, i64> =
-            backlog.parked.iter().map(|it| (it.0.as_str(), it.1)).collect();
-        let reasons: Vec<String> = reasons.iter().map(|it| format!("{} {}", it.0, it.1)).collect();
-        found.push(OfVendor::Parked { n: backlog.n_parked(), reasons: reasons.join(", ") });
-    }
-    if backlog.n_fenced > 0 {
-        found.push(OfVendor::Fenced(backlog.n_fenced));
-    }
-    if backlog.n_forwards_dead > 0 {
-        found.push(OfVendor::ForwardsDead(backlog.n_forwards_dead));
+        found.push(Heard::Silent { since, expected: expected.round() as i64 });
     }
     found
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::doctor::check_languages;
-
-    #[test]
-    fn every_sentence_about_a_vendor_is_in_both_languages() {
-        let config = Config::from_lookup(|_| None).unwrap();
-        let (hints, id) = (Hints::of(&config), VendorId::parse("v").unwrap());
-        for it in [
-            OfVendor::NotActive("inactive"),
-            OfVendor::AutoReplyOff,
-            OfVendor::Paused,
-            OfVendor::NoNumber,
-            OfVendor::ClaimedTwice("waba_v".to_owned()),
-            OfVendor::NoResponder,
-            OfVendor::Proven(0),
-            OfVendor::NeverProven,
-            OfVendor::Refused { since: 0, n: 3 },
-            OfVendor::RefusedBefore { at: 0, n: 3 },
-            OfVendor::Silent { since: 0, expected: 12 },
-            OfVendor::Parked { n: 2, reasons: "no_phone 2".to_owned() },
-            OfVendor::Fenced(1),
-            OfVendor::ForwardsDead(4),
-        ] {
-            check_languages(&it.finding(&id, 100_000_000, &hints));
-        }
+fn left(backlog: &Backlog) -> Vec<Left> {
+    let mut found = Vec::new();
+    if backlog.n_parked() > 0 {
+        let reasons: BTreeMap<&str, i64> =
+            backlog.parked.iter().map(|it| (it.0.as_str(), it.1)).collect();
+        let reasons: Vec<String> = reasons.iter().map(|it| format!("{} {}", it.0, it.1)).collect();
+        found.push(Left::Parked { n: backlog.n_parked(), reasons: reasons.join(", ") });
     }
+    if backlog.n_fenced > 0 {
+        found.push(Left::Fenced(backlog.n_fenced));
+    }
+    if backlog.n_forwards_dead > 0 {
+        found.push(Left::ForwardsDead(backlog.n_forwards_dead));
+    }
+    found
 }

@@ -12,7 +12,7 @@ use super::{
     post::{Answered, Scheme},
 };
 use crate::{
-    cli::why::{Asked, Told, step_words},
+    cli::why::{Asked, Told, step_words, worth_telling},
     domain::id::EntryId,
     journal::Journey,
     lang::Words,
@@ -135,7 +135,8 @@ impl Trial {
         started: Instant,
     ) {
         let n_told = n_told.entry(journey.row.id).or_default();
-        for (_, step) in journey.steps.iter().skip(*n_told) {
+        let steps = worth_telling(&journey.steps);
+        for (_, step) in steps.iter().skip(*n_told) {
             let ms = started.elapsed().as_millis();
             let words = step_words(step);
             self.say_line(&format!(
@@ -144,7 +145,7 @@ impl Trial {
                 words.of(self.language)
             ));
         }
-        *n_told = journey.steps.len();
+        *n_told = steps.len();
     }
 }
 

@@ -1,6 +1,18 @@
 //! The steps of a journey, in words.
 
-use crate::lang::Words;
+use crate::{domain::clock::Millis, lang::Words};
+
+/// The steps worth telling: what was heard again is no news.
+pub(in crate::cli) fn worth_telling(steps: &[(Millis, String)]) -> Vec<(Millis, &str)> {
+    let mut told: Vec<(Millis, &str)> = Vec::new();
+    for (at, step) in steps {
+        let may_repeat = !(step == "sent" || step.starts_with("heard_"));
+        if may_repeat || !told.iter().any(|it| it.1 == step) {
+            told.push((*at, step));
+        }
+    }
+    told
+}
 
 /// What a step's word means. One that this version does not know is shown as it is.
 pub(in crate::cli) fn words(step: &str) -> Words {

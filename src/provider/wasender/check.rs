@@ -39,6 +39,6 @@ impl Wasender {
             401 | 403 => Some(SessionFault::Refused),
             status => Some(SessionFault::Garbled(status)),
         });
-        Some(Reached { date: date.map(|it| it.as_millisecond()), fault })
+        Some(Reached { date: date.map(jiff::Timestamp::as_millisecond), fault })
     }
 }
