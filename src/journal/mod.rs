@@ -4,6 +4,7 @@
 //! entries (a status that settles a fenced send, two contacts that turn out to be one) comes back
 //! as [`Change`]s for the scheduler.
 
+mod counters;
 pub mod forwards;
 pub mod life;
 pub mod media;
@@ -11,14 +12,15 @@ pub mod read;
 mod sqlite;
 mod watch;
 
-use std::{ops::Range, sync::Arc};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 pub use self::{
+    counters::{Counters, Tally},
     forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
     media::{MediaDue, MediaEnd, MediaJournal, MediaState, NewUpload, StoredMedia},
-    read::{Journey, Ledger, MessageRow, Page, PartOf, Tally, Turn},
+    read::{Journey, Ledger, MessageRow, Page, PartOf, Turn},
     sqlite::SqliteJournal,
     watch::{Backlog, Signs, Watch},
 };
@@ -54,7 +56,7 @@ pub struct JournalError(#[from] DbError);
 
 /// The durable record of work.
 #[async_trait]
-pub trait Journal: Forwards + MediaJournal + Watch + Send + Sync {
+pub trait Journal: Counters + Forwards + MediaJournal + Watch + Send + Sync {
     /// Keeps the events of one webhook. Duplicates are decided in the same transaction; signals
     /// are applied at once.
     async fn append(&self, batch: NewEvents) -> Result<Appended, JournalError>;
@@ -135,19 +137,6 @@ pub trait Journal: Forwards + MediaJournal + Watch + Send + Sync {
 
     /// Notes that the provider has changed a message because we asked it to.
     async fn changed(&self, id: EntryId, change: Changed, now: Millis) -> Result<(), JournalError>;
-
-    /// A vendor's messages of these hours since the Unix epoch, by counters.
-    async fn hours(&self, vendor: &VendorId, hours: Range<i64>) -> Result<Tally, JournalError>;
-
-    /// The same, counted afresh from the entries.
-    async fn count_hours(
-        &self,
-        vendor: &VendorId,
-        hours: Range<i64>,
-    ) -> Result<Tally, JournalError>;
-
-    /// Whether a message from a vendor's number can have this status.
-    fn is_status(&self, word: &str) -> bool;
 }
 
 /// What was done to a message that had been sent.

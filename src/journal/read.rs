@@ -1,7 +1,5 @@
 //! What the journal shows.
 
-use std::collections::BTreeMap;
-
 use crate::domain::{
     clock::Millis,
     contact::Address,
@@ -139,19 +137,4 @@ impl Ledger {
             + self.intents_dead;
         self.accepted == events && self.created == intents
     }
-}
-
-/// A vendor's messages of some hours, counted.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Tally {
-    /// From customers.
-    pub inbound: i64,
-    /// From the vendor's number, those typed on its phone included.
-    pub outbound: i64,
-    /// Those from the vendor's number by where they stand now.
-    pub by_status: BTreeMap<String, i64>,
-    /// Messages that had an answer accepted by the provider.
-    pub answered: i64,
-    /// How long they waited for it together.
-    pub answer_ms: Millis,
 }

@@ -73,9 +73,10 @@ impl From<Census> for CensusView {
     }
 }
 
-/// Vendors and instances, counted.
+/// Count vendors and numbers
 #[utoipa::path(get, path = "/analytics/waba-instances", tag = "Operation",
-    responses((status = 200, body = CensusView)))]
+    operation_id = "countNumbers",
+    responses((status = 200, description = "counts, and the latest failures", body = CensusView)))]
 pub(super) async fn instances(
     State(web): State<Web>,
     admin: Admin,
@@ -125,10 +126,15 @@ struct StatsView {
     avg_response_time: Option<f64>,
 }
 
-/// A vendor's messages, counted by the hour in which they were made.
-#[utoipa::path(get, path = "/analytics/vendor/{vendor_id}/messages", tag = "Operation",
-    params(("vendor_id" = String, Path), SpanQuery),
-    responses((status = 200, body = CountedView), (status = 404), (status = 422)))]
+/// Count messages
+///
+/// By the hour in which they were made; spans are rounded outwards to whole hours.
+#[utoipa::path(get, path = "/analytics/vendor/{vendor_id}/messages", tag = "Messages",
+    operation_id = "countMessages", params(SpanQuery),
+    responses(
+        (status = 200, description = "counts of the period", body = CountedView),
+        (status = 422, description = "the span or the status is malformed, or the span too long"),
+    ))]
 pub(super) async fn messages(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,

@@ -90,10 +90,16 @@ pub(super) struct SwitchedView {
     webhook_url: String,
 }
 
-/// Changes an instance.
-#[utoipa::path(put, path = "/waba/{waba_id}", tag = "Numbers",
-    params(WabaPath), request_body = ChangeBody,
-    responses((status = 200, body = DoneView), (status = 404), (status = 409), (status = 422)))]
+/// Change a number
+///
+/// What is absent stays, null takes it away. An admin's key alone.
+#[utoipa::path(put, path = "/waba/{waba_id}", tag = "Numbers", operation_id = "changeNumber",
+    params(WabaPath),
+    responses(
+        (status = 200, description = "it was changed", body = DoneView),
+        (status = 409, description = "another has this number, session or secret"),
+        (status = 422, description = "a value cannot be; which, and why"),
+    ))]
 pub(super) async fn put(
     State(web): State<Web>,
     AdminFor(vendor): AdminFor,
@@ -104,10 +110,18 @@ pub(super) async fn put(
     Ok(Answer(DoneView { success: true, message: told("the instance was changed", &remarks) }))
 }
 
-/// Deletes an instance and switches its webhooks off.
-#[utoipa::path(delete, path = "/waba/{waba_id}", tag = "Numbers",
+/// Delete a number
+///
+/// Its session's webhooks are switched off where they come here; its messages stay on record. An
+/// admin's key alone.
+#[utoipa::path(delete, path = "/waba/{waba_id}", tag = "Numbers", operation_id = "deleteNumber",
     params(WabaPath, DeleteQuery),
-    responses((status = 200, body = DoneView), (status = 404), (status = 409), (status = 502)))]
+    responses(
+        (status = 200, description = "it was deleted", body = DoneView),
+        (status = 409, description = "messages are in flight"),
+        (status = 422, description = "Wasender refused the token"),
+        (status = 502, description = "Wasender could not be reached"),
+    ))]
 pub(super) async fn delete(
     State(web): State<Web>,
     AdminFor(vendor): AdminFor,
@@ -123,10 +137,16 @@ pub(super) async fn delete(
     Ok(Answer(DoneView { success: true, message }))
 }
 
-/// Moves a vendor's first instance to another account or provider.
-#[utoipa::path(post, path = "/switch-provider", tag = "Numbers",
-    request_body = SwitchBody,
-    responses((status = 200, body = SwitchedView), (status = 404), (status = 409), (status = 422)))]
+/// Switch the provider
+///
+/// Moves the vendor's first number to another account; what is in flight goes with it. This version
+/// has Wasender only. An admin's key alone.
+#[utoipa::path(post, path = "/switch-provider", tag = "Numbers", operation_id = "switchProvider",
+    responses(
+        (status = 200, description = "messages go through it now", body = SwitchedView),
+        (status = 409, description = "another has this number, session or secret"),
+        (status = 422, description = "a provider that is not there, or a value that cannot be"),
+    ))]
 pub(super) async fn switch_provider(
     State(web): State<Web>,
     AdminFor(vendor): AdminFor,

@@ -16,7 +16,7 @@ use waba_gateway::{
         vendor::OnUnknown,
     },
     journal::{
-        Appended, Change, Journal, MessageEnd, NewEvent, NewEvents, NewIntent, Recorded,
+        Appended, Change, Counters, Journal, MessageEnd, NewEvent, NewEvents, NewIntent, Recorded,
         SqliteJournal, Step, Submitted,
     },
     twin::{Customer, real_message},

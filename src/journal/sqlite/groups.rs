@@ -2,7 +2,7 @@
 
 use super::{
     entries::{self, EntryRow, INTENT},
-    intents::{self, New},
+    intents::{self, New, Origin},
     media,
     state::Cx,
 };
@@ -25,15 +25,14 @@ pub(super) fn insert(
     cx: &mut Cx<'_>,
     intent: &NewIntent,
     contact: Option<ContactId>,
-    origin: Option<EntryId>,
-    is_shared: bool,
+    origin: Option<Origin>,
 ) -> Result<EntryId, DbError> {
     let first = cx.next_id(intent.now)?;
     if let Some(contact) = contact {
         // Only the first part can have a file.
         media::sent_to(cx, &intent.content, contact)?;
     }
-    let new = New { id: first, content: &intent.content, contact, origin, part: None, is_shared };
+    let new = New { id: first, content: &intent.content, contact, origin, part: None };
     if intent.more.is_empty() {
         intents::insert(cx, intent, &new)?;
         return Ok(first);

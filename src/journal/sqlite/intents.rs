@@ -59,7 +59,7 @@ pub(super) fn submit(cx: &mut Cx<'_>, intent: &NewIntent) -> Result<Submitted, D
     }
     let tokens = contacts::tokens(cx.vault, &intent.instance, &intent.to);
     let contact = contacts::resolve(cx, &intent.instance, &intent.to, &tokens, None)?;
-    let id = groups::insert(cx, intent, contact, None, false)?;
+    let id = groups::insert(cx, intent, contact, None)?;
     if let Some((key, request)) = claim {
         let sql = "INSERT INTO idempotency (key, body, entry) VALUES (?1, ?2, ?3)";
         cx.connection.prepare_cached(sql)?.execute(params![key, request, id.0])?;
@@ -92,7 +92,7 @@ pub(super) fn settle_message(
     }
     let is_shared = intents.len() > 1 || intents.iter().any(|it| !it.more.is_empty());
     for intent in intents {
-        groups::insert(cx, intent, row.contact, Some(id), is_shared)?;
+        groups::insert(cx, intent, row.contact, Some(Origin { id, is_shared }))?;
     }
     if row.life.forward && end.pause.as_ref().is_some_and(|it| it.reason == "requires_human") {
         let why = (None, Some("requires_human"));
@@ -104,16 +104,22 @@ pub(super) fn settle_message(
     Ok(std::mem::take(&mut cx.changes))
 }
 
+/// The message that an intent answers.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) id: EntryId,
+    /// Other intents answer it too.
+    pub(super) is_shared: bool,
+}
+
 /// What tells one intent of a group from the others.
 #[derive(Clone, Copy)]
 pub(super) struct New<'a> {
     pub(super) id: EntryId,
     pub(super) content: &'a Content,
     pub(super) contact: Option<ContactId>,
-    pub(super) origin: Option<EntryId>,
+    pub(super) origin: Option<Origin>,
     pub(super) part: Option<Part>,
-    /// Other intents answer the same message.
-    pub(super) is_shared: bool,
 }
 
 pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Result<(), DbError> {
@@ -127,7 +133,7 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
     let mut life = Life {
         policy: intent.policy.into(),
         is_automatic: intent.is_automatic,
-        is_one_of_several: new.is_shared,
+        is_one_of_several: new.origin.is_some_and(|it| it.is_shared),
         forward: intent.forward,
         part: new.part,
         quotes,
@@ -152,7 +158,7 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
         contact: new.contact,
         pid: None,
         text_key: Some(entries::text_key(cx.vault, new.content)),
-        origin: new.origin,
+        origin: new.origin.map(|it| it.id),
         status: None,
         note,
         body: &body,

@@ -19,7 +19,7 @@ mod show;
 mod state;
 mod watch;
 
-use std::{ops::Range, path::Path, sync::Arc};
+use std::{path::Path, sync::Arc};
 
 use async_trait::async_trait;
 use rusqlite::Connection;
@@ -27,8 +27,7 @@ use rusqlite::Connection;
 use self::state::{Cx, State};
 use super::{
     Appended, Begun, Change, Changed, Journal, JournalError, Journey, Ledger, MessageEnd,
-    NewEvents, NewIntent, Page, Pause, Rechecked, Step, Stepped, Submitted, Tally, ToAnswer,
-    ToFollow,
+    NewEvents, NewIntent, Page, Pause, Rechecked, Step, Stepped, Submitted, ToAnswer, ToFollow,
 };
 use crate::{
     domain::{
@@ -210,23 +209,5 @@ impl Journal for SqliteJournal {
 
     async fn changed(&self, id: EntryId, change: Changed, now: Millis) -> Result<(), JournalError> {
         self.write(move |cx| marks::changed(cx, id, &change, now)).await
-    }
-
-    async fn hours(&self, vendor: &VendorId, hours: Range<i64>) -> Result<Tally, JournalError> {
-        let vendor = vendor.clone();
-        self.read(move |connection, _| hours::read(connection, &vendor, &hours)).await
-    }
-
-    async fn count_hours(
-        &self,
-        vendor: &VendorId,
-        hours: Range<i64>,
-    ) -> Result<Tally, JournalError> {
-        let vendor = vendor.clone();
-        self.read(move |connection, _| hours::count(connection, &vendor, &hours)).await
-    }
-
-    fn is_status(&self, word: &str) -> bool {
-        hours::is_status(word)
     }
 }
