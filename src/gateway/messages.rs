@@ -71,10 +71,7 @@ impl Gateway {
             })?,
         };
         let content = content::checked(message.content, &instance.phone_number);
-        let mut content = content.map_err(AdminError::Invalid)?;
-        if let Content::Media(media) = &mut content {
-            self.check_upload(vendor, media).await?;
-        }
+        let content = self.with_file(vendor, content.map_err(AdminError::Invalid)?).await?;
         let unsendable = |it: Unsendable| AdminError::Invalid(it.0);
         service.provider(instance).check(&content).map_err(unsendable)?;
         let to = PhoneNumber::from_person(&message.to, Some(&instance.phone_number))

@@ -12,9 +12,9 @@ use super::stream::{Clear, Fault};
 /// Pieces on their way.
 const PIECES_MAX: usize = 4;
 /// A reader that takes nothing for this long has gone.
-const READER_PAUSE_MAX: Duration = Duration::from_secs(60);
+const READER_PAUSE_MAX: Duration = Duration::from_mins(1);
 /// For reading a whole file.
-const READ_WITHIN: Duration = Duration::from_secs(30 * 60);
+const READ_WITHIN: Duration = Duration::from_mins(30);
 
 /// Where a file is written to as it comes.
 pub trait Intake: Send + 'static {

@@ -325,7 +325,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let files = Files::open(directory.path()).unwrap();
         let (id, key) = (MediaId::of_upload(1), key());
-        store(&files, &id, &key, &[1; 300_000]);
+        store(&files, &id, &key, &vec![1; 300_000]);
         let mut bytes = fs::read(files.path(&id)).unwrap();
         let at = bytes.len() - 20;
         bytes[at] ^= 1;

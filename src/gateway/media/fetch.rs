@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// For one file, from the connection to its last byte.
-const FETCH_WITHIN: Duration = Duration::from_secs(5 * 60);
+const FETCH_WITHIN: Duration = Duration::from_mins(5);
 /// A file that could not be reached for this long is given up.
 const TRY_FOR: Millis = 6 * HOUR;
 /// Between two tries; the last one again and again.

@@ -10,7 +10,7 @@ use crate::{
     domain::{
         id::VendorId,
         media::{HEAD_BYTES, MediaId, base_of, begins_like, size_word},
-        message::{Media, MediaKind},
+        message::{Content, MediaKind},
     },
     gateway::AdminError,
     journal::{MediaState, NewUpload, StoredMedia},
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// For a whole upload.
-const UPLOAD_WITHIN: Duration = Duration::from_secs(15 * 60);
+const UPLOAD_WITHIN: Duration = Duration::from_mins(15);
 /// Between two pieces of it.
 const PIECE_WITHIN: Duration = Duration::from_secs(20);
 /// The longest name of a file, in characters.
@@ -118,12 +118,13 @@ impl Gateway {
     /// # Errors
     ///
     /// [`AdminError::Invalid`] when the vendor has no such file, or it cannot be sent as that.
-    pub async fn check_upload(
+    pub(in crate::gateway) async fn with_file(
         &self,
         vendor: &VendorId,
-        media: &mut Media,
-    ) -> Result<(), AdminError> {
-        let Some(id) = &media.upload else { return Ok(()) };
+        content: Content,
+    ) -> Result<Content, AdminError> {
+        let Content::Media(mut media) = content else { return Ok(content) };
+        let Some(id) = &media.upload else { return Ok(Content::Media(media)) };
         let field = media.kind.as_str();
         let invalid = |why: String| AdminError::Invalid(format!("{field}.mediaId: {why}"));
         let unknown = || invalid("there is no such file".to_owned());
@@ -150,7 +151,7 @@ impl Gateway {
         media.mime_type = Some(mime_type);
         media.file_name = media.file_name.take().or(of.file_name);
         media.bytes = Some(n_bytes);
-        Ok(())
+        Ok(Content::Media(media))
     }
 }
 

@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// For one file.
-const UPLOAD_WITHIN: Duration = Duration::from_secs(5 * 60);
+const UPLOAD_WITHIN: Duration = Duration::from_mins(5);
 /// What a raw body of a type is told as that Wasender would take for one of its own forms.
 const BYTES: &str = "application/octet-stream";
 
