@@ -7,6 +7,7 @@ use super::{
 };
 
 /// A tenant.
+#[expect(clippy::struct_excessive_bools, reason = "they are switches, each on its own")]
 #[derive(Clone, Debug)]
 pub struct Vendor {
     /// Their id.

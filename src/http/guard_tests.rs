@@ -33,7 +33,8 @@ async fn server() -> u16 {
     tokio::spawn(async move {
         while let Ok((mut stream, _)) = listener.accept().await {
             let mut request = [0; 1_024];
-            stream.read(&mut request).await.unwrap();
+            let n_read = stream.read(&mut request).await.unwrap();
+            assert!(n_read > 0, "it closed without a word");
             let answer = "HTTP/1.1 302 Found\r\nlocation: /again\r\ncontent-length: 0\r\n\r\n";
             stream.write_all(answer.as_bytes()).await.unwrap();
         }

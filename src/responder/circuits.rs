@@ -24,7 +24,7 @@ use crate::{
 /// Responders whose circuits are kept; the least used go first, and are closed when they return.
 const CIRCUITS_MAX: u64 = 100_000;
 /// A circuit that nobody asked for this long would let a call through anyway.
-const KEPT_FOR: Duration = Duration::from_secs(600);
+const KEPT_FOR: Duration = Duration::from_mins(10);
 
 /// The circuits of all responders. Clones share them.
 #[derive(Clone)]

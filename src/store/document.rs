@@ -15,6 +15,7 @@ use crate::domain::{
     waba::{ProviderKind, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret},
 };
 
+#[expect(clippy::struct_excessive_bools, reason = "they are switches, each on its own")]
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct VendorDocument {

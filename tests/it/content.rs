@@ -3,6 +3,7 @@
 mod changes;
 mod choices;
 mod inbound;
+mod orders;
 mod outbound;
 mod parts;
 
@@ -63,14 +64,16 @@ async fn status_is(app: &TestApp, vendor: &TestVendor, id: &str, want: &str) {
 
 /// Waits until a message's journey is as `is` says.
 async fn until(app: &TestApp, vendor: &TestVendor, id: &str, is: impl Fn(&Value) -> bool) -> Value {
-    let started = std::time::Instant::now();
+    let (started, mut pause) = (std::time::Instant::now(), 50);
     loop {
         let found = journey(app, vendor, id).await;
         if is(&found) {
             return found;
         }
         assert!(started.elapsed() < crate::support::DEADLINE, "in the end it was {found:#}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        // There are limits to how often one may ask.
+        tokio::time::sleep(std::time::Duration::from_millis(pause)).await;
+        pause = (pause * 2).min(1_000);
     }
 }
 

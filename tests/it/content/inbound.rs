@@ -94,12 +94,15 @@ async fn what_customers_change_and_react_to_is_noted_on_the_message() {
     assert!(app.twin.customer_reacts(session, &customer, &key, "").await.is_ok());
     until(&app, &vendor, &ours, |it| it["reaction"].is_null()).await;
 
-    // Nobody changes what another wrote.
+    // Nobody changes what another wrote, or takes it back.
+    let deletion = app.twin.customer_deletes(session, &customer, &key, DeleteForm::Revoke);
+    assert!(deletion.await.is_ok());
     let edit = app.twin.customer_edits(session, &customer, &key, "Gratuit", EditForm::Protocol);
     assert!(edit.await.is_ok());
     app.settled().await;
     let found = journey(&app, &vendor, &ours).await;
     assert_eq!((&found["message"], &found["edited"]), (&json!("Prêt"), &json!(false)), "{found:#}");
+    assert_eq!(found["deleted"], false, "{found:#}");
 }
 
 #[tokio::test]
