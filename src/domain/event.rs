@@ -29,7 +29,7 @@ pub struct Event {
     /// The provider's id of the message that this one quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub quoted: Option<String>,
-    /// An edit or a reaction was made from the vendor's number.
+    /// An edit, deletion or reaction was made from the vendor's number.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub from_me: bool,
     /// When the provider says it happened.
@@ -243,6 +243,19 @@ impl Connection {
 #[cfg(test)]
 mod tests {
     use super::Status::{self, Delivered, Failed, Pending, Played, Read, Sent};
+
+    #[test]
+    fn events_that_were_stored_before_are_still_read() {
+        let old = r#"{"what":{"message":{"type":"contact","vcard":"BEGIN:VCARD"}},"chat":"private",
+            "contact":{"phone":"+221705550001"},"providerId":"3EB0","at":5}"#;
+        let event: super::Event = serde_json::from_str(old).unwrap();
+        assert_eq!((event.quoted.as_ref(), event.from_me), (None, false));
+        let super::What::Message(content) = &event.what else { panic!("{event:?}") };
+        assert_eq!((content.kind(), content.as_text()), ("contact", ""));
+        let plain = super::Event::new(event.what, event.chat, event.contact);
+        let text = serde_json::to_string(&plain).unwrap();
+        assert!(!text.contains("fromMe") && !text.contains("quoted"), "{text}");
+    }
 
     #[test]
     fn a_status_never_moves_backwards_in_any_order() {

@@ -206,3 +206,24 @@ pub(super) fn code(account: Account) -> i64 {
         Account::Dead => 4,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_stored_before_is_still_read() {
+        let old = r#"{"delivery":{"state":{"accepted":{"at":5}},"attempts":1,"asked":0,"route":0,
+            "reopened":0,"expires":9,"status":null},"policy":{"is_retry":true,
+            "unknown_deadline":7,"routes":1},"is_automatic":true,"ticket":"100","log":[[1,"queued"]]}"#;
+        let life = Life::parse(old);
+        assert_eq!(life.delivery.as_ref().unwrap().state, State::Accepted { at: 5 });
+        assert_eq!((life.ticket.as_deref(), life.is_automatic), (Some("100"), true));
+        assert_eq!((life.part, life.quotes, life.marks), (None, None, Marks::default()));
+        // What a plain message does not have costs it nothing.
+        let text = life.text();
+        for new in ["part", "quotes", "marks"] {
+            assert!(!text.contains(new), "{text}");
+        }
+    }
+}

@@ -44,8 +44,8 @@ pub struct MessageRow {
     pub quoted: Option<EntryId>,
     /// Its place in a group.
     pub part: Option<PartOf>,
-    /// Its text was changed.
-    pub is_edited: bool,
+    /// Its text before it was changed.
+    pub original: Option<Text>,
     /// It was taken back.
     pub is_deleted: bool,
     /// The latest reaction to it.

@@ -245,7 +245,7 @@ impl From<&MessageRow> for MessageView {
                 number: it.number,
                 of: it.of,
             }),
-            edited: it.is_edited,
+            edited: it.original.is_some(),
             deleted: it.is_deleted,
             reaction: it.reaction.as_ref().map(|it| it.0.clone()),
             votes: it.votes.iter().map(votes).collect(),

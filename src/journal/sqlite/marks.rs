@@ -26,7 +26,9 @@ pub(super) enum Mark {
     Edit {
         from_me: bool,
     },
-    Deleted,
+    Deleted {
+        from_me: bool,
+    },
     Reaction {
         is_taken_back: bool,
     },
@@ -37,7 +39,7 @@ impl Mark {
     pub(super) fn of(event: &Event) -> Option<Self> {
         match &event.what {
             What::Edit { .. } => Some(Self::Edit { from_me: event.from_me }),
-            What::Revoke { .. } => Some(Self::Deleted),
+            What::Revoke { .. } => Some(Self::Deleted { from_me: event.from_me }),
             What::Reaction { text, .. } => {
                 Some(Self::Reaction { is_taken_back: text.0.is_empty() })
             }
@@ -51,12 +53,12 @@ impl Mark {
         let is_ours = matches!(kind, INTENT | ECHO);
         let step = match self {
             // Nobody changes what another wrote.
-            Self::Edit { from_me } if from_me != is_ours => return,
+            Self::Edit { from_me } | Self::Deleted { from_me } if from_me != is_ours => return,
             Self::Edit { .. } => {
                 life.marks.edit = Some(by.0);
                 "edited"
             }
-            Self::Deleted => {
+            Self::Deleted { .. } => {
                 life.marks.is_deleted = true;
                 "deleted"
             }
@@ -128,7 +130,7 @@ pub(super) fn changed(
 ) -> Result<(), DbError> {
     let Some(row) = entries::load(cx, id)?.filter(|it| it.kind != SIGNAL) else { return Ok(()) };
     let Changed::Edited(text) = change else {
-        return set(cx, id, Mark::Deleted, id, now);
+        return set(cx, id, Mark::Deleted { from_me: true }, id, now);
     };
     let body = entries::body(cx, id)?;
     let address = match row.kind {

@@ -225,7 +225,11 @@ fn message_row(
     }
     let kind = content.as_ref().map(|it| it.kind().to_owned()).or(said.other);
     let said_text = content.as_ref().map(|it| Text(it.as_text().to_owned()));
-    let text = edited(connection, vault, row)?.or(said_text).unwrap_or_default();
+    let said_text = said_text.unwrap_or_default();
+    let (text, original) = match edited(connection, vault, row)? {
+        Some(text) => (text, Some(said_text)),
+        None => (said_text, None),
+    };
     let reaction = match told_by(connection, vault, row.life.marks.reaction)? {
         Some(What::Reaction { text, .. }) => Some(text),
         _ => None,
@@ -249,7 +253,7 @@ fn message_row(
         content,
         quoted: row.life.quotes.map(EntryId),
         part,
-        is_edited: row.life.marks.edit.is_some(),
+        original,
         is_deleted: row.life.marks.is_deleted,
         reaction,
         votes,

@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(stored: Value, quotes: Option<&str>, want: Value) {
+    fn check(stored: Value, quotes: Option<&str>, want: &Value) {
         let (to, content) = (PhoneNumber::from_wire("+221705550001").unwrap(), content(stored));
         let message = Outgoing { to: &to, content: &content, quotes, file: None };
         let mut body = body(&message).unwrap();
@@ -153,42 +153,42 @@ mod tests {
         assert!(fits(&body, &content), "{body}");
         assert_eq!(body["to"], "+221705550001");
         body.as_object_mut().unwrap().remove("to");
-        assert_eq!(body, want);
+        assert_eq!(body, *want);
     }
 
     #[test]
     fn every_kind_has_its_fields() {
-        check(json!({ "type": "text", "text": "Hi" }), None, json!({ "text": "Hi" }));
+        check(json!({ "type": "text", "text": "Hi" }), None, &json!({ "text": "Hi" }));
         let quoted = json!({ "text": "Hi", "replyTo": 100_000 });
-        check(json!({ "type": "text", "text": "Hi" }), Some("100000"), quoted);
-        check(media("image", ""), None, json!({ "imageUrl": "https://x/f" }));
-        check(media("video", "c"), None, json!({ "videoUrl": "https://x/f", "text": "c" }));
-        check(media("audio", "c"), None, json!({ "audioUrl": "https://x/f" }));
-        check(media("sticker", ""), None, json!({ "stickerUrl": "https://x/f" }));
+        check(json!({ "type": "text", "text": "Hi" }), Some("100000"), &quoted);
+        check(media("image", ""), None, &json!({ "imageUrl": "https://x/f" }));
+        check(media("video", "c"), None, &json!({ "videoUrl": "https://x/f", "text": "c" }));
+        check(media("audio", "c"), None, &json!({ "audioUrl": "https://x/f" }));
+        check(media("sticker", ""), None, &json!({ "stickerUrl": "https://x/f" }));
         let mut document = media("document", "c");
         document["fileName"] = json!("f.pdf");
         let want = json!({ "documentUrl": "https://x/f", "text": "c", "fileName": "f.pdf" });
-        check(document, None, want);
+        check(document, None, &want);
         let mut once = media("image", "");
         once["viewOnce"] = json!(true);
-        check(once, None, json!({ "imageUrl": "https://x/f", "viewOnce": true }));
+        check(once, None, &json!({ "imageUrl": "https://x/f", "viewOnce": true }));
         let place = json!({ "latitude": 14.5, "longitude": -17.0 });
         let mut stored = json!({ "type": "location", "text": "" });
         stored["latitude"] = json!(14.5);
         stored["longitude"] = json!(-17.0);
-        check(stored.clone(), None, json!({ "location": place }));
+        check(stored.clone(), None, &json!({ "location": place }));
         stored["text"] = json!("Dakar");
         let place = json!({ "latitude": 14.5, "longitude": -17.0, "name": "Dakar" });
-        check(stored, None, json!({ "location": place }));
+        check(stored, None, &json!({ "location": place }));
         check(
             json!({ "type": "contact", "name": "Ada", "phone": "+15550001111" }),
             None,
-            json!({ "contact": { "name": "Ada", "phone": "+15550001111" } }),
+            &json!({ "contact": { "name": "Ada", "phone": "+15550001111" } }),
         );
         let poll = json!({ "question": "Q?", "options": ["a", "b"], "multiSelect": true });
         let mut stored = poll.clone();
         stored["type"] = json!("poll");
-        check(stored, None, json!({ "poll": poll }));
+        check(stored, None, &json!({ "poll": poll }));
     }
 
     #[test]

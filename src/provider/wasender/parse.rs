@@ -230,7 +230,9 @@ impl<'a> Reader<'a> {
 
     fn deletion(&mut self, item: &Deletion<'a>) -> Told {
         self.each(item.keys, |it, key: &Key<'_>| {
-            it.tell(What::Revoke { target: key.id().ok_or(Missed)? }, key);
+            let event = it.tell(What::Revoke { target: key.id().ok_or(Missed)? }, key);
+            // People delete their own messages.
+            event.from_me = key.from_me.is(true);
             Ok(())
         })
     }

@@ -54,9 +54,8 @@ fn every_case_of_the_table() {
     }
 }
 
-/// An event in one line; what is absent is left out.
-fn brief(event: &Event) -> String {
-    let content = |content: &Content| match content {
+fn content(content: &Content) -> String {
+    match content {
         Content::Text { text } => format!("text({})", text.0),
         Content::Media(it) => {
             let bytes = it.bytes.map(|it| it.to_string());
@@ -82,7 +81,11 @@ fn brief(event: &Event) -> String {
         }
         Content::Choices(it) => format!("choices({})", it.text.0),
         Content::Unsupported { kind, text } => format!("unsupported({kind}{})", text.0),
-    };
+    }
+}
+
+/// An event in one line; what is absent is left out.
+fn brief(event: &Event) -> String {
     let mut line = match &event.what {
         What::Message(it) => content(it),
         What::Echo(it) => format!("echo {}", content(it)),
