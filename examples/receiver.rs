@@ -83,9 +83,8 @@ async fn receive(
 async fn work(mut events: mpsc::Receiver<Event>) {
     while let Some(event) = events.recv().await {
         let ids = event.data.iter().filter(|it| it.0.ends_with("Id"));
-        let ids: String =
-            ids.map(|(name, id)| format!(" {name}={}", id.as_str().unwrap_or("?"))).collect();
-        println!("{}{ids}", event.kind);
+        let ids = ids.map(|(name, id)| format!("{name}={}", id.as_str().unwrap_or("?")));
+        println!("{} {}", event.kind, ids.collect::<Vec<_>>().join(" "));
     }
 }
 

@@ -54,6 +54,10 @@ impl Gateway {
                     Ok(answer) => return Some(answer),
                     Err(error) => {
                         has_failed |= !matches!(error, ResponderError::Misconfigured(_));
+                        // That it opened has been told.
+                        if error == ResponderError::CircuitOpen {
+                            continue;
+                        }
                         tracing::warn!(vendor.id = %question.vendor, message.id = %question.id, error = %Chain(&error), "a responder failed");
                     }
                 }

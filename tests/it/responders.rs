@@ -102,6 +102,28 @@ async fn images_go_before_the_text_and_a_menu_is_answered_by_number_or_title() {
 }
 
 #[tokio::test]
+async fn an_answer_of_several_messages_counts_as_one_and_equal_ones_are_two_bots() {
+    let app = spawn_app().await;
+    let images: Vec<String> = (0..6).map(|n| format!("https://cdn.example/{n}.png")).collect();
+    let catalogue = Bot::start(&[(200, json!({ "images": images }))]).await;
+    let told = Bot::start(&[(200, json!({ "message": "voilà", "images": images[..1] }))]).await;
+    let shows = app.vendor_with(1, change(vec![catalogue.responder()])).await;
+    let tells = app.vendor_with(2, change(vec![told.responder()])).await;
+    for n in 1..=4 {
+        says(&app, &shows, &format!("message {n}")).await;
+        says(&app, &tells, &format!("message {n}")).await;
+        app.settled().await;
+    }
+    let sends = app.twin.wait_sends(30, DEADLINE).await;
+    // Pictures alone may be equal or not; 24 of them in a minute are four answers.
+    assert_eq!(sends.iter().filter(|it| it.from == shows.phone).count(), 24);
+    assert_eq!(n_ended(&app, &shows, "paused").await, 0);
+    // The third «voilà» is the last.
+    assert_eq!(sends.iter().filter(|it| it.from == tells.phone).count(), 6);
+    assert_eq!(n_ended(&app, &tells, "paused").await, 1);
+}
+
+#[tokio::test]
 async fn a_number_chooses_too_and_its_id_may_have_been_a_number() {
     let app = spawn_app().await;
     let items = json!([{ "id": 7, "title": "Retrait", "description": "en boutique" }]);
@@ -281,13 +303,18 @@ async fn a_responder_that_is_changed_is_asked_at_once() {
         app.until(&vendor, is_answered(n)).await;
     }
     assert_eq!(bot.n_asked(), 5);
+    // Another vendor's trouble is its own.
+    let other = app.vendor_with(2, change(vec![bot.responder(), always("plus tard")])).await;
+    says_as(&app, &other, &nth_customer(1), "bonjour").await;
+    app.until(&other, is_answered(1)).await;
+    assert_eq!(bot.n_asked(), 6);
     let ResponderConfig::ResponseApi(mut api) = bot.responder() else { panic!("not an API") };
     api.headers[0].1 = "the-right-key".to_owned().into();
     let mended = change(vec![ResponderConfig::ResponseApi(api), always("plus tard")]);
     app.gateway.put_vendor(&vendor.id, mended).await.unwrap();
     says_as(&app, &vendor, &nth_customer(7), "bonjour").await;
     app.until(&vendor, is_answered(7)).await;
-    assert_eq!(bot.n_asked(), 6);
+    assert_eq!(bot.n_asked(), 7);
 }
 
 #[tokio::test]
@@ -299,18 +326,26 @@ async fn the_budget_of_45_seconds_ends_the_waiting_for_all_responders() {
         ..change(vec![bot.responder(), always("trop tard")])
     };
     let vendor = app.vendor_with(1, apology).await;
-    says(&app, &vendor, "horaires").await;
-    let started = Instant::now();
-    while bot.n_asked() == 0 {
-        assert!(started.elapsed() < DEADLINE, "it was never asked");
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
+    let n_waiting =
+        async || app.messages(&vendor).await.iter().filter(|it| it["status"] == "waiting").count();
+    let asked = async |n: usize| {
+        says_as(&app, &vendor, &nth_customer(n), "horaires").await;
+        let started = Instant::now();
+        while bot.n_asked() < n {
+            assert!(started.elapsed() < DEADLINE, "it was never asked");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    asked(1).await;
     app.clock.advance(44 * SECOND);
-    // The scheduler has been woken, and it is not over yet.
-    assert_eq!(app.messages(&vendor).await[0]["status"], "waiting");
+    asked(2).await;
+    assert_eq!(n_waiting().await, 2, "the time of the first is not over yet");
     app.clock.advance(SECOND);
+    let is_apologised = |it: &[Value]| it.iter().any(|it| it["text"] == "pardon");
+    app.until(&vendor, is_apologised).await;
+    assert_eq!(n_waiting().await, 1, "the second has a time of its own");
     let sends = sends_after(&app, 1).await;
-    assert_eq!(texts(&sends), ["pardon"]);
+    assert_eq!((sends[0].to.as_str(), texts(&sends)[0]), ("+221705560001", "pardon"));
 }
 
 fn sorry() -> VendorChange {
