@@ -130,9 +130,7 @@ impl Gateway {
         let media = file.media.as_ref().ok_or(NotFetched::Ever("lost"))?;
         let (url, expected) = expected(media)?;
         let sealed_max = expected.sealed_max();
-        if !self.has_room_for(sealed_max) {
-            return Err(NotFetched::Now("disk_full"));
-        }
+        let _room = self.room_for(sealed_max).ok_or(NotFetched::Now("disk_full"))?;
         let request = Request {
             method: Method::GET,
             url: &url,

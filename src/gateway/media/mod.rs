@@ -9,11 +9,14 @@ mod store;
 use std::{
     num::NonZeroUsize,
     path::Path,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lru::LruCache;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
 pub(in crate::gateway) use self::send::FileToSend;
@@ -48,7 +51,12 @@ const FETCHES_MAX: usize = 4;
 const FETCHES_PER_VENDOR_MAX: usize = 2;
 /// Files read or uploaded at once through the API, of all vendors and of one.
 const CALLERS_MAX: usize = 32;
-const CALLERS_PER_VENDOR_MAX: usize = 8;
+const CALLERS_PER_VENDOR_MAX: usize = 4;
+/// Files whose MAC is checked at once before they are read: it is work for the processor.
+const PROOFS_MAX: usize = 2;
+/// Files are taken while so many times the space is free below which intake stops: they never stop
+/// it.
+const SPARE_DISK: u64 = 2;
 /// Addresses at the provider that are remembered.
 const PLACES_REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
@@ -113,6 +121,9 @@ pub struct MediaKeeper {
     /// Nothing more is to be fetched by this process.
     stopping: CancellationToken,
     callers: Arc<Shares>,
+    proofs: Semaphore,
+    /// Bytes of files that are being written, at most.
+    coming: Arc<AtomicU64>,
     /// Where the provider has a file, and until when that is believed.
     places: Mutex<Places>,
 }
@@ -132,6 +143,8 @@ impl MediaKeeper {
             fetching: Shares::new(FETCHES_MAX, FETCHES_PER_VENDOR_MAX),
             stopping: CancellationToken::new(),
             callers: Shares::new(CALLERS_MAX, CALLERS_PER_VENDOR_MAX),
+            proofs: Semaphore::new(PROOFS_MAX),
+            coming: Arc::default(),
             places: Mutex::new(LruCache::new(PLACES_REMEMBERED)),
         })
     }
@@ -171,6 +184,18 @@ struct Held {
 struct Share {
     shares: Arc<Shares>,
     n: u64,
+}
+
+/// Room on the disk.
+struct Room {
+    coming: Arc<AtomicU64>,
+    n_bytes: u64,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.coming.fetch_sub(self.n_bytes, Ordering::Relaxed);
+    }
 }
 
 impl Shares {
@@ -269,12 +294,17 @@ impl Gateway {
         Ok(())
     }
 
-    /// Whether the disk would still have enough free space with so many bytes more.
-    fn has_room_for(&self, n_bytes: u64) -> bool {
+    /// Room on the disk for so many bytes, held until it is dropped; `None` when there is not
+    /// enough.
+    fn room_for(&self, n_bytes: u64) -> Option<Room> {
         let settings = &self.inner.settings;
         let free = rustix::fs::statvfs(&settings.data_dir)
             .map_or(u64::MAX, |it| it.f_bavail.saturating_mul(it.f_frsize));
-        free >= settings.min_free_disk_bytes.saturating_add(n_bytes)
+        let spare = settings.min_free_disk_bytes.saturating_mul(SPARE_DISK);
+        let coming = Arc::clone(&self.inner.media.coming);
+        let before = coming.fetch_add(n_bytes, Ordering::Relaxed);
+        let room = Room { coming, n_bytes };
+        (free >= spare.saturating_add(before).saturating_add(n_bytes)).then_some(room)
     }
 
     async fn remove_old_media(&self) {

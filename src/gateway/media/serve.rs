@@ -90,7 +90,10 @@ impl Gateway {
         let key = key.ok_or_else(|| MediaError::GivenUp("bad_key".to_owned()))?;
         let (files, id, kind) = (Arc::clone(&self.inner.media.files), file.id.clone(), media.kind);
         let open = move || Clear::open(&files, &id, &key, kind);
+        // Never closed; without its turn it is only less well spread.
+        let turn = self.inner.media.proofs.acquire().await;
         let opened = tokio::task::spawn_blocking(open).await;
+        drop(turn);
         let opened = opened.unwrap_or_else(|_| Err(io::Error::other("panicked").into()));
         let word = match opened {
             Ok(clear) => return Ok(clear),

@@ -76,10 +76,9 @@ impl Gateway {
         if new.n_bytes.is_some_and(|it| it > kind.sent_bytes_max()) {
             return Err(too_large());
         }
-        if !self.has_room_for(new.n_bytes.unwrap_or_else(|| kind.sent_bytes_max())) {
-            return Err(MediaError::DiskFull);
-        }
         let _share = self.inner.media.callers.take(vendor, None).ok_or(MediaError::Busy)?;
+        let n_coming = new.n_bytes.unwrap_or_else(|| kind.sent_bytes_max());
+        let _room = self.room_for(n_coming).ok_or(MediaError::DiskFull)?;
         let mut random = [0; 16];
         let no_random = |_| MediaError::Disk(std::io::Error::other("no random numbers"));
         getrandom::fill(&mut random).map_err(no_random)?;

@@ -3,11 +3,14 @@
 use serde_json::json;
 use waba_gateway::{
     domain::clock::{Clock, HOUR},
+    journal::MediaState,
     twin::{Customer, FileKind, Inbound, wire},
 };
 
 use super::{
-    MARK, NOW, file, files_in, is_kept, kept, path, record, sending::uploaded, shares, until,
+    MARK, NOW, file, files_in, is_kept, kept, path, record,
+    sending::{upload, uploaded},
+    shares, until,
 };
 use crate::support::{DEADLINE, Options, spawn_app, spawn_app_with};
 
@@ -145,6 +148,22 @@ async fn a_file_that_was_lost_or_changed_on_disk_is_told_so() {
             assert_eq!(super::given_up(&answer), (410, word.to_owned()), "{}", answer.text);
         }
     }
+}
+
+#[tokio::test]
+async fn files_stop_before_they_could_stop_intake() {
+    let free = rustix::fs::statvfs("/tmp").unwrap();
+    let free = free.f_bavail * free.f_frsize;
+    let variables = vec![("MIN_FREE_DISK", (free / 4 * 3).to_string())];
+    let app = spawn_app_with(Options { variables, ..Options::default() }).await;
+    let vendor = app.vendor(1).await;
+    let id = shares(&app, &vendor, &Inbound::image(file(FileKind::Image, 5_000))).await;
+    let is_tried = |it: &MediaState| matches!(it, MediaState::ToFetch { n_tries: 1, .. });
+    until(&app, &vendor, &id, is_tried).await;
+    let answer = upload(&app, &vendor, "", "image/jpeg", file(FileKind::Image, 5_000)).await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(answer.text.contains("the disk is nearly full"), "{}", answer.text);
+    assert!(files_in(&app.data_dir().join("media")).is_empty());
 }
 
 #[tokio::test]

@@ -18,7 +18,7 @@ use crate::{
 const TO: &str = "+221705550001";
 
 /// Uploads a file as this type; `query` begins with `?` where there is one.
-async fn upload(
+pub async fn upload(
     app: &TestApp,
     vendor: &TestVendor,
     query: &str,
