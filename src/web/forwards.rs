@@ -2,11 +2,11 @@
 
 use axum::{Json as Answer, extract::State};
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Web,
+    answers::Done,
     auth::ForVendor,
     error::ApiError,
     extract::{Json, Path, Query},
@@ -189,17 +189,17 @@ pub(super) async fn test(
 /// Forget an event, waiting or given up
 #[utoipa::path(delete, path = "/forwards/{event_id}", tag = "Events",
     operation_id = "deleteForward", params(EventPath), responses(
-    (status = 200, description = "it is forgotten"),
+    (status = 200, description = "it is forgotten", body = Done),
     (status = 404, description = "the vendor has no such event"),
 ))]
 pub(super) async fn drop_one(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
     Path(path): Path<EventPath>,
-) -> Result<Answer<Value>, ApiError> {
+) -> Result<Answer<Done>, ApiError> {
     let id = path.event_id.parse::<ForwardId>().map_err(|_| AdminError::NoForward)?;
     web.gateway.drop_forward(&vendor, id).await?;
-    Ok(Answer(json!({ "success": true })))
+    Ok(Done::new())
 }
 
 impl ReplayBody {

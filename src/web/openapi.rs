@@ -61,6 +61,7 @@ const REFUSALS: &[(u16, &str, &str)] = &[
         (name = "Messages", description = "Sent and received, and what became of each"),
         (name = "Media", description = "Files: customers', and those to send"),
         (name = "Conversations", description = "With one customer: paused, exported, erased"),
+        (name = "Events", description = "Forwarded to the vendor's own back end, signed"),
         (name = "Keys", description = "Who may call"),
         (name = "Operation", description = "Health, metrics, and what concerns every vendor"),
     ),

@@ -56,12 +56,12 @@ pub(super) enum ResponderBody {
         dialect: Option<String>,
         /// Sent with each call.
         #[serde(default)]
-        #[schema(value_type = BTreeMap<String, String>)]
+        #[schema(value_type = BTreeMap<String, String>, write_only)]
         headers: BTreeMap<String, SecretString>,
         /// Of dialect `conversation`: the chatbot that answers.
         chatbot_id: Option<String>,
         /// Of dialect `conversation`: the client's API key.
-        #[schema(value_type = Option<String>)]
+        #[schema(value_type = Option<String>, format = Password, write_only)]
         web_id: Option<SecretString>,
     },
 }

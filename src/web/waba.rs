@@ -31,16 +31,16 @@ pub(super) struct ChangeBody {
     wasender_instance_id: Option<Option<IdBody>>,
     /// The session's own API key.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = Password, write_only)]
     wasender_api_key: Option<Option<SecretString>>,
     /// What its webhooks are proven by, at least 8 characters. The old one is good for 24 hours
     /// more; with null none is, at once.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = Password, write_only)]
     wasender_webhook_secret: Option<Option<SecretString>>,
     /// A personal access token of the vendor's own account.
     #[serde(default, deserialize_with = "present")]
-    #[schema(value_type = Option<String>)]
+    #[schema(value_type = Option<String>, format = Password, write_only)]
     wasender_token: Option<Option<SecretString>>,
     /// Wasender throttles the session to one message in 5 seconds.
     #[serde(default, deserialize_with = "present")]

@@ -235,6 +235,28 @@ async fn answers_are_as_described() {
     assert!(form["required"].as_array().unwrap().contains(&json!("error")));
 }
 
+#[tokio::test]
+async fn secrets_are_taken_and_never_shown() {
+    let app = spawn_app().await;
+    let document = document(&app).await;
+    let mut n_secrets = 0;
+    for (name, schema) in document["components"]["schemas"].as_object().unwrap() {
+        let variants = schema["oneOf"].as_array().into_iter().flatten();
+        let all = variants.chain([schema]).flat_map(|it| members(&document, it));
+        for (field, member) in all.filter(|it| is_secret(&it.0) && name.ends_with("Body")) {
+            let is_write_only = member.to_string().contains("\"writeOnly\":true");
+            assert!(is_write_only, "{name}.{field} is a secret: {member}");
+            n_secrets += 1;
+        }
+    }
+    assert!(n_secrets >= 9, "{n_secrets} secrets were found");
+}
+
+fn is_secret(field: &str) -> bool {
+    let endings = ["ApiKey", "Secret", "Token", "webId", "headers"];
+    endings.iter().any(|it| field.ends_with(it))
+}
+
 /// What a schema gives for an example of each member that has one.
 fn example(document: &Value, schema: &Value) -> Value {
     let with_example = members(document, schema).into_iter();
