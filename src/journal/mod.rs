@@ -8,6 +8,7 @@ mod counters;
 pub mod forwards;
 pub mod life;
 pub mod media;
+mod pause;
 pub mod read;
 mod sqlite;
 mod watch;
@@ -20,6 +21,7 @@ pub use self::{
     counters::{Counters, Tally},
     forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
     media::{MediaDue, MediaEnd, MediaJournal, MediaState, NewUpload, StoredMedia},
+    pause::Pause,
     read::{Journey, Ledger, MessageRow, Page, PartOf, Turn},
     sqlite::SqliteJournal,
     watch::{Backlog, Signs, Watch},
@@ -288,17 +290,6 @@ pub struct MessageEnd {
     pub intent: Option<String>,
     /// When.
     pub now: Millis,
-}
-
-/// A pause of one conversation.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pause {
-    /// Since when; automatic answers decided before that are not sent.
-    pub at: Millis,
-    /// Until when.
-    pub until: Millis,
-    /// Why: `human`, `requires_human`, `loop`, `admin`.
-    pub reason: &'static str,
 }
 
 /// What [`Journal::begin`] says.

@@ -612,12 +612,13 @@ async fn a_twin_of_its_own_serves_a_gateway() {
     let started = Instant::now();
     loop {
         let messages = admin.get("/api/admin/vendors/v/messages").await.json();
-        let messages = messages["messages"].as_array().unwrap().clone();
+        // Who asks too often is told so instead.
+        let messages = messages["messages"].as_array().cloned().unwrap_or_default();
         if messages.iter().any(|it| it["message"] == "merci" && it["status"] == "read") {
             return;
         }
         assert!(started.elapsed() < DEADLINE, "{messages:#?}");
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     }
 }
 

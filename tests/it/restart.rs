@@ -78,7 +78,10 @@ fn copy_of_data(app: &TestApp) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(app.data_dir()).unwrap() {
         let path = file.unwrap().path();
-        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        // There are no files of messages here, only their directory.
+        if path.is_file() {
+            std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        }
     }
     copy
 }

@@ -75,14 +75,11 @@ async fn every_kind_of_message_is_sent() {
 async fn what_was_shared_is_shown_in_detail() {
     let app = spawn_app().await;
     let vendor = app.vendor(1).await;
-    let body =
-        json!({ "type": "document", "document": { "mediaId": "med_1", "fileName": "d.pdf" } });
-    let id = send(&app, &vendor, body).await;
+    let document = json!({ "url": "https://files.example/d.pdf", "fileName": "d.pdf" });
+    let id = send(&app, &vendor, json!({ "type": "document", "document": document })).await;
     let found = journey(&app, &vendor, &id).await;
-    assert_eq!(
-        (&found["media"]["id"], &found["media"]["fileName"]),
-        (&json!("med_1"), &json!("d.pdf"))
-    );
+    assert_eq!(found["media"]["url"], document["url"]);
+    assert_eq!(found["media"]["fileName"], "d.pdf");
     let body = json!({ "type": "location", "location": { "latitude": 14, "longitude": 1.5 } });
     let id = send(&app, &vendor, body).await;
     let found = journey(&app, &vendor, &id).await;

@@ -190,7 +190,7 @@ async fn private_addresses_are_refused_when_set_and_when_a_name_leads_to_them() 
     let named = back_end.url.replace("127.0.0.1", "localhost");
     assert_eq!(app.admin.put(vendor, json!({ "forwardUrl": named })).await.status, 200);
     let answer = app.admin.post(&format!("{PATH}/test"), Value::Null).await.json();
-    assert_eq!((&answer["success"], &answer["error"]), (&json!(false), &json!("no_connection")));
+    assert_eq!((&answer["success"], &answer["error"]), (&json!(false), &json!("forbidden")));
     assert!(back_end.got().is_empty());
 }
 
