@@ -2,6 +2,8 @@
 
 mod explain;
 mod steps;
+#[cfg(test)]
+mod tests;
 
 use serde_json::{Value, json};
 

@@ -118,7 +118,8 @@ pub enum Silence {
 }
 
 /// Compares the latest silence with the vendor's own habit. `hours` are its counts of the last
-/// [`HABIT_DAYS`] days and before; hours without a message may be missing.
+/// [`HABIT_DAYS`] days and before; hours without a message may be missing, and an
+/// hour may be there more than once.
 #[must_use]
 pub fn silence(hours: &Hours, now: Millis) -> Silence {
     let present = hour_of(now);

@@ -72,7 +72,7 @@ impl Backlog {
 /// What tells how a vendor is.
 #[derive(Clone, Debug, Default)]
 pub struct Signs {
-    /// Messages that came, by hours since the Unix epoch.
+    /// Messages that came, by hours since the Unix epoch; an hour may be there more than once.
     pub hours: Vec<(i64, i64)>,
     /// Events that could not be forwarded.
     pub n_forwards_dead: i64,

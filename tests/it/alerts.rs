@@ -10,6 +10,7 @@ use waba_gateway::{
         vendor::VendorStatus,
     },
     gateway::VendorChange,
+    twin::Customer,
 };
 
 use crate::support::{DEADLINE, Options, TestApp, TestVendor, rules, spawn_app, spawn_app_with};
@@ -175,7 +176,8 @@ async fn a_number_that_falls_silent_against_its_own_habit_is_an_alert() {
     app.clock.advance(HOUR);
     app.gateway.look().await.unwrap();
     assert_eq!(open(&app).await, ["silent vendor_001"]);
-    count_hours(&app, &busy, [(0, 1)].into_iter());
+    let customer = Customer::new("+221705550001");
+    assert!(app.twin.customer_says(busy.session.id, &customer, "bonjour").await.is_ok());
     app.gateway.look().await.unwrap();
     assert!(open(&app).await.is_empty());
 }

@@ -27,6 +27,9 @@ struct Desk {
     variables: Vec<(&'static str, String)>,
 }
 
+/// Words that a finding has, and how it is brought about.
+type Case = (&'static str, fn(&mut Session));
+
 /// What a command came to.
 #[derive(Debug)]
 struct Ended {
@@ -189,7 +192,6 @@ async fn a_sound_set_up_has_no_fault_and_no_secret_is_told() {
 async fn what_is_wrong_at_wasender_is_found_and_mended_by_the_command_it_names() {
     let desk = Desk::new().await;
     let change = |change: fn(&mut Session)| desk.twin.change(desk.session, change);
-    type Case = (&'static str, fn(&mut Session));
     let cases: [Case; 5] = [
         ("its webhooks go to https://other.example/hook", |it| {
             it.webhook_url = Some("https://user:pass@other.example/hook?token=x".to_owned());

@@ -177,7 +177,9 @@ impl Left {
             .then(
                 "see whether its forwardUrl answers, then replay them",
                 "vérifiez que son forwardUrl répond, puis rejouez-les",
-            ),
+            )
+            .command(hints.curl("POST", id, "forwards/test", ""))
+            .command(hints.curl("POST", id, "forwards/replay", r#"{"all":true}"#)),
         }
     }
 }

@@ -84,6 +84,12 @@ impl Hours {
         }
     }
 
+    /// Customers' messages, by hours since the Unix epoch.
+    pub(super) fn inbound_by_hour(&self) -> impl Iterator<Item = (i64, i64)> {
+        let is_inbound = |what: u8| COUNTED.get(usize::from(what)) == Some(&"in");
+        self.0.iter().filter(move |it| is_inbound(it.0.1)).map(|it| (it.0.0, *it.1))
+    }
+
     /// A customer's message was made.
     pub(super) fn inbound(&mut self, id: EntryId) {
         self.add(id, "in", 1);

@@ -64,6 +64,11 @@ impl Log {
         Ok(Self { deltas, n_rows })
     }
 
+    /// What is logged of this vendor's hours.
+    pub(super) fn hours_of(&self, vendor: &VendorId) -> Option<&Hours> {
+        self.deltas.get(vendor).map(|it| &it.hours)
+    }
+
     /// Writes what a transaction adds, and folds the log when it is long enough.
     pub(super) fn write(&mut self, connection: &Connection, new: &Deltas) -> Result<(), DbError> {
         for (vendor, delta) in new {

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::SqliteJournal;
+use super::{SqliteJournal, hours::Hours, ledger::Log};
 use crate::{
     domain::{
         clock::Millis,
@@ -62,7 +62,10 @@ impl Watch for SqliteJournal {
     ) -> Result<Vec<Signs>, JournalError> {
         let vendors = vendors.to_vec();
         self.read(move |connection, _| {
-            vendors.iter().map(|it| signs(connection, it, from_hour)).collect()
+            // Counters and their log as of one moment.
+            let moment = connection.unchecked_transaction()?;
+            let log = Log::load(&moment)?;
+            vendors.iter().map(|it| signs(&moment, &log, it, from_hour)).collect()
         })
         .await
     }
@@ -106,12 +109,18 @@ fn backlog(connection: &Connection, vendor: Option<&str>, now: Millis) -> Result
     Ok(found)
 }
 
-fn signs(connection: &Connection, vendor: &VendorId, from_hour: i64) -> Result<Signs, DbError> {
+fn signs(
+    connection: &Connection,
+    log: &Log,
+    vendor: &VendorId,
+    from_hour: i64,
+) -> Result<Signs, DbError> {
     let sql = "SELECT hour, n FROM hours WHERE vendor = ?1 AND hour >= ?2 AND what = 'in'";
     let mut statement = connection.prepare_cached(sql)?;
     let rows = statement
         .query_map(params![vendor.as_str(), from_hour], |row| Ok((row.get(0)?, row.get(1)?)))?;
-    let hours = rows.collect::<Result<_, _>>()?;
+    let mut hours: Vec<(i64, i64)> = rows.collect::<Result<_, _>>()?;
+    hours.extend(log.hours_of(vendor).into_iter().flat_map(Hours::inbound_by_hour));
     let sql = "SELECT count(*) FROM forwards WHERE vendor = ?1 AND state = 1";
     let mut statement = connection.prepare_cached(sql)?;
     let n_forwards_dead = statement.query_row([vendor.as_str()], |row| row.get(0))?;
