@@ -261,13 +261,8 @@ impl World {
             Happens::Answers(n) => {
                 let Some(id) = self.messages.pop() else { return };
                 let intents = (0..n).map(|_| self.intent(0)).collect();
-                let end = MessageEnd {
-                    intents,
-                    unanswered: None,
-                    intent: None,
-                    pause: None,
-                    now: self.now,
-                };
+                let (unanswered, intent, pause, now) = (None, None, None, self.now);
+                let end = MessageEnd { intents, unanswered, intent, pause, now };
                 let changes = self.journal.settle(id, end).await.unwrap();
                 self.learn(&changes);
             }

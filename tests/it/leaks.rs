@@ -6,6 +6,7 @@ use serde_json::json;
 use waba_gateway::twin::{Customer, Misbehaviour, NewSession, Times, Twin, real_message};
 
 use crate::{
+    media::files_in,
     restart::free_port,
     support::{Client, DEADLINE, Process},
 };
@@ -61,19 +62,13 @@ async fn nothing_private_is_in_a_log_an_answer_a_metric_or_an_unsealed_file() {
             assert!(!answer.contains(mark), "{mark} is in an answer: {answer}");
         }
     }
-    for path in files_below(&data) {
+    for path in files_in(&data) {
         let bytes = std::fs::read(&path).unwrap();
         for mark in marks() {
             let found = bytes.windows(mark.len()).any(|it| it == mark.as_bytes());
             assert!(!found, "{mark} is in {}", path.display());
         }
     }
-}
-
-fn files_below(directory: &std::path::Path) -> Vec<std::path::PathBuf> {
-    let entries = std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().path());
-    let below = |it: std::path::PathBuf| if it.is_dir() { files_below(&it) } else { vec![it] };
-    entries.flat_map(below).collect()
 }
 
 /// Everything that can happen to the marks. The answers that must not hold them.

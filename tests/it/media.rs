@@ -1,7 +1,7 @@
 //! Customers' files are fetched, proven, kept encrypted and shown to their vendor alone.
 
 mod keeping;
-mod sending;
+pub mod sending;
 
 use std::{path::Path, time::Duration};
 
@@ -91,7 +91,7 @@ fn given_up(answer: &Answer) -> (u16, String) {
 }
 
 /// Every file below this directory.
-fn files_in(directory: &Path) -> Vec<std::path::PathBuf> {
+pub fn files_in(directory: &Path) -> Vec<std::path::PathBuf> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();

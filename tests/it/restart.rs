@@ -73,15 +73,15 @@ async fn a_send_that_a_crash_cut_off_is_fenced_and_settled_from_outside() {
     app.app.take();
 }
 
-/// The data as a crash at this moment would leave it.
+/// The data as a crash at this moment would leave it, files of messages aside.
 fn copy_of_data(app: &TestApp) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
     for file in std::fs::read_dir(app.data_dir()).unwrap() {
         let path = file.unwrap().path();
-        // There are no files of messages here, only their directory.
-        if path.is_file() {
-            std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
+        if path.is_dir() {
+            continue;
         }
+        std::fs::copy(&path, copy.path().join(path.file_name().unwrap())).unwrap();
     }
     copy
 }

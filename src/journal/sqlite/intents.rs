@@ -178,7 +178,12 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
 }
 
 pub(super) fn begin(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Begun, DbError> {
-    let Some(row) = load(cx, id)? else { return Ok(Begun::No(gone(cx))) };
+    let row = load(cx, id)?;
+    // One that has begun is somebody else's, whatever the parts around it have come to since.
+    let is_free = |it: &EntryRow| {
+        it.life.delivery.as_ref().is_some_and(|delivery| delivery.state != State::Begun)
+    };
+    let Some(row) = row.filter(is_free) else { return Ok(Begun::No(gone(cx))) };
     let input = if row.life.is_automatic && is_silenced(cx, &row, now)? {
         Input::Withdraw(Reason::Silenced)
     } else if groups::must_wait(cx, &row, now)? {
@@ -275,14 +280,8 @@ fn advance_with(
     let tid = step.ticket.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it)).or(row.tid);
     for (before, now_known) in [(row.pid, pid), (row.tid, tid)] {
         let Some(learnt) = now_known.filter(|it| before != Some(*it)) else { continue };
-        for joined in echo::join_orphans(cx, learnt, row.id, now)? {
-            if let Some(status) = joined.status {
-                row.life.note(now, format!("heard_{}", status.as_str()));
-                after = after.step(Input::Heard(status), now, &policy);
-            }
-            if let Some(mark) = joined.mark {
-                mark.note(row.kind, &mut row.life, joined.id, now);
-            }
+        for status in join(cx, &mut row, learnt, now)? {
+            after = after.step(Input::Heard(status), now, &policy);
         }
     }
     if let Input::Heard(status) = step.input {
@@ -328,6 +327,26 @@ fn advance_with(
     }
     let next = next.unwrap_or(Next::Gone);
     Ok(Stepped { next, delivery: Some(after), changes: Vec::new() })
+}
+
+/// Takes over what waited for an id that was learnt now.
+fn join(
+    cx: &mut Cx<'_>,
+    row: &mut EntryRow,
+    learnt: Token,
+    now: Millis,
+) -> Result<Vec<Status>, DbError> {
+    let mut statuses = Vec::new();
+    for joined in echo::join_orphans(cx, learnt, row.id, now)? {
+        if let Some(status) = joined.status {
+            row.life.note(now, format!("heard_{}", status.as_str()));
+            statuses.push(status);
+        }
+        if let Some(mark) = joined.mark {
+            mark.note(row.kind, &mut row.life, joined.id, now);
+        }
+    }
+    Ok(statuses)
 }
 
 fn load(cx: &Cx<'_>, id: EntryId) -> Result<Option<EntryRow>, DbError> {

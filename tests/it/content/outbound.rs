@@ -4,7 +4,10 @@ use serde_json::{Value, json};
 use waba_gateway::twin::Misbehaviour;
 
 use super::{TO, customer, inbound, journey, path, post, send, status_is};
-use crate::support::{DEADLINE, spawn_app};
+use crate::{
+    media::sending::uploaded,
+    support::{DEADLINE, spawn_app},
+};
 
 const URL: &str = "https://files.example/a";
 
@@ -75,11 +78,14 @@ async fn every_kind_of_message_is_sent() {
 async fn what_was_shared_is_shown_in_detail() {
     let app = spawn_app().await;
     let vendor = app.vendor(1).await;
-    let document = json!({ "url": "https://files.example/d.pdf", "fileName": "d.pdf" });
-    let id = send(&app, &vendor, json!({ "type": "document", "document": document })).await;
+    let file = uploaded(&app, &vendor, "", "application/pdf", b"%PDF-1.7".to_vec()).await;
+    let body = json!({ "type": "document", "document": { "mediaId": file, "fileName": "d.pdf" } });
+    let id = send(&app, &vendor, body).await;
     let found = journey(&app, &vendor, &id).await;
-    assert_eq!(found["media"]["url"], document["url"]);
-    assert_eq!(found["media"]["fileName"], "d.pdf");
+    assert_eq!(
+        (&found["media"]["id"], &found["media"]["fileName"]),
+        (&json!(file), &json!("d.pdf"))
+    );
     let body = json!({ "type": "location", "location": { "latitude": 14, "longitude": 1.5 } });
     let id = send(&app, &vendor, body).await;
     let found = journey(&app, &vendor, &id).await;
