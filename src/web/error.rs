@@ -134,7 +134,7 @@ impl ApiError {
         match self {
             Self::Internal(id) => view.request_id = Some(id.clone()),
             Self::SetUp(SetUpError::Foreign(url)) => view.webhook_url = Some(url.clone()),
-            Self::Media(MediaError::GivenUp(word)) => view.reason = Some((*word).clone()),
+            Self::Media(MediaError::GivenUp(word)) => view.reason = Some(word.clone()),
             _ => {}
         }
         view
