@@ -35,6 +35,9 @@ pub enum AdminError {
     /// There is no such forwarded event.
     #[error("unknown event")]
     NoForward,
+    /// There is no such conversation, or it is another vendor's.
+    #[error("unknown conversation")]
+    NoConversation,
     /// What was asked for is not possible; the text says why.
     #[error("{0}")]
     Invalid(String),

@@ -59,6 +59,7 @@ fn word(state: &State) -> Option<&'static str> {
             | Reason::PartBefore
             | Reason::Silenced
             | Reason::Gone
+            | Reason::Erased
             | Reason::Restored => None,
             Reason::Expired
             | Reason::NoSessionKey

@@ -15,6 +15,7 @@ mod instances;
 mod intake;
 mod media;
 mod messages;
+mod people;
 mod reply;
 mod setup;
 mod status;
@@ -47,6 +48,7 @@ pub use self::{
     intake::{AcceptError, Accepted, free_disk_bytes},
     media::{MEDIA_KEPT, MediaError, MediaFile, MediaKeeper, NewFile, StoredFile},
     messages::{Queued, SendError, SendMessage},
+    people::EraseError,
     setup::{
         SetUp, SetUpDone, SetUpError, StatusOfInstance, WEBHOOK_EVENTS, can_reach, shown_url,
         webhook_url,

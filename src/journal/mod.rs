@@ -9,6 +9,7 @@ pub mod forwards;
 pub mod life;
 pub mod media;
 mod pause;
+mod people;
 pub mod read;
 mod sqlite;
 mod watch;
@@ -22,6 +23,7 @@ pub use self::{
     forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
     media::{MediaDue, MediaEnd, MediaJournal, MediaState, NewUpload, StoredMedia},
     pause::Pause,
+    people::{Conversation, Conversations, Erased, People, Record, Span},
     read::{Journey, Ledger, MessageRow, Page, PartOf, Turn},
     sqlite::SqliteJournal,
     watch::{Backlog, Signs, Watch},
@@ -58,7 +60,7 @@ pub struct JournalError(#[from] DbError);
 
 /// The durable record of work.
 #[async_trait]
-pub trait Journal: Counters + Forwards + MediaJournal + Watch + Send + Sync {
+pub trait Journal: Counters + People + Forwards + MediaJournal + Watch + Send + Sync {
     /// Keeps the events of one webhook. Duplicates are decided in the same transaction; signals
     /// are applied at once.
     async fn append(&self, batch: NewEvents) -> Result<Appended, JournalError>;

@@ -62,6 +62,13 @@ INSERT INTO hours (vendor, hour, what, n)
                 AS life FROM entries WHERE kind IN (2, 3)))
     GROUP BY 1, 2, 3;
 
+-- Keyed hashes of erased customers' names, for as long as what they sent may come again.
+CREATE TABLE erased (
+    key     BLOB PRIMARY KEY,
+    contact INTEGER NOT NULL,           -- its number in the dedupe keys
+    at      INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- Files. A customer's has the id of its message and stays encrypted as WhatsApp made it; its key is
 -- in the message. An uploaded one is encrypted in the same way under a key of its own.
 CREATE TABLE media (

@@ -9,7 +9,8 @@ use axum::{
 use super::answers::ErrorView;
 use crate::{
     gateway::{
-        AcceptError, AccessError, AdminError, ChangeError, MediaError, SendError, SetUpError,
+        AcceptError, AccessError, AdminError, ChangeError, EraseError, MediaError, SendError,
+        SetUpError,
     },
     provider::{ChangeFault, wasender::SessionFault},
     store::StoreError,
@@ -60,6 +61,15 @@ impl From<ChangeError> for ApiError {
         match error {
             ChangeError::Admin(error) => Self::Admin(error),
             error => Self::Change(error),
+        }
+    }
+}
+
+impl From<EraseError> for ApiError {
+    fn from(error: EraseError) -> Self {
+        match error {
+            EraseError::Admin(error) => Self::Admin(error),
+            EraseError::Media(error) => Self::Media(error),
         }
     }
 }
@@ -146,7 +156,8 @@ fn admin(error: &AdminError) -> StatusCode {
         AdminError::NoVendor
         | AdminError::NoInstance
         | AdminError::NoMessage
-        | AdminError::NoForward => StatusCode::NOT_FOUND,
+        | AdminError::NoForward
+        | AdminError::NoConversation => StatusCode::NOT_FOUND,
         AdminError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         AdminError::Conflict(_) => StatusCode::CONFLICT,
         AdminError::Store(_) | AdminError::Journal(_) => StatusCode::SERVICE_UNAVAILABLE,

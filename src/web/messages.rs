@@ -13,6 +13,7 @@ use super::{
     views::{JourneyView, MessageView},
 };
 use crate::domain::id::EntryId;
+use crate::journal::Page;
 
 /// Messages on one page.
 const PAGE_MAX: usize = 200;
@@ -39,7 +40,7 @@ pub(super) struct MessagePath {
 pub(super) struct PauseBody {
     /// For how long; without it, until it is resumed.
     #[schema(example = 60)]
-    minutes: Option<i64>,
+    pub(super) minutes: Option<i64>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -91,8 +92,7 @@ pub(super) async fn list(
     let before = query.cursor.map(|it| it.parse::<EntryId>()).transpose();
     let before = before.map_err(|_| ApiError::BadRequest("malformed cursor".to_owned()))?;
     let page = web.gateway.messages(&vendor, before, limit).await?;
-    let messages = page.rows.iter().map(MessageView::from).collect();
-    Ok(Answer(MessagesView { messages, cursor: page.next.map(|it| it.to_string()) }))
+    Ok(Answer(MessagesView::of(&page)))
 }
 
 /// Show a message and what became of it
@@ -161,6 +161,13 @@ pub(super) async fn ledger(
         dead: it.intents_dead,
     };
     Ok(Answer(LedgerView { events, intents, balances: it.balances() }))
+}
+
+impl MessagesView {
+    pub(super) fn of(page: &Page) -> Self {
+        let messages = page.rows.iter().map(MessageView::from).collect();
+        Self { messages, cursor: page.next.map(|it| it.to_string()) }
+    }
 }
 
 impl MessagePath {

@@ -18,6 +18,8 @@ mod media;
 mod messages;
 mod new_message;
 mod openapi;
+mod people;
+mod records;
 mod responders;
 mod send;
 mod serve;
@@ -124,6 +126,12 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(messages::journey))
         .routes(routes!(messages::pause))
         .routes(routes!(messages::resume))
+        .routes(routes!(people::list))
+        .routes(routes!(people::get, people::erase))
+        .routes(routes!(people::messages))
+        .routes(routes!(people::pause))
+        .routes(routes!(people::resume))
+        .routes(routes!(people::export))
         .routes(routes!(forwards::list))
         .routes(routes!(forwards::replay))
         .routes(routes!(forwards::test))

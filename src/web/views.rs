@@ -7,7 +7,7 @@ use utoipa::ToSchema;
 use super::{details::DetailsView, hours::HoursView, responders::ResponderView};
 use crate::{
     domain::{
-        clock::{MINUTE, SECOND, iso},
+        clock::{MINUTE, Millis, SECOND, iso},
         event::Votes,
         hours::Zone,
         secret::masked,
@@ -273,18 +273,23 @@ pub(super) struct JourneyView {
 }
 
 #[derive(Serialize, ToSchema)]
-struct StepView {
+pub(super) struct StepView {
     at: String,
     step: String,
 }
 
+impl From<&(Millis, String)> for StepView {
+    fn from((at, step): &(Millis, String)) -> Self {
+        Self { at: iso(*at), step: step.clone() }
+    }
+}
+
 impl From<&Journey> for JourneyView {
     fn from(it: &Journey) -> Self {
-        let step = |(at, step): &(i64, String)| StepView { at: iso(*at), step: step.clone() };
         Self {
             message: (&it.row).into(),
             attempts: it.attempts,
-            steps: it.steps.iter().map(step).collect(),
+            steps: it.steps.iter().map(StepView::from).collect(),
             answers: it.answers.iter().map(MessageView::from).collect(),
         }
     }

@@ -16,8 +16,8 @@ use waba_gateway::{
         vendor::OnUnknown,
     },
     journal::{
-        Appended, Change, Counters, Journal, MessageEnd, NewEvent, NewEvents, NewIntent, Recorded,
-        SqliteJournal, Step, Submitted,
+        Appended, Change, Counters, Journal, MessageEnd, NewEvent, NewEvents, NewIntent, People,
+        Recorded, SqliteJournal, Step, Submitted,
     },
     twin::{Customer, real_message},
     vault::Vault,
@@ -140,6 +140,7 @@ enum Happens {
     Recheck,
     Follow,
     Later(i64),
+    Erase(usize),
 }
 
 fn happens() -> impl Strategy<Value = Happens> {
@@ -147,6 +148,7 @@ fn happens() -> impl Strategy<Value = Happens> {
     let status = prop::sample::select(vec![Pending, Sent, Failed, Delivered, Read]);
     prop_oneof![
         (0..3_u8).prop_map(Happens::Message),
+        (1..5_usize).prop_map(Happens::Erase),
         (0..3_usize).prop_map(Happens::Answers),
         (0..3_u8).prop_map(Happens::Submit),
         Just(Happens::Begin),
@@ -302,7 +304,21 @@ impl World {
                 }
             }
             Happens::Later(ms) => self.now += ms,
+            Happens::Erase(limit) => self.erase(limit).await,
         }
+    }
+
+    /// The customer who was last heard of, a few entries at a time.
+    async fn erase(&mut self, limit: usize) {
+        let all = self.journal.conversations(&self.vendor, None, 10).await.unwrap();
+        let Some(one) = all.rows.first().map(|it| it.id) else { return };
+        loop {
+            let erased = self.journal.erase(&self.vendor, one, limit, self.now).await.unwrap();
+            if !erased.has_more {
+                break;
+            }
+        }
+        assert!(self.journal.conversation(&self.vendor, one).await.unwrap().is_none());
     }
 
     async fn end(&mut self, how: u8) {

@@ -17,6 +17,7 @@ mod leaks;
 mod media;
 mod migrate;
 mod openapi;
+mod people;
 mod process;
 mod responders;
 mod restart;

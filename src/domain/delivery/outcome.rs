@@ -26,6 +26,8 @@ pub enum Reason {
     Failed,
     /// The vendor or instance is gone.
     Gone,
+    /// Its customer was erased.
+    Erased,
     /// Restored from a backup; it may have been sent already.
     Restored,
     /// A part of a longer text, and the part before it was not sent.
@@ -46,6 +48,7 @@ impl Reason {
             Self::Plan => "plan",
             Self::Failed => "failed",
             Self::Gone => "gone",
+            Self::Erased => "erased",
             Self::Restored => "restored",
             Self::PartBefore => "part_before",
         }

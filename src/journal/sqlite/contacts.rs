@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{keys, media, state::Cx};
+use super::{erase, keys, media, state::Cx};
 use crate::{
     domain::{
         contact::Address,
@@ -75,11 +75,11 @@ pub(super) fn learn(
     contact: ContactId,
     address: &Address,
 ) -> Result<(), DbError> {
+    // One that was erased meanwhile is not to be known again.
+    let Some(known) = doc(cx, instance, contact)? else { return Ok(()) };
     let mut whole = address.clone();
-    if let Some(known) = doc(cx, instance, contact)? {
-        whole.phone = whole.phone.or(known.address.phone);
-        whole.lid = whole.lid.or(known.address.lid);
-    }
+    whole.phone = whole.phone.or(known.address.phone);
+    whole.lid = whole.lid.or(known.address.lid);
     let tokens = tokens(cx.vault, instance, &whole);
     resolve(cx, instance, &whole, &tokens, None).map(|_| ())
 }
@@ -127,6 +127,7 @@ fn create(
     let sql = "INSERT INTO contacts (instance, doc) VALUES (?1, ?2)";
     let id = cx.connection.prepare_cached(sql)?.insert(params![instance.as_str(), doc])?;
     add_aliases(cx, ContactId(id), tokens)?;
+    erase::remember(cx, tokens, ContactId(id))?;
     Ok(ContactId(id))
 }
 
@@ -173,6 +174,7 @@ pub(super) fn doc(
 ) -> Result<Option<Doc>, DbError> {
     let mut statement = cx.connection.prepare_cached("SELECT doc FROM contacts WHERE id = ?1")?;
     let sealed: Option<Vec<u8>> = statement.query_row([contact.0], |row| row.get(0)).optional()?;
+    let sealed = sealed.filter(|it| !it.is_empty());
     sealed.map(|it| open(cx.vault, instance.as_str(), &it)).transpose()
 }
 

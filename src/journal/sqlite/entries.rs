@@ -23,6 +23,9 @@ pub(super) const ECHO: i64 = 3;
 pub(super) const WAITING: i64 = 0;
 pub(super) const DONE: i64 = 1;
 
+/// The note of an entry whose customer was erased.
+pub(super) const ERASED: &str = "erased";
+
 /// A row to insert.
 pub(super) struct NewRow<'a> {
     pub(super) id: EntryId,
@@ -79,6 +82,7 @@ pub(super) fn insert(cx: &mut Cx<'_>, row: &NewRow<'_>) -> Result<(), DbError> {
 }
 
 /// A row, without its body.
+#[derive(Clone)]
 pub(super) struct EntryRow {
     pub(super) id: EntryId,
     pub(super) kind: i64,

@@ -17,7 +17,7 @@ use crate::{
         clock::Millis,
         event::{Chat, Connection, Event, What},
         forward::{LASTS, Topic},
-        id::{ContactId, EntryId, ForwardId, InstanceId, VendorId},
+        id::{EntryId, ForwardId, InstanceId, VendorId},
     },
     journal::{Forward, ForwardEnd, Forwards, ForwardsLoad, JournalError, Replay, ToForward},
     sqlite::DbError,
@@ -125,11 +125,10 @@ pub(super) fn insert(
     Ok(())
 }
 
-/// Forgets what a contact's entries had to tell. To be called before these are erased.
-#[expect(dead_code, reason = "for whoever erases a contact")]
-pub(super) fn drop_of_contact(cx: &Cx<'_>, contact: ContactId) -> Result<(), DbError> {
-    let sql = "DELETE FROM forwards WHERE entry IN (SELECT id FROM entries WHERE contact = ?1)";
-    cx.connection.prepare_cached(sql)?.execute([contact.0])?;
+/// Forgets what an entry had to tell.
+pub(super) fn drop_of(cx: &Cx<'_>, entry: EntryId) -> Result<(), DbError> {
+    let sql = "DELETE FROM forwards WHERE entry = ?1";
+    cx.connection.prepare_cached(sql)?.execute([entry.0])?;
     Ok(())
 }
 

@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     answered, contacts, echo,
-    entries::{self, COLUMNS, EntryRow, INTENT, NewRow},
-    forwards, groups,
+    entries::{self, COLUMNS, ERASED, EntryRow, INTENT, NewRow},
+    erase, forwards, groups,
     state::Cx,
 };
 use crate::{
@@ -184,7 +184,9 @@ pub(super) fn begin(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Begun, 
         it.life.delivery.as_ref().is_some_and(|delivery| delivery.state != State::Begun)
     };
     let Some(row) = row.filter(is_free) else { return Ok(Begun::No(gone(cx))) };
-    let input = if row.life.is_automatic && is_silenced(cx, &row, now)? {
+    let input = if row.is_erased() {
+        Input::Withdraw(Reason::Erased)
+    } else if row.life.is_automatic && is_silenced(cx, &row, now)? {
         Input::Withdraw(Reason::Silenced)
     } else if groups::must_wait(cx, &row, now)? {
         Input::Park(Reason::PartBefore)
@@ -288,7 +290,8 @@ fn advance_with(
         row.life.note(now, format!("heard_{}", status.as_str()));
     }
     row.life.note(now, life::word(&after.state));
-    row.life.ticket = step.ticket.clone().or(row.life.ticket);
+    let is_erased = row.is_erased();
+    row.life.ticket = step.ticket.clone().or(row.life.ticket).filter(|_| !is_erased);
     let begun_at = if after.attempts > attempts { Some(now) } else { row.begun_at };
     let next = life::next_of(&after, &policy);
     let account = life::code(after.account());
@@ -304,10 +307,13 @@ fn advance_with(
         pid,
         begun_at,
         after.status.map(Status::code),
-        life::reason(&after.state),
+        if is_erased { Some(ERASED) } else { life::reason(&after.state) },
         row.life.text(),
         tid,
     ])?;
+    if is_erased && next == Some(Next::Gone) {
+        erase::ended(cx, row.id)?;
+    }
     let news = life::told(&after).filter(|it| row.life.forward && told != Some(it));
     if news.is_some() {
         let why = (news, life::reason(&after.state));

@@ -122,6 +122,21 @@ pub(super) fn claim(
     Ok(None)
 }
 
+/// The entries that are known by a contact.
+pub(super) fn entries_of(cx: &mut Cx<'_>, contact: ContactId) -> Result<Vec<EntryId>, DbError> {
+    let (first, after) = (contact.0.to_be_bytes(), (contact.0 + 1).to_be_bytes());
+    let mut found = Vec::new();
+    for day in known_days(cx)? {
+        let sql = format!("SELECT entry FROM keys_{day} WHERE key >= ?1 AND key < ?2");
+        let mut statement = cx.connection.prepare_cached(&sql)?;
+        let ids = statement.query_map(params![first, after], |row| row.get(0).map(EntryId))?;
+        for id in ids {
+            found.push(id?);
+        }
+    }
+    Ok(found)
+}
+
 /// What was known of `from` is known of `into`.
 pub(super) fn join(cx: &mut Cx<'_>, from: ContactId, into: ContactId) -> Result<(), DbError> {
     let days = known_days(cx)?;

@@ -87,7 +87,7 @@ pub(super) fn set(
     by: EntryId,
     now: Millis,
 ) -> Result<(), DbError> {
-    let Some(row) = entries::load(cx, about)? else { return Ok(()) };
+    let Some(row) = entries::load(cx, about)?.filter(|it| !it.is_erased()) else { return Ok(()) };
     let (kind, mut life) = (row.kind, row.life);
     mark.note(kind, &mut life, by, now);
     write(cx, about, &life)

@@ -4,7 +4,7 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     contacts,
-    entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE},
+    entries::{self, COLUMNS, ECHO, ERASED, EntryRow, INTENT, MESSAGE},
     hours,
     intents::Outbound,
 };
@@ -207,7 +207,7 @@ pub(super) fn said(
     Ok((Said { address: event.contact, name: event.name, at: event.at, other }, content))
 }
 
-fn message_row(
+pub(super) fn message_row(
     connection: &Connection,
     vault: &Vault,
     row: &EntryRow,
@@ -224,6 +224,7 @@ fn message_row(
         }
     }
     let kind = content.as_ref().map(|it| it.kind().to_owned()).or(said.other);
+    let kind = if row.is_erased() { Some(ERASED.to_owned()) } else { kind };
     let said_text = content.as_ref().map(|it| Text(it.as_text().to_owned()));
     let said_text = said_text.unwrap_or_default();
     let (text, original) = match edited(connection, vault, row)? {
