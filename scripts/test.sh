@@ -12,7 +12,8 @@ missing_packages() {
   command -v cc >/dev/null || echo gcc
   [ -e /usr/include/stdlib.h ] || echo libc6-dev
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
-  command -v cargo >/dev/null || command -v curl >/dev/null || echo curl
+  command -v curl >/dev/null || echo curl
+  command -v openssl >/dev/null || echo openssl
   command -v strace >/dev/null || echo strace
   command -v python3 >/dev/null || echo python3
   command -v node >/dev/null || echo nodejs

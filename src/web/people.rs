@@ -141,6 +141,7 @@ pub(super) async fn messages(
 /// Pause the bot in a conversation
 #[utoipa::path(post, path = "/conversations/{conversation_id}/pause", tag = "Conversations",
     operation_id = "pauseConversation", params(ConversationPath),
+    request_body = Option<PauseBody>,
     responses((status = 200, description = "the bot is quiet there", body = Paused)))]
 pub(super) async fn pause(
     State(web): State<Web>,

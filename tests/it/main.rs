@@ -9,6 +9,7 @@ mod answers;
 mod cli;
 mod content;
 mod delivery;
+mod documents;
 mod examples;
 mod forward;
 mod instances;
