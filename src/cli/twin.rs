@@ -149,19 +149,20 @@ fn tell(base: &str, twin: &Twin, sessions: &[Session]) {
     line(
         "\nBring its sessions in as vendors, then set each webhook up (data/admin.key is the gateway's key):\n",
     );
-    line("  cat > twin.csv <<'END'");
+    // Not indented: the shell ends it at a line that is END and nothing else.
+    line("cat > twin.csv <<'END'");
     line(
-        "  vendorId,businessName,phoneNumber,wasenderInstanceId,wasenderWebhookSecret,wasenderApiKey",
+        "vendorId,businessName,phoneNumber,wasenderInstanceId,wasenderWebhookSecret,wasenderApiKey",
     );
     for (n, it) in (1..).zip(sessions) {
         let Session { id, phone_number, webhook_secret, api_key, .. } = it;
-        line(&format!("  twin_{n},Twin {n},{phone_number},{id},{webhook_secret},{api_key}"));
+        line(&format!("twin_{n},Twin {n},{phone_number},{id},{webhook_secret},{api_key}"));
     }
-    line("  END");
-    line("  waba-migrate batch twin.csv");
+    line("END");
+    line("waba-migrate batch twin.csv");
     for n in 1..=sessions.len() {
         line(&format!(
-            "  curl -sS -X POST http://127.0.0.1:9002/api/admin/vendors/twin_{n}/setup-wasender-webhook -H \"Authorization: Bearer $(cat data/admin.key)\""
+            "curl -sS -X POST http://127.0.0.1:9002/api/admin/vendors/twin_{n}/setup-wasender-webhook -H \"Authorization: Bearer $(cat data/admin.key)\""
         ));
     }
     line("\nWrite as a customer (paste it as often as you like); what is sent is printed here:\n");
