@@ -106,6 +106,12 @@ impl Work {
         (scheduler.n_jobs(), scheduler.n_running(), scheduler.oldest())
     }
 
+    /// Whether nothing runs, and nothing may start before time passes or something happens.
+    #[must_use]
+    pub fn rests(&self) -> bool {
+        self.lock().rests(self.clock.now())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Scheduler> {
         self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
     }

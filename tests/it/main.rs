@@ -8,6 +8,7 @@ mod analytics;
 mod answers;
 mod cli;
 mod content;
+mod day;
 mod delivery;
 mod documents;
 mod examples;

@@ -268,6 +268,13 @@ impl Scheduler {
         self.running.len()
     }
 
+    /// Whether nothing runs, and nothing may start before time passes or something happens.
+    #[must_use]
+    pub fn rests(&self, now: Millis) -> bool {
+        let is_later = self.wake_at().is_none_or(|it| it > now);
+        self.running.is_empty() && self.ring.is_empty() && is_later
+    }
+
     /// When the oldest entry that waits or runs was committed.
     #[must_use]
     pub fn oldest(&self) -> Option<Millis> {

@@ -2,7 +2,7 @@
 
 mod edges;
 mod endings;
-mod receiver;
+pub mod receiver;
 mod statuses;
 mod tries;
 

@@ -4,8 +4,9 @@ mod bot;
 mod client;
 mod process;
 
-use std::{collections::HashMap, path::PathBuf, time::Duration};
+use std::{collections::HashMap, path::PathBuf, sync::OnceLock, time::Duration};
 
+use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
 use waba_gateway::{
     app::{App, Listeners, loopback},
@@ -100,7 +101,9 @@ pub fn config(
 }
 
 pub async fn start(config: &Config, clock: Clock, main: tokio::net::TcpListener) -> App {
-    let metrics = telemetry::start_metrics().unwrap();
+    // A process counts with the first it starts, whatever is started again in it.
+    static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
+    let metrics = METRICS.get_or_init(|| telemetry::start_metrics().unwrap()).clone();
     App::start(config, clock, Listeners { main, metrics: None }, metrics).await.unwrap()
 }
 
