@@ -248,7 +248,7 @@ impl Export {
         if self.after.is_none() {
             let all = self.addresses.iter();
             let all: Vec<Value> = all.map(|it| json!({ "phone": it.0, "lid": it.1 })).collect();
-            text.push_str(&format!("],\"addresses\":{}}}", Value::from(all)));
+            text = format!("{text}],\"addresses\":{}}}", Value::from(all));
         }
         Ok(Some(text.into()))
     }

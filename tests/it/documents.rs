@@ -15,7 +15,7 @@ use crate::support::{Client, TestApp, spawn_app};
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 const CUSTOMER: &str = "+221705550001";
 /// A program of many requests, on a machine with other work.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 fn document(name: &str) -> String {
     std::fs::read_to_string(Path::new(ROOT).join("docs").join(name)).unwrap()
