@@ -244,6 +244,10 @@ impl Allow for Guard {
             Reach::Never => false,
         }
     }
+
+    fn allows_customers(&self, _: IpAddr) -> bool {
+        self.0.all_private
+    }
 }
 
 /// The address of a fresh loopback port, for the demo and the tests.

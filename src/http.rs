@@ -40,6 +40,12 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 pub trait Allow: Send + Sync {
     /// Whether a vendor's URL may reach this address, found under this name.
     fn allows(&self, host: &str, address: IpAddr) -> bool;
+
+    /// Whether an address that a customer's message names may be this private one. What is allowed
+    /// to vendors is not allowed to their customers.
+    fn allows_customers(&self, _address: IpAddr) -> bool {
+        false
+    }
 }
 
 /// The HTTP client.
@@ -209,8 +215,12 @@ fn is_of_whatsapp(host: &str) -> bool {
 }
 
 fn may_reach(guard: &dyn Allow, trust: Trust, host: &str, address: IpAddr) -> bool {
-    let is_foreign = || !is_of_whatsapp(host) && reach(address) == Reach::Public;
-    guard.allows(host, address) && !(trust == Trust::Customer && is_foreign())
+    let is_files = || match reach(address) {
+        Reach::Public => is_of_whatsapp(host),
+        Reach::Private => guard.allows_customers(address),
+        Reach::Never => false,
+    };
+    guard.allows(host, address) && (trust != Trust::Customer || is_files())
 }
 
 impl Download {
@@ -319,7 +329,8 @@ mod tests {
             may_reach(&AllButMetadata, Trust::Customer, host, address.parse().unwrap())
         };
         assert!(may("mmg.whatsapp.net", "157.240.1.1") && may("MMG.WhatsApp.net.", "157.240.1.1"));
-        assert!(may("files.internal", "10.0.0.1") && may("127.0.0.1", "127.0.0.1"));
+        // What is allowed to vendors is not allowed to customers.
+        assert!(!may("files.internal", "10.0.0.1") && !may("127.0.0.1", "127.0.0.1"));
         for host in ["example.com", "whatsapp.net.example.com", "notwhatsapp.net", "whatsapp.net"] {
             assert!(!may(host, "157.240.1.1"), "{host}");
         }
@@ -329,7 +340,7 @@ mod tests {
         assert_eq!(check("https://mmg.whatsapp.net/v/1"), Ok(()));
         assert_eq!(check("http://mmg.whatsapp.net/v/1"), Err(HttpError::Forbidden));
         assert_eq!(check("https://8.8.8.8/v/1"), Err(HttpError::Forbidden));
-        assert_eq!(check("http://127.0.0.1:9/v/1"), Ok(()));
+        assert_eq!(check("http://127.0.0.1:9/v/1"), Err(HttpError::Forbidden));
     }
 
     #[tokio::test]

@@ -77,6 +77,10 @@ impl Gateway {
         let service = self.inner.registry.get(&sent.vendor).await.map_err(AdminError::from)?;
         let service = service.ok_or(AdminError::NoVendor)?;
         let instance = service.instance(&sent.instance).ok_or(AdminError::NoInstance)?;
+        if self.inner.work.is_stopped(&sent.vendor) {
+            let why = "the vendor's sends are stopped";
+            return Err(AdminError::Conflict(why.to_owned()).into());
+        }
         let provider = service.provider(instance);
         let ticket = sent.ticket.as_deref().ok_or(ChangeError::NoTicket)?;
         match &change {

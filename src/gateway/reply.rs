@@ -17,7 +17,7 @@ use crate::{
         schedule::{Job, Kind, Next},
         vendor::REPLY_TTL,
     },
-    journal::{JournalError, MessageEnd, NewIntent, Pause, ToAnswer},
+    journal::{Change, JournalError, MessageEnd, NewIntent, Pause, ToAnswer},
     provider::NoAnswer,
     responder::{Answer, Reply},
     store::StoreError,
@@ -78,7 +78,7 @@ impl Gateway {
         &self,
         service: &Arc<VendorService>,
         id: EntryId,
-        message: ToAnswer,
+        mut message: ToAnswer,
     ) -> Result<MessageEnd, WorkError> {
         let vendor = service.vendor();
         let now = self.inner.clock.now();
@@ -90,7 +90,7 @@ impl Gateway {
             return Ok(self.unanswered(Unanswered::Paused));
         }
         // Before the responder is asked: it need not answer what cannot be delivered yet.
-        let to = self.reply_address(service, &message).await?;
+        let to = self.reply_address(service, &mut message).await?;
         self.show_attention(service, id, &message, &to);
         let question = self.question(service, id, &message, &to);
         let reply = match self.ask(service, &question).await {
@@ -192,7 +192,7 @@ impl Gateway {
     async fn reply_address(
         &self,
         service: &VendorService,
-        message: &ToAnswer,
+        message: &mut ToAnswer,
     ) -> Result<Address, WorkError> {
         let mut address = message.event.contact.clone();
         address.lid = address.lid.or_else(|| message.address.lid.clone());
@@ -208,6 +208,15 @@ impl Gateway {
             let learnt = address.clone();
             let changes =
                 self.inner.journal.learn(&message.instance, message.contact, learnt).await?;
+            // They may turn out to be somebody we know, whose conversation it then is.
+            for change in &changes {
+                match change {
+                    Change::Merged { from, into } if *from == message.contact => {
+                        message.contact = *into;
+                    }
+                    _ => {}
+                }
+            }
             self.inner.work.apply(changes);
         } else {
             tracing::warn!(vendor.id = %message.vendor, "a customer's number is not known; the answer is parked");

@@ -89,6 +89,13 @@ impl Work {
         self.lock().is_paused(vendor)
     }
 
+    /// Whether this vendor's sends are stopped, or everybody's.
+    #[must_use]
+    pub fn is_stopped(&self, vendor: &VendorId) -> bool {
+        let scheduler = self.lock();
+        scheduler.is_paused(vendor) || scheduler.is_all_paused()
+    }
+
     /// Sets how fast an instance may send. Whether that is another limit than before.
     pub fn set_limit(&self, instance: &InstanceId, limit: Limit) -> bool {
         self.lock().set_limit(instance, limit)

@@ -18,14 +18,18 @@ pub enum Reach {
 pub fn reach(address: IpAddr) -> Reach {
     let v4 = match address {
         IpAddr::V4(it) => it,
-        IpAddr::V6(it) => match it.to_ipv4_mapped().or_else(|| nat64(&it)) {
-            Some(it) => it,
-            None => return reach_v6(&it),
-        },
+        IpAddr::V6(it) => {
+            match it.to_ipv4_mapped().or_else(|| nat64(&it)).or_else(|| six_to_four(&it)) {
+                Some(it) => it,
+                None => return reach_v6(&it),
+            }
+        }
     };
     let [a, b, c, _] = v4.octets();
     match (a, b, c) {
         (0 | 224.., ..) | (169, 254, _) | (192, 0, 0) => Reach::Never,
+        // The hosts of two clouds, as their machines see them.
+        (168, 63, 129) if v4.octets() == [168, 63, 129, 16] => Reach::Never,
         (100, 64..=127, _) if v4.octets() == [100, 100, 100, 200] => Reach::Never,
         (10 | 127, ..)
         | (172, 16..=31, _)
@@ -44,6 +48,13 @@ fn nat64(address: &std::net::Ipv6Addr) -> Option<std::net::Ipv4Addr> {
     let [a, b] = s[6].to_be_bytes();
     let [c, d] = s[7].to_be_bytes();
     (s[..6] == [0x64, 0xff9b, 0, 0, 0, 0]).then(|| std::net::Ipv4Addr::new(a, b, c, d))
+}
+
+/// RFC 3056: `2002:` and the IPv4 address.
+fn six_to_four(address: &std::net::Ipv6Addr) -> Option<std::net::Ipv4Addr> {
+    let s = address.segments();
+    let ([a, b], [c, d]) = (s[1].to_be_bytes(), s[2].to_be_bytes());
+    (s[0] == 0x2002).then(|| std::net::Ipv4Addr::new(a, b, c, d))
 }
 
 fn reach_v6(address: &std::net::Ipv6Addr) -> Reach {
@@ -81,9 +92,13 @@ mod tests {
         for it in ["169.254.169.254", "0.0.0.0", "255.255.255.255", "fe80::1", "::", "ff02::1"] {
             check(it, Reach::Never);
         }
-        for it in
-            ["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "fd00:ec2::254", "100.100.100.200"]
-        {
+        for it in [
+            "::ffff:169.254.169.254",
+            "64:ff9b::a9fe:a9fe",
+            "fd00:ec2::254",
+            "100.100.100.200",
+            "168.63.129.16",
+        ] {
             check(it, Reach::Never);
         }
         check("::ffff:10.0.0.1", Reach::Private);

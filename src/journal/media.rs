@@ -42,6 +42,9 @@ pub trait MediaJournal {
     /// Those of these files that nothing is known of.
     async fn unknown_media(&self, ids: Vec<MediaId>) -> Result<Vec<MediaId>, JournalError>;
 
+    /// Bytes of a vendor's files that are kept.
+    async fn media_bytes(&self, vendor: &VendorId) -> Result<u64, JournalError>;
+
     /// Forgets files.
     async fn forget_media(&self, ids: Vec<MediaId>) -> Result<(), JournalError>;
 }

@@ -125,6 +125,16 @@ pub enum ResponderError {
 }
 
 impl ResponderError {
+    /// Whether it says something of the service, and not only of the message it was asked about.
+    #[must_use]
+    pub fn is_of_service(&self) -> bool {
+        match self {
+            Self::Unreachable(_) | Self::Failed => true,
+            Self::Status(status) => *status >= 500 || matches!(status, 401 | 403 | 404 | 408 | 429),
+            Self::Garbled | Self::Unusable(_) | Self::CircuitOpen | Self::Misconfigured(_) => false,
+        }
+    }
+
     /// The word it is counted as.
     #[must_use]
     pub fn as_str(&self) -> &'static str {

@@ -123,7 +123,9 @@ impl Responder for ResponseApiResponder {
         let Means { circuits, clock, .. } = &self.means;
         let permit = circuits.ask(&self.circuit, clock).ok_or(ResponderError::CircuitOpen)?;
         let answer = self.call(&question.id.to_string(), body).await;
-        circuits.tell(&self.circuit, permit, answer.is_ok(), clock);
+        // A message that it cannot answer says nothing of the others.
+        let is_up = !answer.as_ref().is_err_and(ResponderError::is_of_service);
+        circuits.tell(&self.circuit, permit, is_up, clock);
         answer
     }
 }

@@ -86,6 +86,7 @@ CREATE TABLE media (
 ) WITHOUT ROWID;
 CREATE INDEX media_due ON media (due) WHERE state = 0;
 CREATE INDEX media_by_contact ON media (contact) WHERE contact IS NOT NULL;
+CREATE INDEX media_by_vendor ON media (vendor, n_bytes) WHERE state = 1;
 CREATE INDEX media_by_age ON media (made_at);
 
 -- Events on their way to vendors' own back ends. One that was taken is gone. The id is never given

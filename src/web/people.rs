@@ -172,7 +172,7 @@ pub(super) async fn resume(
 /// ledger. What the customer writes later is a new conversation.
 #[utoipa::path(delete, path = "/conversations/{conversation_id}", tag = "Conversations",
     operation_id = "eraseConversation", params(ConversationPath),
-    responses((status = 200, description = "nothing of them is kept", body = Done)))]
+    responses((status = 200, description = "nothing of the conversation is kept", body = Done)))]
 pub(super) async fn erase(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,

@@ -268,6 +268,12 @@ impl Scheduler {
         self.running.len()
     }
 
+    /// Whether everybody's sends are stopped.
+    #[must_use]
+    pub fn is_all_paused(&self) -> bool {
+        self.all_paused
+    }
+
     /// Whether nothing runs, and nothing may start before time passes or something happens.
     #[must_use]
     pub fn rests(&self, now: Millis) -> bool {

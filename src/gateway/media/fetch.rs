@@ -130,6 +130,10 @@ impl Gateway {
         let media = file.media.as_ref().ok_or(NotFetched::Ever("lost"))?;
         let (url, expected) = expected(media)?;
         let sealed_max = expected.sealed_max();
+        let share = self.has_share(&file.vendor, sealed_max).await;
+        if !share.map_err(|_| NotFetched::Now("journal"))? {
+            return Err(NotFetched::Ever("quota"));
+        }
         let _room = self.room_for(sealed_max).ok_or(NotFetched::Now("disk_full"))?;
         let request = Request {
             method: Method::GET,

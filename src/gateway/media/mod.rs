@@ -27,7 +27,7 @@ use super::Gateway;
 use crate::{
     domain::{
         clock::{HOUR, Millis, SECOND},
-        id::{ContactId, InstanceId},
+        id::{ContactId, InstanceId, VendorId},
         media::MediaId,
     },
     http::Http,
@@ -37,6 +37,8 @@ use crate::{
     telemetry::Chain,
 };
 
+/// Bytes of one vendor's files, together: one vendor must not fill the disk that all live on.
+const VENDOR_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
 /// Files older than this are removed, whoever sent them.
 pub const MEDIA_KEPT: Millis = 30 * 24 * HOUR;
 /// Between two looks for files that are old enough to be removed.
@@ -218,6 +220,12 @@ impl Gateway {
             self.inner.media.remove(id).await.map_err(MediaError::Disk)?;
         }
         Ok(())
+    }
+
+    /// Whether so many bytes more are within a vendor's share of the disk.
+    async fn has_share(&self, vendor: &VendorId, n_bytes: u64) -> Result<bool, JournalError> {
+        let kept = self.inner.journal.media_bytes(vendor).await?;
+        Ok(kept.saturating_add(n_bytes) <= VENDOR_BYTES_MAX)
     }
 
     /// Room on the disk for so many bytes, held until it is dropped; `None` when there is not

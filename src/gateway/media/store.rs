@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::{Bytes, BytesMut};
 use futures_util::{Stream, StreamExt};
 
-use super::{Gateway, MediaError};
+use super::{Gateway, MediaError, VENDOR_BYTES_MAX};
 use crate::{
     domain::{
         id::VendorId,
@@ -78,6 +78,11 @@ impl Gateway {
         }
         let _share = self.inner.media.callers.take(vendor, None).ok_or(MediaError::Busy)?;
         let n_coming = new.n_bytes.unwrap_or_else(|| kind.sent_bytes_max());
+        if !self.has_share(vendor, n_coming).await? {
+            let max = size_word(VENDOR_BYTES_MAX);
+            let why = format!("the vendor's files have at most {max} together, for 30 days each");
+            return Err(MediaError::TooLarge(why));
+        }
         let _room = self.room_for(n_coming).ok_or(MediaError::DiskFull)?;
         let mut random = [0; 16];
         let no_random = |_| MediaError::Disk(std::io::Error::other("no random numbers"));

@@ -158,7 +158,10 @@ fn merge(
                 coalesce((SELECT paused_at FROM contacts WHERE id = ?1), 0)), 0),
             pause_reason = coalesce(pause_reason, (SELECT pause_reason FROM contacts WHERE id = ?1))
         WHERE id = ?2")?;
-    cx.connection.prepare_cached("DELETE FROM contacts WHERE id = ?1")?.execute([from.0])?;
+    // Its number stays, so that it is not given to somebody else.
+    let sql = "UPDATE contacts SET instance = '', doc = x'', paused_until = NULL,
+        paused_at = NULL, pause_reason = NULL WHERE id = ?1";
+    cx.connection.prepare_cached(sql)?.execute([from.0])?;
     keys::join(cx, from, into)?;
     media::merge(cx, from, into)?;
     // Merges are rare; finding which tokens pointed at `from` is not worth remembering.

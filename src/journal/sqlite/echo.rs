@@ -32,8 +32,9 @@ pub(super) fn apply(
     status: Option<Status>,
     now: Millis,
 ) -> Result<Option<EntryId>, DbError> {
+    // The provider's own numbers are easily guessed, and only a status is by the provider itself.
+    let Some(status) = status else { return Ok(by_whatsapp_id(cx, pid)?.map(|it| it.id)) };
     let Some(row) = by_pid(cx, pid)? else { return Ok(None) };
-    let Some(status) = status else { return Ok(Some(row.id)) };
     if row.kind == INTENT {
         intents::heard(cx, row, status, None, now).map(Some)
     } else {
@@ -207,17 +208,20 @@ fn tell_status(
 }
 
 pub(super) fn by_pid(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
+    if let Some(found) = by_whatsapp_id(cx, pid)? {
+        return Ok(Some(found));
+    }
+    // Some dialects speak of a send by the provider's own number for it.
+    let sql = format!("SELECT {COLUMNS} FROM entries WHERE tid = ?1 LIMIT 1");
+    Ok(cx.connection.prepare_cached(&sql)?.query_row([pid], EntryRow::read).optional()?)
+}
+
+fn by_whatsapp_id(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
     // An intent before anything else: it is what somebody waits for.
     let sql = format!(
         "SELECT {COLUMNS} FROM entries WHERE pid = ?1 AND kind IN ({MESSAGE}, {INTENT}, {ECHO})
          ORDER BY kind = {INTENT} DESC LIMIT 1"
     );
-    let found = cx.connection.prepare_cached(&sql)?.query_row([pid], EntryRow::read).optional()?;
-    if found.is_some() {
-        return Ok(found);
-    }
-    // Some dialects speak of a send by the provider's own number for it.
-    let sql = format!("SELECT {COLUMNS} FROM entries WHERE tid = ?1 LIMIT 1");
     Ok(cx.connection.prepare_cached(&sql)?.query_row([pid], EntryRow::read).optional()?)
 }
 
@@ -260,7 +264,8 @@ fn whose(
     let same_text: Vec<&EntryRow> =
         recent.iter().filter(|row| row.text_key == Some(it.text_key) || !it.has_text).collect();
     // A contact we know by phone must be the recipient; a bare LID may be anybody's.
-    let is_mine = |row: &&&EntryRow| !is_known || row.contact == it.contact;
+    // Nor is it known any more to whom one went that was erased.
+    let is_mine = |row: &&&EntryRow| !is_known || row.contact == it.contact || row.is_erased();
     let candidates: Vec<&&EntryRow> = same_text.iter().filter(is_mine).collect();
     if let Some(first) = candidates.first().map(|row| row.id) {
         let is_sure =
@@ -276,7 +281,7 @@ fn whose(
     let in_flight = recent.iter().any(|row| {
         let state = row.life.delivery.as_ref().map(|it| it.state);
         let is_open = matches!(state, Some(State::Begun | State::Fenced { .. }));
-        is_open && (!is_known || row.contact == it.contact)
+        is_open && (!is_known || row.contact == it.contact || row.is_erased())
     });
     Ok(if in_flight && now < wait_until { Whose::Unclear } else { Whose::Human })
 }

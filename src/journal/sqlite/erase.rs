@@ -41,7 +41,9 @@ pub(super) fn some(
     // What they wrote in groups is in no conversation; as far as it could come again it is known.
     for id in keys::entries_of(cx, contact)? {
         let row = entries::load(cx, id)?;
-        if let Some(row) = row.filter(|it| it.contact.is_none() && !it.is_erased()) {
+        if let Some(row) =
+            row.filter(|it| it.vendor == *vendor && it.contact.is_none() && !it.is_erased())
+        {
             erase(cx, &row, now)?;
         }
     }

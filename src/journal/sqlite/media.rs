@@ -64,6 +64,17 @@ impl MediaJournal for SqliteJournal {
         self.read(move |connection, _| unknown(connection, &ids)).await
     }
 
+    async fn media_bytes(&self, vendor: &VendorId) -> Result<u64, JournalError> {
+        let vendor = vendor.clone();
+        self.read(move |connection, _| {
+            let sql = "SELECT coalesce(sum(n_bytes), 0) FROM media WHERE vendor = ?1 AND state = 1";
+            let n: i64 =
+                connection.prepare_cached(sql)?.query_row([vendor.as_str()], |row| row.get(0))?;
+            Ok(u64::try_from(n).unwrap_or_default())
+        })
+        .await
+    }
+
     async fn forget_media(&self, ids: Vec<MediaId>) -> Result<(), JournalError> {
         self.write(move |cx| forget(cx, &ids)).await
     }

@@ -78,7 +78,14 @@ pub(super) fn next(
         .optional()?;
     let Some((row, entry)) = found else { return Ok(None) };
     let row = row.ok_or(DbError::Unreadable("forward"))?;
-    let told = told(connection, vault, EntryId(entry))?;
+    let told = match told(connection, vault, EntryId(entry)) {
+        // It would hold up all that comes after it.
+        Err(DbError::Unreadable(what)) => {
+            tracing::error!(vendor.id = %vendor, what, "an event cannot be read and is not forwarded");
+            None
+        }
+        told => told?,
+    };
     Ok(Some(ToForward { row, told }))
 }
 
