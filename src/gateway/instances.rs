@@ -100,6 +100,7 @@ impl Gateway {
                 "the vendor has an instance of this number".to_owned(),
             ));
         }
+        refuse_no_scheme(new.schemes)?;
         if let Some(secret) = &new.webhook_secret {
             refuse_short_secret(secret)?;
             refuse_shared_secret(&present, None, secret)?;
@@ -140,6 +141,14 @@ impl Gateway {
         }
         Err(AdminError::Conflict("no instance id is free for this vendor".to_owned()))
     }
+}
+
+/// Nothing could be proven then.
+pub(super) fn refuse_no_scheme(schemes: SignatureSchemes) -> Result<(), AdminError> {
+    if schemes.hmac || schemes.secret {
+        return Ok(());
+    }
+    Err(AdminError::Invalid("signatureSchemes has at least one of hmac and secret".to_owned()))
 }
 
 /// Anyone could find a short one.

@@ -9,6 +9,7 @@ mod attention;
 mod changes;
 mod content;
 mod deliver;
+mod exchange;
 mod failures;
 mod forward;
 mod instances;
@@ -42,6 +43,7 @@ pub use self::{
     analytics::{Asked, Counted},
     attention::Attention,
     changes::ChangeError,
+    exchange::{Export, IMPORT_VENDORS_MAX, ImportError, ImportFault, Imported},
     failures::Failures,
     forward::{Forwarding, Ping, ReplayWhich},
     instances::{NewInstance, WEBHOOK_SECRET_CHARS_MIN},

@@ -1,8 +1,9 @@
 //! WABA instances: changed, deleted, moved to another account.
 
 use super::{
-    AdminError, Gateway, SetUpError, instances::refuse_shared_secret,
-    instances::refuse_short_secret, webhook_url,
+    AdminError, Gateway, SetUpError,
+    instances::{refuse_no_scheme, refuse_shared_secret, refuse_short_secret},
+    webhook_url,
 };
 use crate::{
     domain::{
@@ -174,10 +175,7 @@ impl InstanceChange {
         }
         if let Some(schemes) = self.schemes {
             let schemes = schemes.unwrap_or_default();
-            if !schemes.hmac && !schemes.secret {
-                let why = "signatureSchemes has at least one of hmac and secret";
-                return Err(AdminError::Invalid(why.to_owned()));
-            }
+            refuse_no_scheme(schemes)?;
             instance.schemes = schemes;
         }
         let account = &mut instance.wasender;

@@ -2,6 +2,8 @@
 
 mod census;
 mod document;
+pub mod exchange;
+mod put;
 mod rows;
 mod sqlite;
 mod watch;
@@ -119,6 +121,13 @@ pub trait Store: Watch + Send + Sync {
         instance: &InstanceId,
         error: &'static str,
         at: Millis,
+    ) -> Result<(), StoreError>;
+
+    /// Keeps vendors, whether they are paused included, and instances together: all or none.
+    async fn import(
+        &self,
+        vendors: &[Vendor],
+        instances: &[WabaInstance],
     ) -> Result<(), StoreError>;
 
     /// Vendors and instances counted, with the latest failures.

@@ -6,9 +6,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection as Sqlite, OptionalExtension, params};
 
 use super::{
-    ApiKey, Census, Store, StoreError, census,
-    document::{InstanceDocument, VendorDocument},
-    rows::{api_key, instance, instance_id, raw_instance, raw_vendor, seal, vendor, vendor_id},
+    ApiKey, Census, Store, StoreError, census, put,
+    rows::{api_key, instance, instance_id, raw_instance, raw_vendor, vendor, vendor_id},
 };
 use crate::{
     domain::{
@@ -19,7 +18,7 @@ use crate::{
         waba::{InstanceKey, WabaInstance},
     },
     sqlite::{Db, DbError},
-    vault::{Token, Vault},
+    vault::Vault,
 };
 
 /// The name under which a pause of everybody is kept; no vendor's id has a star.
@@ -107,7 +106,7 @@ impl Store for SqliteStore {
                 Some(vendor) => {
                     let sql = "UPDATE vendors SET paused = ?2 WHERE id = ?1";
                     connection.execute(sql, params![vendor.as_str(), is_paused])?;
-                    changed(connection, vendor)?;
+                    put::changed(connection, vendor)?;
                 }
                 None if is_paused => {
                     let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES (?1, x'01')";
@@ -157,7 +156,7 @@ impl Store for SqliteStore {
                 JOIN instances ON instances.id = instance_keys.instance
                 WHERE instance_keys.key = ?1 ORDER BY instances.id";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([token(vault, &key)], |row| {
+            let rows = statement.query_map([put::token(vault, &key)], |row| {
                 Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
             })?;
             let found: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
@@ -191,8 +190,8 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let (vendors, instances) = (vendors.to_vec(), instances.to_vec());
         self.write(move |connection, vault| {
-            vendors.iter().try_for_each(|it| put_vendor(connection, vault, it))?;
-            instances.iter().try_for_each(|it| put_instance(connection, vault, it))
+            vendors.iter().try_for_each(|it| put::vendor(connection, vault, it))?;
+            instances.iter().try_for_each(|it| put::instance(connection, vault, it))
         })
         .await
     }
@@ -226,7 +225,7 @@ impl Store for SqliteStore {
                 JOIN instances ON instances.id = instance_keys.instance
                 WHERE instance_keys.key = ?1 AND instances.vendor <> ?2";
             let mut statement = connection.prepare_cached(sql)?;
-            Ok(statement.exists(params![token(vault, &key), vendor.as_str()])?)
+            Ok(statement.exists(params![put::token(vault, &key), vendor.as_str()])?)
         })
         .await
     }
@@ -298,7 +297,7 @@ impl Store for SqliteStore {
         self.write(move |connection, _| {
             let is_its = census::remove(connection, &vendor, &id)?;
             if is_its {
-                changed(connection, &vendor)?;
+                put::changed(connection, &vendor)?;
             }
             Ok(is_its)
         })
@@ -318,6 +317,19 @@ impl Store for SqliteStore {
     ) -> Result<(), StoreError> {
         let instance = instance.clone();
         self.write(move |connection, _| census::failed(connection, &instance, error, at)).await
+    }
+
+    async fn import(
+        &self,
+        vendors: &[Vendor],
+        instances: &[WabaInstance],
+    ) -> Result<(), StoreError> {
+        let (vendors, instances) = (vendors.to_vec(), instances.to_vec());
+        self.write(move |connection, vault| {
+            vendors.iter().try_for_each(|it| put::vendor_as_it_is(connection, vault, it))?;
+            instances.iter().try_for_each(|it| put::instance(connection, vault, it))
+        })
+        .await
     }
 
     async fn census(&self) -> Result<Census, StoreError> {
@@ -340,49 +352,4 @@ pub fn check_key(connection: &Sqlite, vault: &Vault) -> Result<(), DbError> {
     connection
         .execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![KEY_CHECK, sealed])?;
     Ok(())
-}
-
-fn put_vendor(connection: &Sqlite, vault: &Vault, vendor: &Vendor) -> Result<(), DbError> {
-    let place = format!("vendor:{}", vendor.id);
-    let doc = seal(vault, &place, &VendorDocument::of(vendor))?;
-    let sql = "INSERT INTO vendors (id, doc) VALUES (?1, ?2)
-        ON CONFLICT (id) DO UPDATE SET doc = ?2";
-    connection.prepare_cached(sql)?.execute(params![vendor.id.as_str(), doc])?;
-    changed(connection, &vendor.id)
-}
-
-fn put_instance(connection: &Sqlite, vault: &Vault, it: &WabaInstance) -> Result<(), DbError> {
-    let place = format!("instance:{}:{}", it.vendor_id, it.id);
-    let doc = seal(vault, &place, &InstanceDocument::of(it))?;
-    // Status and lastSync are written by `set_status` alone once the instance is there.
-    let sql = "INSERT INTO instances (id, vendor, doc, status, last_sync, provider)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6)
-        ON CONFLICT (id) DO UPDATE SET doc = ?3, provider = ?6 WHERE vendor = ?2";
-    let (id, vendor) = (it.id.as_str(), it.vendor_id.as_str());
-    let values = params![id, vendor, doc, it.status.as_str(), it.last_sync, it.provider.as_str()];
-    if connection.prepare_cached(sql)?.execute(values)? == 0 {
-        return Err(DbError::Unreadable("the instance id belongs to another vendor"));
-    }
-    connection.prepare_cached("DELETE FROM instance_keys WHERE instance = ?1")?.execute([id])?;
-    for key in it.keys() {
-        let sql = "INSERT OR IGNORE INTO instance_keys (key, instance) VALUES (?1, ?2)";
-        connection.prepare_cached(sql)?.execute(params![token(vault, &key), id])?;
-    }
-    changed(connection, &it.vendor_id)
-}
-
-fn changed(connection: &Sqlite, vendor: &VendorId) -> Result<(), DbError> {
-    let sql = "INSERT INTO changes (vendor) VALUES (?1)";
-    connection.prepare_cached(sql)?.execute([vendor.as_str()])?;
-    // Only what a running server has not seen yet is of use.
-    let sql = "DELETE FROM changes WHERE seq < (SELECT max(seq) FROM changes) - 200000";
-    connection.prepare_cached(sql)?.execute(())?;
-    Ok(())
-}
-
-fn token(vault: &Vault, key: &InstanceKey) -> Token {
-    match key {
-        InstanceKey::Phone(it) => vault.token(&[b"instance phone", it.as_bytes()]),
-        InstanceKey::Wasender(it) => vault.token(&[b"instance wasender", it.as_bytes()]),
-    }
 }

@@ -19,6 +19,22 @@ pub(super) struct ErrorView {
     /// Of a file, with 410: why it cannot be had.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reason: Option<String>,
+    /// Of an import, with 422: what is wrong with which vendor; at most 1000.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) faults: Option<Vec<FaultView>>,
+}
+
+/// What is wrong with one vendor of an import.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct FaultView {
+    /// Its place in the document, from 0.
+    pub(super) index: usize,
+    /// Its id, where that can be read.
+    pub(super) vendor_id: Option<String>,
+    #[schema(example = "instances[0].phoneNumber")]
+    pub(super) field: String,
+    pub(super) error: String,
 }
 
 #[derive(Serialize, ToSchema)]

@@ -6,11 +6,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::answers::ErrorView;
+use super::answers::{ErrorView, FaultView};
 use crate::{
     gateway::{
-        AcceptError, AccessError, AdminError, ChangeError, EraseError, MediaError, SendError,
-        SetUpError,
+        AcceptError, AccessError, AdminError, ChangeError, EraseError, ImportError, ImportFault,
+        MediaError, SendError, SetUpError,
     },
     provider::{ChangeFault, wasender::SessionFault},
     store::StoreError,
@@ -53,6 +53,8 @@ pub(super) enum ApiError {
     #[error(transparent)]
     Change(ChangeError),
     #[error(transparent)]
+    Import(ImportError),
+    #[error(transparent)]
     Store(#[from] StoreError),
 }
 
@@ -70,6 +72,15 @@ impl From<EraseError> for ApiError {
         match error {
             EraseError::Admin(error) => Self::Admin(error),
             EraseError::Media(error) => Self::Media(error),
+        }
+    }
+}
+
+impl From<ImportError> for ApiError {
+    fn from(error: ImportError) -> Self {
+        match error {
+            ImportError::Admin(error) => Self::Admin(error),
+            error @ ImportError::Faults { .. } => Self::Import(error),
         }
     }
 }
@@ -109,6 +120,7 @@ impl ApiError {
             Self::Admin(error) | Self::SetUp(SetUpError::Admin(error)) => admin(error),
             Self::SetUp(error) => set_up(error),
             Self::Change(error) => change(error),
+            Self::Import(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Media(error) => media(error),
         }
     }
@@ -142,12 +154,26 @@ impl ApiError {
         };
         let mut view = ErrorView { error, ..ErrorView::default() };
         match self {
+            Self::Import(ImportError::Faults { faults, .. }) => {
+                view.faults = Some(faults.iter().map(FaultView::from).collect());
+            }
             Self::Internal(id) => view.request_id = Some(id.clone()),
             Self::SetUp(SetUpError::Foreign(url)) => view.webhook_url = Some(url.clone()),
             Self::Media(MediaError::GivenUp(word)) => view.reason = Some(word.clone()),
             _ => {}
         }
         view
+    }
+}
+
+impl From<&ImportFault> for FaultView {
+    fn from(it: &ImportFault) -> Self {
+        Self {
+            index: it.index,
+            vendor_id: it.vendor.as_ref().map(ToString::to_string),
+            field: it.field.clone(),
+            error: it.why.clone(),
+        }
     }
 }
 

@@ -16,6 +16,9 @@ pub(super) struct Json<T>(pub(super) T);
 /// A JSON body that may be missing.
 pub(super) struct MaybeJson<T>(pub(super) T);
 
+/// A body that is read elsewhere.
+pub(super) struct Whole(pub(super) Bytes);
+
 /// A query string.
 pub(super) struct Query<T>(pub(super) T);
 
@@ -40,6 +43,14 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson
             b"" | b"null" => Ok(Self(T::default())),
             _ => parse(&body).map(Self),
         }
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Whole {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        Bytes::from_request(request, state).await.map(Self).map_err(|it| refused(&it))
     }
 }
 

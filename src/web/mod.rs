@@ -9,6 +9,7 @@ mod body;
 mod details;
 mod docs;
 mod error;
+mod exchange;
 mod extract;
 mod forwards;
 mod health;
@@ -150,7 +151,8 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(admin::resume))
         .routes(routes!(analytics::instances))
         .routes(routes!(analytics::messages))
-        .routes(routes!(alerts::list));
+        .routes(routes!(alerts::list))
+        .merge(exchange::routes());
     OpenApiRouter::default()
         .nest("/api/admin/vendors/{vendor_id}", of_vendor)
         .nest("/api/v1/vendors/{vendor_id}", own)

@@ -189,7 +189,7 @@ pub(super) async fn erase(
 /// whole.
 #[utoipa::path(get, path = "/conversations/{conversation_id}/export", tag = "Conversations",
     operation_id = "exportConversation", params(ConversationPath),
-    responses((status = 200, description = "a JSON document", body = Value)))]
+    responses((status = 200, description = "a JSON document", body = serde_json::Value)))]
 pub(super) async fn export(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,

@@ -12,6 +12,7 @@ mod day;
 mod delivery;
 mod documents;
 mod examples;
+mod exchange;
 mod forward;
 mod instances;
 mod intake;
