@@ -8,7 +8,7 @@ mod play;
 mod script;
 mod shops;
 
-use self::check::told;
+use self::check::{people, told};
 
 #[tokio::test]
 async fn a_day_of_200_messages_ends_as_it_must() {
@@ -27,6 +27,9 @@ async fn a_day_of_200_messages_ends_as_it_must() {
     told::counts(&mut faults, &world, &outcome).await;
     told::metrics(&mut faults, &world, &day).await;
     told::watch(&mut faults, &world).await;
+    people::listed(&mut faults, &world, &day).await;
+    people::exported(&mut faults, &world, &day, &shown).await;
+    people::erased(&mut faults, &world, &day).await;
     faults.none();
     world.app.settled().await;
 }

@@ -26,5 +26,6 @@ mod responders;
 mod restart;
 mod setup;
 mod support;
+mod tickets;
 mod tidy;
 mod wire;

@@ -264,8 +264,23 @@ pub(super) fn advance(
     step: &Step,
     now: Millis,
 ) -> Result<Stepped, DbError> {
+    if is_of_another(cx, &row, step)? {
+        return advance_with(cx, row, &Step::of(Input::NoAnswer), None, now);
+    }
     let pid = step.provider_id.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it));
     advance_with(cx, row, step, pid, now)
+}
+
+/// Whether what was found when the provider was asked is a later send with the same words to the
+/// same person: its number is known to be that one's.
+fn is_of_another(cx: &Cx<'_>, row: &EntryRow, step: &Step) -> Result<bool, DbError> {
+    let Some(ticket) = &step.ticket else { return Ok(false) };
+    if matches!(step.input, Input::Outcome(_)) {
+        return Ok(false);
+    }
+    let tid = entries::pid(cx.vault, &row.instance, ticket);
+    let sql = "SELECT 1 FROM entries WHERE tid = ?1 AND id <> ?2";
+    Ok(cx.connection.prepare_cached(sql)?.exists(params![tid, row.id.0])?)
 }
 
 fn advance_with(

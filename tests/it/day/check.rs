@@ -1,6 +1,7 @@
 //! The whole outcome of the day, compared with what the script says must come of it. What is wrong
 //! is told by the number of the message.
 
+pub mod people;
 pub mod told;
 
 use std::collections::BTreeMap;

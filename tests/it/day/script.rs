@@ -93,8 +93,12 @@ impl Says {
     /// What is to be read in it.
     pub fn text(&self) -> &str {
         match self {
-            Self::Text(text) | Self::Quotes(text) | Self::File(_, _, text) => text,
-            Self::Location(text) | Self::Contact(text) | Self::Poll(text) => text,
+            Self::Text(text)
+            | Self::Quotes(text)
+            | Self::File(_, _, text)
+            | Self::Location(text)
+            | Self::Contact(text)
+            | Self::Poll(text) => text,
         }
     }
 
@@ -279,6 +283,8 @@ impl Day {
             self.says(at(12, 10) + 20 * i64::try_from(n).unwrap(), who, &text);
         }
         self.does(at(15, 0), Act::Bot { fails: false });
+        // The first to ask again is alone: while it is tried, others are answered without it.
+        self.says(at(15, 20), "Awa", "ça remarche ?");
         self.does(at(16, 0), Act::Types { to: "Demba", text: "Bonjour Demba, c'est Awa." });
         self.says(at(16, 30), "Demba", "ah, une personne !");
         self.says(at(19, 0), "Demba", "je prends le rouge");

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::{Value, json};
 use waba_gateway::domain::{
-    clock::{HOUR, MINUTE, SECOND, iso},
+    clock::{HOUR, MINUTE, Millis, SECOND, iso},
     secret::ExposeSecret,
 };
 
@@ -12,8 +12,8 @@ use super::{Faults, Shown, id_of};
 use crate::{
     day::{
         model::Outcome,
-        play::{World, eventually, hour_of},
-        script::{BY_LID, Day, END, Message, NOBODY, SHOPS, Shop, lid, phone},
+        play::{World, eventually},
+        script::{At, BY_LID, Day, END, Message, NOBODY, SHOPS, Shop, lid, phone},
     },
     support::DEADLINE,
 };
@@ -189,4 +189,9 @@ pub async fn watch(faults: &mut Faults, world: &World) {
         let vitals = world.app.gateway.vitals(&world.shop(shop).id).await.unwrap();
         faults.same(&format!("refusals of {shop:?}"), &vitals.n_refused, &2);
     }
+}
+
+/// The hour of a moment of the day, counted from the Unix epoch.
+fn hour_of(start: Millis, at: At) -> i64 {
+    (start + at * SECOND).div_euclid(HOUR)
 }
