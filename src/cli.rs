@@ -3,6 +3,7 @@
 
 mod ago;
 mod doctor;
+mod exchange;
 mod key;
 mod opened;
 mod output;

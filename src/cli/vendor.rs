@@ -1,10 +1,12 @@
 //! `vendor`: vendors listed, shown, paused, resumed, tested.
 
+use std::path::PathBuf;
+
 use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
-    EXIT_FAULT, Ended, ago,
+    EXIT_FAULT, Ended, ago, exchange,
     opened::Opened,
     output::{json, line, print, table},
     trial,
@@ -55,6 +57,24 @@ pub enum Command {
         /// The vendor's id
         vendor: VendorId,
     },
+    /// Write all vendors and their numbers as JSON
+    #[command(after_help = exchange::EXPORT_AFTER)]
+    Export {
+        /// The file to write [default: standard output]
+        file: Option<PathBuf>,
+        /// Keys and secrets too, in clear
+        #[arg(long)]
+        secrets: bool,
+    },
+    /// Take vendors and their numbers from such a file: all or none
+    #[command(after_help = exchange::IMPORT_AFTER)]
+    Import {
+        /// The file to read; - is standard input
+        file: PathBuf,
+        /// Check everything and change nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Write to the vendor as a customer would, and follow the answer
     #[command(long_about = trial::ABOUT, after_help = trial::AFTER)]
     Test(trial::Arguments),
@@ -66,6 +86,8 @@ pub(super) async fn run(command: Command) -> Ended {
         Command::Show { vendor, json } => show(&vendor, json).await,
         Command::Pause { vendor } => pause(&vendor, true).await,
         Command::Resume { vendor } => pause(&vendor, false).await,
+        Command::Export { file, secrets } => exchange::export(file.as_deref(), secrets).await,
+        Command::Import { file, dry_run } => exchange::import(&file, dry_run).await,
         Command::Test(arguments) => trial::run(&arguments).await,
     }
 }

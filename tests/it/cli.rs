@@ -680,3 +680,31 @@ async fn a_session_that_is_not_ours_is_told() {
         "{faults:?}"
     );
 }
+
+#[tokio::test]
+async fn vendors_go_from_one_gateway_to_another_as_a_file() {
+    let desk = Desk::new().await;
+    let (file, directory) = ("vendors.json", elsewhere(&desk));
+    let exported = desk.run(&["vendor", "export", "--secrets", file]).await;
+    assert_eq!((exported.code, exported.out.as_str()), (0, ""), "{exported:?}");
+    let there = [("DATA_DIR", directory.as_str())];
+    let dry = desk.run_in(&there, &["vendor", "import", "--dry-run", file]).await;
+    assert_eq!(
+        (dry.code, dry.out.as_str()),
+        (0, "1 vendors to make, 0 to change, with 1 numbers\n")
+    );
+    assert_eq!(desk.run_in(&there, &["vendor", "import", file]).await.code, 0);
+    let again = desk.run_in(&there, &["vendor", "export", "--secrets"]).await;
+    let path = desk.directory.path().join(file);
+    let written: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(again.json()["vendors"], written["vendors"]);
+    // Nothing of a file with a fault is taken.
+    std::fs::write(&path, r#"{"version":1,"vendors":[{"vendorId":"x y"}]}"#).unwrap();
+    let bad = desk.run_in(&there, &["vendor", "import", file]).await;
+    assert_eq!(bad.code, 1, "{bad:?}");
+    assert!(bad.err.contains("nothing was changed"), "{bad:?}");
+}
+
+fn elsewhere(desk: &Desk) -> String {
+    desk.directory.path().join("elsewhere").display().to_string()
+}
