@@ -3,12 +3,12 @@
 use serde_json::{Value, json};
 use waba_gateway::{
     domain::clock::{Clock, MINUTE},
-    twin::{Customer, Misbehaviour, Times, real_message},
+    twin::{Customer, FileKind, Inbound, Misbehaviour, Times, real_message},
 };
 
 use crate::{
     delivery::{send, status_is},
-    support::{DEADLINE, Options, TestApp, TestVendor, spawn_app, spawn_app_with},
+    support::{DEADLINE, Options, TestApp, TestVendor, rules, spawn_app, spawn_app_with},
 };
 
 const NOW: i64 = 1_760_000_000_000;
@@ -294,13 +294,10 @@ async fn a_send_that_is_on_its_way_when_its_customer_is_erased_still_ends() {
     let awa = id(&list(&app, &vendor).await[0]);
     assert_eq!(app.admin.delete(&path(&vendor, &format!("/{awa}"))).await.status, 200);
     app.balanced().await;
+    // Its echo is ours still, and nobody's conversation.
+    app.twin.idle().await;
+    app.until(&vendor, |it| it.iter().all(|it| it["text"] == "" && it["human"] == false)).await;
     assert!(list(&app, &vendor).await.is_empty());
-    assert!(
-        app.messages(&vendor)
-            .await
-            .iter()
-            .all(|it| it["text"] == "" && it["contact"] == Value::Null)
-    );
 }
 
 #[tokio::test]
@@ -322,4 +319,56 @@ async fn a_vendor_exports_and_erases_its_own() {
     assert_eq!(keys[1].delete(&one).await.status, 403);
     assert_eq!(keys[0].get(&export).await.status, 200);
     assert_eq!(keys[0].delete(&one).await.status, 200);
+}
+
+#[tokio::test]
+async fn an_erased_customers_files_and_events_on_their_way_go_too() {
+    let app = spawn_app().await;
+    // Nobody listens there: what is to be told stays.
+    let change = waba_gateway::gateway::VendorChange {
+        forward_url: Some(Some("http://127.0.0.1:9/hook".to_owned())),
+        ..crate::support::change(rules())
+    };
+    let vendor = app.vendor_with(1, change).await;
+    let customer = Customer::new(AWA);
+    let clear = [b"\xff\xd8\xff\xe0".as_slice(), &[7; 5_000]].concat();
+    let image = Inbound::file(FileKind::Image, clear.clone());
+    let told = app.twin.customer_shares(vendor.session.id, &customer, &image).await;
+    let told: Value = serde_json::from_str(&told.body).unwrap();
+    let file =
+        format!("/api/v1/vendors/{}/media/{}", vendor.id, told["processId"].as_str().unwrap());
+    assert_eq!(app.admin.get(&file).await.bytes, clear);
+    app.twin.wait_sends(1, DEADLINE).await;
+    app.twin.idle().await;
+    app.settled().await;
+    assert!(app.gateway.journal().forwards_load().await.unwrap().n_waiting > 0);
+    let awa = id(&list(&app, &vendor).await[0]);
+    let export = app.admin.get(&path(&vendor, &format!("/{awa}/export"))).await;
+    assert_eq!(export.json()["entries"][0]["media"]["id"], told["processId"]);
+    assert_eq!(app.admin.delete(&path(&vendor, &format!("/{awa}"))).await.status, 200);
+    assert_eq!(app.admin.get(&file).await.status, 404);
+    assert_eq!(n_files(&app.data_dir().join("media")), 0);
+    assert_eq!(app.gateway.journal().forwards_load().await.unwrap().n_waiting, 0);
+    app.balanced().await;
+}
+
+fn n_files(directory: &std::path::Path) -> usize {
+    let entries = std::fs::read_dir(directory).unwrap().map(|it| it.unwrap().path());
+    entries.map(|it| if it.is_dir() { n_files(&it) } else { 1 }).sum()
+}
+
+#[tokio::test]
+async fn what_an_erased_customer_wrote_in_a_group_goes_too() {
+    let app = spawn_app().await;
+    let (vendor, awa) = answered(&app).await;
+    let mut body = real_message("G1", &Customer::new(AWA), "dans le groupe", app.now_secs());
+    let key = &mut body["data"]["messages"]["key"];
+    key["remoteJid"] = json!("120363000000000001@g.us");
+    key["participant"] = json!("221705550001@s.whatsapp.net");
+    assert_eq!(app.post_signed(&vendor, &body).await.status, 200);
+    let group = |it: &[Value]| it.iter().any(|it| it["reason"] == "not_private");
+    app.until(&vendor, group).await;
+    assert_eq!(app.admin.delete(&path(&vendor, &format!("/{awa}"))).await.status, 200);
+    let all = app.messages(&vendor).await;
+    assert!(all.iter().all(|it| it["text"] == "" && it["reason"] == "erased"), "{all:#?}");
 }

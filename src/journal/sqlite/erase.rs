@@ -74,8 +74,14 @@ fn part_from_name(cx: &mut Cx<'_>, contact: ContactId, now: Millis) -> Result<()
         SELECT key, contact, ?2 FROM aliases WHERE contact = ?1";
     cx.connection.execute(sql, params![contact.0, now])?;
     cx.connection.execute("DELETE FROM aliases WHERE contact = ?1", [contact.0])?;
-    cx.connection.execute("DELETE FROM erased WHERE at < ?1", [now - TOMBSTONES_LAST])?;
+    forget(cx, now - TOMBSTONES_LAST)?;
     cx.memory.contacts.clear();
+    Ok(())
+}
+
+/// Forgets whom was erased before this time.
+pub(super) fn forget(cx: &Cx<'_>, before: Millis) -> Result<(), DbError> {
+    cx.connection.prepare_cached("DELETE FROM erased WHERE at < ?1")?.execute([before])?;
     Ok(())
 }
 

@@ -6,7 +6,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::state::Cx;
+use super::{erase, state::Cx};
 use crate::{
     domain::{
         clock::{HOUR, Millis},
@@ -194,6 +194,7 @@ fn days(cx: &mut Cx<'_>, today: i64) -> Result<Vec<i64>, DbError> {
     cx.connection
         .prepare_cached("DELETE FROM idempotency WHERE entry < ?1")?
         .execute([EntryId::at(days[0] * DAY).0])?;
+    erase::forget(cx, days[0] * DAY)?;
     cx.memory.key_days = Some(days.clone());
     Ok(days)
 }
