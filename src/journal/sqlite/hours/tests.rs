@@ -70,22 +70,20 @@ fn a_million(connection: &Connection) -> VendorId {
 }
 
 #[test]
-fn a_million_messages_are_counted_within_50_ms() {
+fn a_million_messages_are_counted_from_a_few_thousand_rows() {
     let connection = database();
     let vendor = a_million(&connection);
-    // The machine may be busy with something else; not five times.
-    let once = || {
-        let started = Instant::now();
-        let tally = read(&connection, &vendor, &(0..1_000_000)).unwrap();
-        (started.elapsed(), tally)
-    };
-    let (took, tally) = (0..5).map(|_| once()).min_by_key(|it| it.0).unwrap();
-    println!("a million messages by counters: {took:?}");
+    let started = Instant::now();
+    let tally = read(&connection, &vendor, &(0..1_000_000)).unwrap();
+    println!("a million messages by counters: {:?}", started.elapsed());
+    let sql = "SELECT count(*) FROM hours WHERE vendor = ?1";
+    let n_rows: i64 = connection.query_row(sql, [vendor.as_str()], |row| row.get(0)).unwrap();
+    // A row for each hour of the month and each of its words, however many messages there were.
+    assert!(n_rows <= 31 * 24 * 8, "{n_rows}");
     assert_eq!((tally.inbound, tally.outbound), (500_000, 500_000));
     let by_status = [("dead", 10_000), ("delivered", 490_000)];
     assert_eq!(tally.by_status, by_status.map(|it| (it.0.to_owned(), it.1)).into());
     assert_eq!((tally.answered, tally.answer_ms), (500_000, 750_000_000));
-    assert!(took.as_millis() < 50, "{took:?}");
     assert_ne!(tally, read(&connection, &vendor, &(0..START / HOUR + 24)).unwrap());
 }
 
