@@ -129,9 +129,11 @@ async fn an_instance_accepts_only_the_schemes_it_names() {
     {
         let instance = json!({
             "phoneNumber": format!("+22178111000{n}"), "provider": "wasender",
-            "wasenderWebhookSecret": secret, "signatureSchemes": schemes,
+            "wasenderWebhookSecret": secret, "signatureSchemes": schemes.clone(),
         });
-        assert_eq!(app.admin.post(&path, instance).await.status, 201);
+        // One that accepts none could never be reached.
+        let wanted = if schemes == json!([]) { 422 } else { 201 };
+        assert_eq!(app.admin.post(&path, instance).await.status, wanted);
     }
     let url = format!("{}/api/webhooks/wasender/{id}", app.base);
     for (n, (secret, by_hmac, by_secret)) in

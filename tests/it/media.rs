@@ -217,7 +217,7 @@ async fn a_file_that_announces_more_than_its_kind_may_have_is_not_fetched() {
 }
 
 #[tokio::test]
-async fn a_private_address_is_reached_only_when_the_operator_allows_it() {
+async fn what_is_allowed_to_vendors_is_not_allowed_to_their_customers() {
     let refused = Options {
         variables: vec![("ALLOW_PRIVATE_TARGETS", "false".to_owned())],
         ..Options::default()
@@ -238,7 +238,9 @@ async fn a_private_address_is_reached_only_when_the_operator_allows_it() {
     let app = spawn_app_with(allowed).await;
     let vendor = app.vendor(1).await;
     let id = shares(&app, &vendor, &Inbound::image(file(FileKind::Image, 100))).await;
-    assert_eq!(app.admin.get(&path(&vendor, &id)).await.status, 200);
+    let answer = app.admin.get(&path(&vendor, &id)).await;
+    assert_eq!(given_up(&answer), (410, "bad_url".to_owned()), "{}", answer.text);
+    assert!(app.twin.requests().iter().all(|it| !it.path.starts_with("/mmg/")));
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::{erase, keys, media, state::Cx};
 use crate::{
     domain::{
+        clock::Millis,
         contact::Address,
         id::{ContactId, InstanceId},
         message::Text,
@@ -100,6 +101,12 @@ pub(super) fn pause(
     let values = params![contact.0, pause.until, pause.reason, pause.at];
     cx.connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
+}
+
+/// Whether the bot is paused in this conversation.
+pub(super) fn is_paused(cx: &Cx<'_>, contact: ContactId, now: Millis) -> Result<bool, DbError> {
+    let sql = "SELECT 1 FROM contacts WHERE id = ?1 AND paused_until > ?2";
+    Ok(cx.connection.prepare_cached(sql)?.exists(params![contact.0, now])?)
 }
 
 fn find(cx: &mut Cx<'_>, token: &Token) -> Result<Option<ContactId>, DbError> {

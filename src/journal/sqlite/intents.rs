@@ -79,7 +79,7 @@ pub(super) fn settle_message(
     };
     // A human may have taken over while the responder was thinking.
     let is_taken = match row.contact {
-        Some(contact) => is_paused(cx, contact, end.now)?,
+        Some(contact) => contacts::is_paused(cx, contact, end.now)?,
         None => false,
     };
     let unanswered = if is_taken { Some(Unanswered::Paused) } else { end.unanswered };
@@ -388,11 +388,6 @@ fn load(cx: &Cx<'_>, id: EntryId) -> Result<Option<EntryRow>, DbError> {
 
 fn gone(cx: &mut Cx<'_>) -> Stepped {
     Stepped { next: Next::Gone, delivery: None, changes: std::mem::take(&mut cx.changes) }
-}
-
-fn is_paused(cx: &Cx<'_>, contact: ContactId, now: Millis) -> Result<bool, DbError> {
-    let sql = "SELECT 1 FROM contacts WHERE id = ?1 AND paused_until > ?2";
-    Ok(cx.connection.prepare_cached(sql)?.exists(params![contact.0, now])?)
 }
 
 /// Whether somebody took the conversation over after this answer was decided.
