@@ -17,7 +17,7 @@ own=${BASE:-http://127.0.0.1:9002}/api/v1/vendors/$VENDOR
 
 # 429 and 503 say when to try again, and curl waits for that.
 call() {
-  curl -sS --fail-with-body --max-time 30 --retry 5 --retry-connrefused \
+  curl -sS --fail --max-time 30 --retry 5 --retry-connrefused \
     -H "Authorization: Bearer $KEY" -H 'Content-Type: application/json' "$@"
 }
 
