@@ -404,3 +404,26 @@ async fn slow_and_greedy_strangers_cost_others_nothing() {
     tokio::time::timeout(crate::support::DEADLINE, read).await.unwrap().unwrap();
     assert!(String::from_utf8_lossy(&answer).starts_with("HTTP/1.1 401"));
 }
+
+#[tokio::test]
+async fn two_contacts_who_are_one_leave_no_number_to_the_next() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let (phone, lid) = ("+221705550031", "111122223333555");
+    let (known, hidden) = (Customer::new(phone), Customer::lid_only(lid));
+    let customers = [known, hidden, Customer::new(phone).with_lid(lid)];
+    for (n, customer) in customers.iter().enumerate() {
+        let body = real_message(&format!("m{n}"), customer, "bonjour", app.now_secs());
+        assert_eq!(app.post_signed(&vendor, &body).await.status, 200);
+    }
+    let contacts = |all: &[serde_json::Value]| -> std::collections::BTreeSet<i64> {
+        all.iter().filter_map(|it| it["contact"].as_i64()).collect()
+    };
+    let one = contacts(&app.messages(&vendor).await);
+    assert_eq!(one.len(), 1, "{one:?}");
+    let next = real_message("n", &Customer::new("+221705550032"), "bonjour", app.now_secs());
+    assert_eq!(app.post_signed(&vendor, &next).await.status, 200);
+    let both = contacts(&app.messages(&vendor).await);
+    // The first is 1, and 2 was the one that turned out to be it.
+    assert_eq!(both.into_iter().collect::<Vec<_>>(), [1, 3]);
+}

@@ -96,3 +96,20 @@ async fn a_provider_that_refuses_or_is_away_is_told() {
     let found = journey(&app, &vendor, &id).await;
     assert_eq!((&found["message"], &found["deleted"]), (&json!("x"), &json!(false)), "{found:#}");
 }
+
+#[tokio::test]
+async fn nothing_is_changed_while_the_vendors_sends_are_stopped() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let id = send(&app, &vendor, json!({ "type": "text", "text": "à 8 h" })).await;
+    status_is(&app, &vendor, &id, "read").await;
+    let message = format!("{}/{id}", path(&vendor));
+    for stopped in [Some(&vendor.id), None] {
+        app.gateway.pause(stopped, true).await.unwrap();
+        assert_eq!(app.admin.put(&message, json!({ "text": "x" })).await.status, 409);
+        assert_eq!(app.admin.delete(&message).await.status, 409);
+        app.gateway.pause(stopped, false).await.unwrap();
+    }
+    assert!(app.twin.edits().is_empty() && app.twin.deletions().is_empty());
+    assert_eq!(app.admin.put(&message, json!({ "text": "x" })).await.status, 200);
+}
