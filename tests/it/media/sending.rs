@@ -271,3 +271,22 @@ async fn an_upload_that_breaks_off_leaves_nothing() {
     }
     assert!(files_in(&app.data_dir().join("media")).is_empty());
 }
+
+#[tokio::test]
+async fn one_vendor_cannot_fill_the_disk_of_all() {
+    let app = spawn_app().await;
+    let (one, two) = (app.vendor(1).await, app.vendor(2).await);
+    let database = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
+    let sql = "INSERT INTO media (id, vendor, state, due, n_bytes, made_at) VALUES (?1, ?2, 1, 0, ?3, ?4)";
+    let full = 4_i64 * 1024 * 1024 * 1024;
+    database
+        .execute(sql, (format!("med_{:032x}", 1), one.id.as_str(), full, app.clock.now()))
+        .unwrap();
+    let picture = || file(FileKind::Image, 1_000);
+    let answer = upload(&app, &one, "", "image/jpeg", picture()).await;
+    assert_eq!(answer.status, 413, "{}", answer.text);
+    assert_eq!(upload(&app, &two, "", "image/jpeg", picture()).await.status, 201);
+    let id = shares(&app, &one, &Inbound::image(picture())).await;
+    let answer = app.admin.get(&path(&one, &id)).await;
+    assert_eq!((answer.status, &answer.json()["reason"]), (410, &json!("quota")));
+}
