@@ -40,7 +40,8 @@ pub enum VaultError {
 pub struct Vault {
     current: Key,
     old: Vec<Key>,
-    hash_key: Zeroizing<[u8; KEY_BYTES]>,
+    /// Has taken in its key already, which is half of the work for something short.
+    hashes: Hmac<Sha256>,
     /// Random, of this process: with a count behind it no nonce comes twice.
     nonce_prefix: [u8; NONCE_PREFIX_BYTES],
     n_sealed: AtomicU64,
@@ -69,10 +70,11 @@ impl Vault {
         // Hashes are looked up, so they need one key for the life of the data: the first there was.
         let first = old.last().map_or_else(|| decode(key), decode)?;
         let hash_key = Zeroizing::new(hmac(&first, &[b"hashes"]));
+        let hashes = keyed(&hash_key);
         let mut nonce_prefix = [0_u8; NONCE_PREFIX_BYTES];
         getrandom::fill(&mut nonce_prefix).map_err(|_| VaultError::CannotOpen)?;
         let (current, n_sealed) = (Key::new(&bytes), AtomicU64::new(0));
-        Ok(Self { current, old: old_keys?, hash_key, nonce_prefix, n_sealed })
+        Ok(Self { current, old: old_keys?, hashes, nonce_prefix, n_sealed })
     }
 
     /// A fresh key, in base64.
@@ -122,7 +124,7 @@ impl Vault {
     /// The token under which `parts` are found again. Parts do not run into each other.
     #[must_use]
     pub fn token(&self, parts: &[&[u8]]) -> Token {
-        let hash = hmac(&self.hash_key, parts);
+        let hash = mac_of(self.hashes.clone(), parts);
         let mut token = [0; 16];
         token.copy_from_slice(&hash[..16]);
         token
@@ -136,8 +138,14 @@ fn decode(key: &SecretString) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> 
 }
 
 fn hmac(key: &[u8; KEY_BYTES], parts: &[&[u8]]) -> [u8; 32] {
-    let mut mac =
-        <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length");
+    mac_of(keyed(key), parts)
+}
+
+fn keyed(key: &[u8; KEY_BYTES]) -> Hmac<Sha256> {
+    <Hmac<Sha256> as KeyInit>::new_from_slice(key).expect("HMAC takes a key of any length")
+}
+
+fn mac_of(mut mac: Hmac<Sha256>, parts: &[&[u8]]) -> [u8; 32] {
     for part in parts {
         mac.update(&(part.len() as u64).to_le_bytes());
         mac.update(part);
