@@ -39,7 +39,6 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use futures_util::FutureExt;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tracing::{Instrument, field::Empty};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -74,7 +73,6 @@ impl Web {
         routes
             .fallback(|| async { ApiError::NoRoute })
             .method_not_allowed_fallback(|| async { ApiError::NoMethod })
-            .layer(middleware::from_fn(caught))
             .with_state(self.clone())
     }
 
@@ -161,13 +159,10 @@ fn admin_routes() -> OpenApiRouter<Web> {
 }
 
 /// A panic is a 500 and not a cut connection.
-async fn caught(request: Request, next: Next) -> Response {
-    let run = std::panic::AssertUnwindSafe(next.run(request)).catch_unwind();
-    run.await.unwrap_or_else(|_| {
-        let id = request_id();
-        tracing::error!(request.id = %id, "a request panicked");
-        ApiError::Internal(id).into_response()
-    })
+fn panicked() -> Response {
+    let id = request_id();
+    tracing::error!(request.id = %id, "a request panicked");
+    ApiError::Internal(id).into_response()
 }
 
 /// One span and one id for each request of a caller. The route is logged and the path is not.

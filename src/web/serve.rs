@@ -12,6 +12,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use super::panicked;
+
 /// For the head of a request, and for a connection between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of a request's head.
@@ -65,7 +67,10 @@ fn connect(
             let answer: Result<Response, Infallible> = router.oneshot(request).await;
             answer
         });
-        async move { answer.await.map(|Ok(it)| it) }
+        async move {
+            let answer = answer.await.map_or_else(|_| panicked(), |Ok(it)| it);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http.serve_connection(TokioIo::new(stream), answer);
     let connection = connections.watch(connection);

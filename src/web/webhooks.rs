@@ -11,7 +11,6 @@ use axum::{
 };
 use metrics::{counter, histogram};
 use serde::Serialize;
-use tracing::Instrument;
 use utoipa::ToSchema;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
@@ -80,16 +79,17 @@ async fn receive(
     body: Body,
 ) -> Response {
     let started = Instant::now();
-    // What is no id may be anything, also something private.
-    let id = VendorId::parse(&vendor).ok();
-    let span = tracing::info_span!("webhook", vendor.id = id.as_ref().map(VendorId::as_str));
-    let answer = async {
-        match accept(&web, &vendor, &headers, body).await {
-            Ok(accepted) => Json(Kept::from(&accepted)).into_response(),
-            Err(error) => error.into_response(),
+    let answer = match accept(&web, &vendor, &headers, body).await {
+        Ok(accepted) => Json(Kept::from(&accepted)).into_response(),
+        Err(error) => {
+            // What is no id may be anything, also something private. Only here, since a span
+            // costs more than the rest of most webhooks.
+            let id = VendorId::parse(&vendor).ok();
+            let span =
+                tracing::info_span!("webhook", vendor.id = id.as_ref().map(VendorId::as_str));
+            span.in_scope(|| error.into_response())
         }
     };
-    let answer = answer.instrument(span).await;
     count(route, answer.status());
     histogram!(names::WEBHOOK_SECONDS).record(started.elapsed().as_secs_f64());
     answer
