@@ -28,7 +28,7 @@ use crate::{
     journal::SqliteJournal,
     provider::{Providers, Wasender},
     responder::{Circuits, Means},
-    sqlite::Db,
+    sqlite::{Db, DbError},
     store::{SharedStore, SqliteStore},
     vendor::{Parts, VendorRegistry, WabaManager},
     web::{self, Web},
@@ -80,7 +80,11 @@ impl App {
         let lock = bootstrap::take_directory(&config.data_dir)?;
         let vault = Arc::new(bootstrap::vault(config)?);
         let (path, for_open) = (database_of(config), Arc::clone(&vault));
-        let open = move || SqliteJournal::open(&path, for_open);
+        let open = move || {
+            let journal = SqliteJournal::open(&path, for_open)?;
+            journal.remember_keys(&path);
+            Ok::<_, DbError>(journal)
+        };
         let journal = tokio::task::spawn_blocking(open).await?.context("open waba.db")?;
         let db = journal.db().clone();
         let store = SqliteStore::new(db.clone(), Arc::clone(&vault));

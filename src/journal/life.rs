@@ -1,5 +1,7 @@
 //! What an entry's row remembers besides its columns: state and journey. No private data.
 
+use std::cmp::Ordering;
+
 use serde::{Deserialize, Serialize};
 
 use crate::domain::{
@@ -204,6 +206,21 @@ pub(super) fn code(account: Account) -> i64 {
         Account::Unknown => 2,
         Account::Parked => 3,
         Account::Dead => 4,
+    }
+}
+
+/// When the latest attempt began, of which something may have left.
+pub(super) fn begun_at(
+    known: Option<Millis>,
+    before: u32,
+    after: u32,
+    now: Millis,
+) -> Option<Millis> {
+    match after.cmp(&before) {
+        Ordering::Greater => Some(now),
+        // It was given back: nothing of it has ever left.
+        Ordering::Less if after == 0 => None,
+        Ordering::Less | Ordering::Equal => known,
     }
 }
 

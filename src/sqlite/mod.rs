@@ -31,7 +31,8 @@ const READER_CACHE_KIB: i64 = 1024;
 const CHECKPOINT_PAGES: i64 = 16 * 1024;
 
 /// One script for each version; a released one never changes.
-pub(crate) const SCRIPTS: &[&str] = &[include_str!("schema_1.sql"), include_str!("schema_2.sql")];
+pub(crate) const SCRIPTS: &[&str] =
+    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
 
 /// The database could not do what was asked. Nothing of it was written.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -3,9 +3,12 @@
 use rusqlite::{Connection, Row};
 
 use super::{
+    chains::CONVERSATION,
     contacts,
     entries::{self, COLUMNS, EntryRow, INTENT, MESSAGE},
+    late::Chain,
     said, show,
+    state::State,
 };
 use crate::{
     domain::{
@@ -29,6 +32,7 @@ const ENTRIES_MAX: usize = 256;
 pub(super) fn to_answer(
     connection: &Connection,
     vault: &Vault,
+    ends: &State,
     id: EntryId,
 ) -> Result<Option<ToAnswer>, DbError> {
     let Some((row, body)) = show::with_body(connection, id)? else { return Ok(None) };
@@ -44,11 +48,12 @@ pub(super) fn to_answer(
     let mut before = Before { chosen: Chosen::by(&event, id), ..Before::default() };
     // What came after the message is not its history, but its answers count for the loop guard.
     let sql = format!(
-        "SELECT {COLUMNS}, body FROM entries WHERE contact = ?1 AND kind IN (0, 2, 3)
-            AND account IN (0, 1) ORDER BY id DESC LIMIT {ENTRIES_MAX}"
+        "{CONVERSATION} SELECT {COLUMNS}, body FROM walk CROSS JOIN entries USING (id)
+            WHERE contact = ?2 AND kind IN (0, 2, 3) AND account IN (0, 1) LIMIT {ENTRIES_MAX}"
     );
+    let last = ends.end(connection, contact, Chain::Turns)?;
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([contact.0])?;
+    let mut rows = statement.query([last.0, contact.0])?;
     while let Some(found) = rows.next()? {
         let entry = EntryRow::read(found)?;
         if before.is_full(&entry, id) {
@@ -59,7 +64,7 @@ pub(super) fn to_answer(
     let Before { mut history, answers, chosen, .. } = before;
     history.reverse();
     let is_answered = !answers.is_empty() || history.iter().any(|it| !it.is_user);
-    let is_new = !is_answered && !said::by_vendor(connection, contact)?;
+    let is_new = !is_answered && !said::by_vendor(connection, last, contact)?;
     let chosen = chosen.option;
     let (vendor, instance) = (row.vendor, row.instance);
     Ok(Some(ToAnswer {

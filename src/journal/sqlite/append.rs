@@ -6,7 +6,7 @@ use super::{
     contacts, echo,
     entries::{self, DONE, ECHO, MESSAGE, NewRow, SIGNAL, WAITING},
     forwards,
-    keys::{self, Key},
+    keys::{self, Claimed, Key, KeyBytes},
     marks::{self, Mark},
     media,
     state::Cx,
@@ -108,25 +108,29 @@ fn append_one(
     let name = name.filter(|_| matches!(event.what, What::Message(_)));
     let contact = contacts::resolve(cx, &batch.instance, &event.contact, &it.aliases, name)?;
     let id = cx.next_id(batch.now)?;
-    if let Some(key) = it.key
-        && let Some(first) = keys::claim(cx, key, contact, id, batch.now)?
-    {
-        still_open(cx, first)?;
-        return Ok(Recorded::Duplicate(first));
-    }
+    let claimed = it.key.map(|key| keys::claim(cx, key, contact, id, batch.now)).transpose()?;
+    let dedupe = match claimed {
+        Some(Claimed::Known(first)) => {
+            still_open(cx, first)?;
+            return Ok(Recorded::Duplicate(first));
+        }
+        Some(Claimed::New(key)) => Some(key),
+        None => None,
+    };
     let contact = contact.filter(|_| event.chat == Chat::Private);
+    let new = New { id, contact, dedupe };
     match &event.what {
-        What::Message(_) => message(cx, batch, it, id, contact)?,
+        What::Message(_) => message(cx, batch, it, new)?,
         What::Echo(_) => {
-            appended.n_humans += usize::from(echo::arrived(cx, batch, it, &it.body, id, contact)?);
+            appended.n_humans += usize::from(echo::arrived(cx, batch, it, new)?);
         }
         What::Edit { .. }
         | What::Revoke { .. }
         | What::Reaction { .. }
         | What::Votes { .. }
-        | What::Status { .. } => about_a_message(cx, batch, it, id, contact)?,
+        | What::Status { .. } => about_a_message(cx, batch, it, new)?,
         What::SendFailed { .. } | What::Connection(_) | What::Other { .. } => {
-            signal(cx, batch, it, id, contact, Signal::Done { about: None })?;
+            signal(cx, batch, it, new, Signal::Done { about: None })?;
         }
     }
     if batch.forward {
@@ -136,6 +140,15 @@ fn append_one(
         appended.n_files += media::announce(cx, batch, id, contact)?;
     }
     Ok(Recorded::New(id))
+}
+
+/// The entry that an event becomes.
+#[derive(Clone, Copy)]
+pub(super) struct New {
+    pub(super) id: EntryId,
+    /// Its conversation.
+    pub(super) contact: Option<ContactId>,
+    dedupe: Option<KeyBytes>,
 }
 
 /// Whoever kept it first may have been cut off before its work began: telling the scheduler twice
@@ -152,8 +165,7 @@ fn message(
     cx: &mut Cx<'_>,
     batch: &Prepared,
     it: &PreparedEvent,
-    id: EntryId,
-    contact: Option<ContactId>,
+    New { id, contact, dedupe }: New,
 ) -> Result<(), DbError> {
     let quoted = match (it.pid, it.message, contact) {
         (Some(pid), Some(message), Some(contact)) => marks::quoted(cx, pid, message, contact)?,
@@ -182,6 +194,7 @@ fn message(
             note: unanswered.map(Unanswered::as_str),
             body: &it.body,
             life: &life,
+            dedupe,
         },
     )?;
     if unanswered.is_none() {
@@ -215,9 +228,9 @@ fn about_a_message(
     cx: &mut Cx<'_>,
     batch: &Prepared,
     it: &PreparedEvent,
-    id: EntryId,
-    contact: Option<ContactId>,
+    new: New,
 ) -> Result<(), DbError> {
+    let New { id, contact, .. } = new;
     let status = match it.event.what {
         What::Status { status, .. } => Some(status),
         _ => None,
@@ -231,10 +244,10 @@ fn about_a_message(
         marks::set(cx, about, mark, id, batch.now)?;
     }
     match about {
-        Some(about) => signal(cx, batch, it, id, contact, Signal::Done { about: Some(about) }),
+        Some(about) => signal(cx, batch, it, new, Signal::Done { about: Some(about) }),
         None => {
             let until = batch.now + ORPHAN_WAIT;
-            signal(cx, batch, it, id, contact, Signal::Waits { until })
+            signal(cx, batch, it, new, Signal::Waits { until })
         }
     }
 }
@@ -243,8 +256,7 @@ pub(super) fn signal(
     cx: &mut Cx<'_>,
     batch: &Prepared,
     it: &PreparedEvent,
-    id: EntryId,
-    contact: Option<ContactId>,
+    New { id, contact, dedupe }: New,
     how: Signal,
 ) -> Result<(), DbError> {
     let (waits, about) = match how {
@@ -274,6 +286,7 @@ pub(super) fn signal(
             note: None,
             body: &it.body,
             life: life(batch),
+            dedupe,
         },
     )?;
     if let Some(due) = waits {

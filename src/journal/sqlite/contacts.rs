@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{erase, keys, media, state::Cx};
+use super::{chains, erase, keys, media, state::Cx};
 use crate::{
     domain::{
         clock::Millis,
@@ -133,6 +133,7 @@ fn create(
     let doc = seal(cx.vault, instance, &doc)?;
     let sql = "INSERT INTO contacts (instance, doc) VALUES (?1, ?2)";
     let id = cx.connection.prepare_cached(sql)?.insert(params![instance.as_str(), doc])?;
+    cx.late()?.is_new(ContactId(id));
     add_aliases(cx, ContactId(id), tokens)?;
     erase::remember(cx, tokens, ContactId(id))?;
     Ok(ContactId(id))
@@ -157,7 +158,6 @@ fn merge(
     update_doc(cx, instance, into, &old.address, old.name.as_ref())?;
     let run = |sql: &str| cx.connection.prepare_cached(sql)?.execute([from.0, into.0]);
     run("UPDATE aliases SET contact = ?2 WHERE contact = ?1")?;
-    run("UPDATE entries SET contact = ?2 WHERE contact = ?1")?;
     run("UPDATE contacts SET
             paused_until = nullif(max(coalesce(paused_until, 0),
                 coalesce((SELECT paused_until FROM contacts WHERE id = ?1), 0)), 0),
@@ -169,6 +169,7 @@ fn merge(
     let sql = "UPDATE contacts SET instance = '', doc = x'', paused_until = NULL,
         paused_at = NULL, pause_reason = NULL WHERE id = ?1";
     cx.connection.prepare_cached(sql)?.execute([from.0])?;
+    chains::join(cx, from, into)?;
     keys::join(cx, from, into)?;
     media::merge(cx, from, into)?;
     // Merges are rare; finding which tokens pointed at `from` is not worth remembering.

@@ -4,7 +4,7 @@
 use rusqlite::{OptionalExtension, params};
 
 use super::{
-    append::{self, Prepared, PreparedEvent, Signal},
+    append::{self, New, Prepared, PreparedEvent, Signal},
     contacts,
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE, SIGNAL},
     forwards, hours, intents,
@@ -61,11 +61,9 @@ pub(super) fn arrived(
     cx: &mut Cx<'_>,
     batch: &Prepared,
     it: &PreparedEvent,
-    body: &[u8],
-    id: EntryId,
-    contact: Option<ContactId>,
+    new: New,
 ) -> Result<bool, DbError> {
-    debug_assert!(!body.is_empty());
+    let New { id, contact, .. } = new;
     let question = Question {
         instance: &batch.instance,
         contact,
@@ -77,17 +75,17 @@ pub(super) fn arrived(
     };
     match whose(cx, &question, batch.now, batch.now + ECHO_WAIT)? {
         Whose::Ours(about) => {
-            append::signal(cx, batch, it, id, contact, Signal::Done { about: Some(about) })?;
+            append::signal(cx, batch, it, new, Signal::Done { about: Some(about) })?;
             Ok(false)
         }
         Whose::Unclear => {
             let until = batch.now + ECHO_WAIT;
-            append::signal(cx, batch, it, id, contact, Signal::Waits { until })?;
+            append::signal(cx, batch, it, new, Signal::Waits { until })?;
             remember_silence(cx, id, batch.silence)?;
             Ok(false)
         }
         Whose::Human => {
-            append::signal(cx, batch, it, id, contact, Signal::Done { about: None })?;
+            append::signal(cx, batch, it, new, Signal::Done { about: None })?;
             if batch.forward {
                 forwards::insert(cx, &batch.vendor, id, Topic::Sent, (None, None), batch.now)?;
             }

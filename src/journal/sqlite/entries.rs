@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{hours, state::Cx};
+use super::{hours, keys::KeyBytes, late::Chain, state::Cx};
 use crate::{
     domain::{
         clock::Millis,
@@ -42,12 +42,16 @@ pub(super) struct NewRow<'a> {
     pub(super) note: Option<&'a str>,
     pub(super) body: &'a [u8],
     pub(super) life: &'a str,
+    /// The key by which it is known again.
+    pub(super) dedupe: Option<KeyBytes>,
 }
 
 pub(super) fn insert(cx: &mut Cx<'_>, row: &NewRow<'_>) -> Result<(), DbError> {
+    let chain = Chain::of(row.kind);
+    let (prev, prev_of_vendor) = link(cx, row, chain)?;
     let sql = "INSERT INTO entries (id, kind, account, is_open, vendor, instance, contact, pid,
-            text_key, origin, status, note, body, life)
-        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
+            text_key, origin, status, note, body, life, prev, prev_of_vendor, dedupe)
+        VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)";
     cx.connection.prepare_cached(sql)?.execute(params![
         row.id.0,
         row.kind,
@@ -63,6 +67,9 @@ pub(super) fn insert(cx: &mut Cx<'_>, row: &NewRow<'_>) -> Result<(), DbError> {
         row.note,
         row.body,
         row.life,
+        prev,
+        prev_of_vendor,
+        row.dedupe,
     ])?;
     let account = usize::try_from(row.account).unwrap_or_default();
     let delta = cx.delta(row.vendor);
@@ -79,6 +86,28 @@ pub(super) fn insert(cx: &mut Cx<'_>, row: &NewRow<'_>) -> Result<(), DbError> {
         delta.events[account] += 1;
     }
     Ok(())
+}
+
+/// The entries before a new one: in its conversation, and of its vendor's messages.
+fn link(
+    cx: &mut Cx<'_>,
+    row: &NewRow<'_>,
+    chain: Chain,
+) -> Result<(Option<i64>, Option<i64>), DbError> {
+    let connection = cx.connection;
+    let late = cx.late()?;
+    late.made(row.id);
+    let prev = match row.contact {
+        Some(contact) => late.link(connection, contact, chain, row.id)?,
+        None => None,
+    };
+    let prev_of_vendor = match chain {
+        Chain::Turns => {
+            Some(late.link_vendor(connection, row.vendor, row.id)?.unwrap_or_default().0)
+        }
+        Chain::Signals => None,
+    };
+    Ok((prev.map(|it| it.0), prev_of_vendor))
 }
 
 /// A row, without its body.

@@ -4,6 +4,7 @@
 use rusqlite::params;
 
 use super::{
+    chains::BOTH,
     entries::{self, COLUMNS, ERASED, EntryRow, INTENT, MESSAGE},
     forwards,
     intents::{self, Outbound},
@@ -34,7 +35,8 @@ pub(super) fn some(
     limit: usize,
     now: Millis,
 ) -> Result<Erased, DbError> {
-    if !people::is_its(cx.connection, vendor, contact)? {
+    let ends = cx.ends(contact)?;
+    if !people::is_its(cx.connection, ends, vendor)? {
         return Ok(Erased { is_unknown: true, ..Erased::default() });
     }
     part_from_name(cx, contact, now)?;
@@ -47,9 +49,13 @@ pub(super) fn some(
             erase(cx, &row, now)?;
         }
     }
-    let sql = format!("SELECT {COLUMNS} FROM entries WHERE contact = ?1 ORDER BY id LIMIT ?2");
+    let sql = format!(
+        "{BOTH} SELECT {COLUMNS} FROM walk CROSS JOIN entries USING (id) WHERE contact = ?3
+            ORDER BY id LIMIT ?4"
+    );
     let mut statement = cx.connection.prepare_cached(&sql)?;
-    let values = params![contact.0, i64::try_from(limit).unwrap_or(i64::MAX)];
+    let limit_or_all = i64::try_from(limit).unwrap_or(i64::MAX);
+    let values = [ends[0].0, ends[1].0, contact.0, limit_or_all];
     let rows = statement.query_map(values, EntryRow::read)?;
     let rows: Vec<EntryRow> = rows.collect::<Result<_, _>>()?;
     drop(statement);

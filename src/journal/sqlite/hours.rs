@@ -84,6 +84,10 @@ impl Hours {
         }
     }
 
+    pub(super) fn negated(&self) -> Self {
+        Self(self.0.iter().map(|(key, n)| (*key, -n)).collect())
+    }
+
     /// Customers' messages, by hours since the Unix epoch.
     pub(super) fn inbound_by_hour(&self) -> impl Iterator<Item = (i64, i64)> {
         let is_inbound = |what: u8| COUNTED.get(usize::from(what)) == Some(&"in");

@@ -1,8 +1,6 @@
 //! Intents: made, begun, stepped. What a step means is `domain/delivery.rs`'s to say; here it is
 //! made durable.
 
-use std::cmp::Ordering;
-
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
@@ -165,6 +163,7 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
         note,
         body: &body,
         life: &life.text(),
+        dedupe: None,
     };
     entries::insert(cx, &row)?;
     cx.delta(&intent.vendor).hours.outbound(new.id, life::status_word(life.delivery.as_ref()), 1);
@@ -309,7 +308,7 @@ fn advance_with(
     row.life.note(now, life::word(&after.state));
     let is_erased = row.is_erased();
     row.life.ticket = step.ticket.clone().or(row.life.ticket).filter(|_| !is_erased);
-    let begun_at = begun_at(row.begun_at, attempts, after.attempts, now);
+    let begun_at = life::begun_at(row.begun_at, attempts, after.attempts, now);
     let next = life::next_of(&after, &policy);
     let account = life::code(after.account());
     let answered_after = answered::after(cx, &row, &after, now)?;
@@ -350,16 +349,6 @@ fn advance_with(
     }
     let next = next.unwrap_or(Next::Gone);
     Ok(Stepped { next, delivery: Some(after), changes: Vec::new() })
-}
-
-/// When the latest attempt began, of which something may have left.
-fn begun_at(known: Option<Millis>, before: u32, after: u32, now: Millis) -> Option<Millis> {
-    match after.cmp(&before) {
-        Ordering::Greater => Some(now),
-        // It was given back: nothing of it has ever left.
-        Ordering::Less if after == 0 => None,
-        Ordering::Less | Ordering::Equal => known,
-    }
 }
 
 /// Takes over what waited for an id that was learnt now.

@@ -1,11 +1,14 @@
 //! Dedupe keys: by which an event that comes twice becomes one.
 //!
 //! A key is the contact it came from and a keyed hash of what it is. The contact comes first, so
-//! that the keys of two contacts who turn out to be one person can be joined. There is a table for
-//! each day, dropped whole when it is old: one big index would halve the speed.
+//! that the keys of two contacts who turn out to be one person can be joined. New keys are in
+//! memory first (`late.rs`) and then in a table for each day (`keys/days.rs`).
 
-use rusqlite::{Connection, OptionalExtension, params};
+mod days;
 
+use rusqlite::params;
+
+pub(super) use self::days::{Days, Filters};
 use super::{erase, state::Cx};
 use crate::{
     domain::{
@@ -13,12 +16,15 @@ use crate::{
         event::{Event, What},
         id::{ContactId, EntryId, InstanceId},
     },
-    journal::{KEYS_KEPT_DAYS, RAW_DEDUPE},
+    journal::RAW_DEDUPE,
     sqlite::DbError,
     vault::{Token, Vault},
 };
 
 const DAY: Millis = 24 * HOUR;
+
+/// A contact, or none, and a token.
+pub(super) type KeyBytes = [u8; 24];
 
 /// How an event is known again.
 #[derive(Clone, Copy)]
@@ -82,78 +88,102 @@ pub(super) fn find_message(
     token: Token,
     contact: ContactId,
 ) -> Result<Option<EntryId>, DbError> {
-    let key = bytes(&Key { token, by_contact: true, lasts: None }, Some(contact));
-    for day in known_days(cx)?.into_iter().rev() {
-        if let Some(found) = lookup(cx.connection, day, &key)? {
-            return Ok(Some(found));
-        }
-    }
-    Ok(None)
+    find(cx, &bytes(&Key { token, by_contact: true, lasts: None }, Some(contact)))
 }
 
-/// The entry that has this key already, or `None`, and then it is `id`'s from now on.
+/// What became of a claim.
+pub(super) enum Claimed {
+    /// The key is the entry's from now on.
+    New(KeyBytes),
+    /// It is this one's already.
+    Known(EntryId),
+}
+
+/// Claims a key for `id`.
 pub(super) fn claim(
     cx: &mut Cx<'_>,
     key: Key,
     contact: Option<ContactId>,
     id: EntryId,
     now: Millis,
-) -> Result<Option<EntryId>, DbError> {
-    let today = now.div_euclid(DAY);
-    let days = days(cx, today)?;
+) -> Result<Claimed, DbError> {
+    let connection = cx.connection;
+    if let Some(oldest) = cx.days()?.turn(connection, now.div_euclid(DAY))? {
+        erase::forget(cx, oldest * DAY)?;
+    }
     let bytes = bytes(&key, contact);
-    for day in days.iter().filter(|it| **it != today) {
-        let found = lookup(cx.connection, *day, &bytes)?;
-        if let Some(found) = found.filter(|it| is_live(&key, *it, now)) {
-            return Ok(Some(found));
-        }
+    if let Some(found) = find(cx, &bytes)?.filter(|it| is_live(&key, *it, now)) {
+        return Ok(Claimed::Known(found));
     }
-    let sql =
-        format!("INSERT INTO keys_{today} (key, entry) VALUES (?1, ?2) ON CONFLICT DO NOTHING");
-    if cx.connection.prepare_cached(&sql)?.execute(params![bytes, id.0])? == 1 {
-        return Ok(None);
-    }
-    let found = lookup(cx.connection, today, &bytes)?;
-    if let Some(found) = found.filter(|it| is_live(&key, *it, now)) {
-        return Ok(Some(found));
-    }
-    let sql = format!("UPDATE keys_{today} SET entry = ?2 WHERE key = ?1");
-    cx.connection.prepare_cached(&sql)?.execute(params![bytes, id.0])?;
-    Ok(None)
+    cx.late()?.put_key(bytes, id);
+    Ok(Claimed::New(bytes))
 }
 
 /// The entries that are known by a contact.
 pub(super) fn entries_of(cx: &mut Cx<'_>, contact: ContactId) -> Result<Vec<EntryId>, DbError> {
-    let (first, after) = (contact.0.to_be_bytes(), (contact.0 + 1).to_be_bytes());
-    let mut found = Vec::new();
-    for day in known_days(cx)? {
-        let sql = format!("SELECT entry FROM keys_{day} WHERE key >= ?1 AND key < ?2");
-        let mut statement = cx.connection.prepare_cached(&sql)?;
-        let ids = statement.query_map(params![first, after], |row| row.get(0).map(EntryId))?;
-        for id in ids {
-            found.push(id?);
-        }
+    let (first, after) = range(contact);
+    let mut found: Vec<EntryId> = cx.late()?.keys(first, after).iter().map(|it| it.1).collect();
+    for (_, key) in stored(cx, first, after)? {
+        found.push(key.1);
     }
     Ok(found)
 }
 
 /// What was known of `from` is known of `into`.
 pub(super) fn join(cx: &mut Cx<'_>, from: ContactId, into: ContactId) -> Result<(), DbError> {
-    let days = known_days(cx)?;
-    for day in days {
-        let sql = format!(
-            "INSERT OR IGNORE INTO keys_{day} (key, entry)
-             SELECT CAST(?3 || substr(key, 9) AS BLOB), entry FROM keys_{day}
-             WHERE key >= ?1 AND key < ?2"
-        );
-        let (first, after) = (from.0.to_be_bytes(), (from.0 + 1).to_be_bytes());
-        let into = into.0.to_be_bytes();
-        cx.connection.prepare_cached(&sql)?.execute(params![first, after, into])?;
+    let (first, after) = range(from);
+    let renamed = |mut key: KeyBytes| {
+        key[..8].copy_from_slice(&into.0.to_be_bytes());
+        key
+    };
+    for (key, id) in cx.late()?.keys(first, after) {
+        let key = renamed(key);
+        if cx.late()?.key(&key).is_none() {
+            cx.late()?.put_key(key, id);
+            // So that a restart finds it too.
+            let sql = "UPDATE entries SET dedupe = ?2 WHERE id = ?1";
+            cx.connection.prepare_cached(sql)?.execute(params![id.0, key])?;
+        }
+    }
+    for (day, (key, id)) in stored(cx, first, after)? {
+        let key = renamed(key);
+        if find(cx, &key)?.is_none() {
+            let connection = cx.connection;
+            cx.days()?.put_into(connection, day, &key, id)?;
+        }
     }
     Ok(())
 }
 
-fn bytes(key: &Key, contact: Option<ContactId>) -> [u8; 24] {
+fn range(contact: ContactId) -> (KeyBytes, KeyBytes) {
+    let bound = |contact: i64| {
+        let mut key = [0; 24];
+        key[..8].copy_from_slice(&contact.to_be_bytes());
+        key
+    };
+    (bound(contact.0), bound(contact.0 + 1))
+}
+
+/// Keys in the tables, with the day of their table.
+fn stored(
+    cx: &mut Cx<'_>,
+    first: KeyBytes,
+    after: KeyBytes,
+) -> Result<Vec<(i64, (KeyBytes, EntryId))>, DbError> {
+    let mut found = Vec::new();
+    for day in cx.days()?.live().to_vec() {
+        let sql = format!("SELECT key, entry FROM keys_{day} WHERE key >= ?1 AND key < ?2");
+        let mut statement = cx.connection.prepare_cached(&sql)?;
+        let rows = statement
+            .query_map(params![first, after], |row| Ok((row.get(0)?, EntryId(row.get(1)?))))?;
+        for row in rows {
+            found.push((day, row?));
+        }
+    }
+    Ok(found)
+}
+
+fn bytes(key: &Key, contact: Option<ContactId>) -> KeyBytes {
     let contact = contact.filter(|_| key.by_contact).map_or(0, |it| it.0);
     let mut bytes = [0; 24];
     bytes[..8].copy_from_slice(&contact.to_be_bytes());
@@ -166,47 +196,11 @@ fn is_live(key: &Key, entry: EntryId, now: Millis) -> bool {
     key.lasts.is_none_or(|lasts| (now - entry.ms()).abs() < lasts)
 }
 
-fn lookup(connection: &Connection, day: i64, key: &[u8; 24]) -> Result<Option<EntryId>, DbError> {
-    let sql = format!("SELECT entry FROM keys_{day} WHERE key = ?1");
-    let mut statement = connection.prepare_cached(&sql)?;
-    Ok(statement.query_row([key], |row| row.get(0).map(EntryId)).optional()?)
-}
-
-/// The days with a table; today's is made, and the ones that are too old are dropped.
-fn days(cx: &mut Cx<'_>, today: i64) -> Result<Vec<i64>, DbError> {
-    let days = known_days(cx)?;
-    if days.contains(&today) {
-        return Ok(days);
+/// The latest entry with this key.
+fn find(cx: &mut Cx<'_>, key: &KeyBytes) -> Result<Option<EntryId>, DbError> {
+    let connection = cx.connection;
+    if let Some(found) = cx.late()?.key(key) {
+        return Ok((!cx.days()?.is_past(found)).then_some(found));
     }
-    cx.connection.execute_batch(&format!(
-        "CREATE TABLE IF NOT EXISTS keys_{today} (key BLOB PRIMARY KEY, entry INTEGER NOT NULL) WITHOUT ROWID"
-    ))?;
-    // A clock that stands far ahead would otherwise drop keys that are still needed: they go only
-    // when a day as old as theirs has really been seen twice over.
-    let n_kept = usize::try_from(KEYS_KEPT_DAYS + 1).unwrap_or(usize::MAX);
-    let mut days = days;
-    days.push(today);
-    days.sort_unstable();
-    while days.len() > n_kept && days[0] < today - KEYS_KEPT_DAYS {
-        cx.connection.execute_batch(&format!("DROP TABLE keys_{}", days[0]))?;
-        days.remove(0);
-    }
-    cx.connection
-        .prepare_cached("DELETE FROM idempotency WHERE entry < ?1")?
-        .execute([EntryId::at(days[0] * DAY).0])?;
-    erase::forget(cx, days[0] * DAY)?;
-    cx.memory.key_days = Some(days.clone());
-    Ok(days)
-}
-
-fn known_days(cx: &mut Cx<'_>) -> Result<Vec<i64>, DbError> {
-    if let Some(days) = &cx.memory.key_days {
-        return Ok(days.clone());
-    }
-    let sql = "SELECT CAST(substr(name, 6) AS INTEGER) FROM sqlite_schema
-        WHERE type = 'table' AND name GLOB 'keys_[0-9]*' ORDER BY 1";
-    let mut statement = cx.connection.prepare(sql)?;
-    let days: Vec<i64> = statement.query_map((), |row| row.get(0))?.collect::<Result<_, _>>()?;
-    cx.memory.key_days = Some(days.clone());
-    Ok(days)
+    cx.days()?.find(connection, key)
 }

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 use super::hours::Hours;
@@ -14,15 +14,29 @@ const FOLD_EVERY: usize = 256;
 /// What one transaction adds to a vendor's line.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(super) struct Delta {
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) accepted: i64,
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) duplicates: i64,
     /// By account code: waiting, done, (none), parked, dead.
+    #[serde(default, skip_serializing_if = "are_zero")]
     pub(super) events: [i64; 5],
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub(super) created: i64,
     /// By account code: waiting, sent, unknown, parked, dead.
+    #[serde(default, skip_serializing_if = "are_zero")]
     pub(super) intents: [i64; 5],
     #[serde(default, skip_serializing_if = "Hours::is_empty")]
     pub(super) hours: Hours,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(n: &i64) -> bool {
+    *n == 0
+}
+
+fn are_zero(all: &[i64; 5]) -> bool {
+    all.iter().all(|it| *it == 0)
 }
 
 impl Delta {
@@ -36,22 +50,41 @@ impl Delta {
         }
         self.hours.add_all(&other.hours);
     }
+
+    fn negated(&self) -> Self {
+        Self {
+            accepted: -self.accepted,
+            duplicates: -self.duplicates,
+            events: self.events.map(|it| -it),
+            created: -self.created,
+            intents: self.intents.map(|it| -it),
+            hours: self.hours.negated(),
+        }
+    }
 }
 
 type Deltas = HashMap<VendorId, Delta>;
 
-/// What is logged and not folded yet.
+/// What is logged and not folded yet. The log is one row a transaction; when it is long enough its
+/// sum is folded into the ledger, some vendors in each transaction: all of them at once would hold
+/// everybody up.
 pub(super) struct Log {
     deltas: Deltas,
     n_rows: usize,
+    /// Rows are written in this one.
+    epoch: i64,
+    /// The sum of the epochs before, as far as it is not folded.
+    leaving: Vec<(VendorId, Delta)>,
+    /// Vendors folded in one transaction.
+    n_at_once: usize,
 }
 
 impl Log {
     /// What earlier processes left.
     pub(super) fn load(connection: &Connection) -> Result<Self, DbError> {
-        let mut statement = connection.prepare_cached("SELECT deltas FROM ledger_log")?;
+        let mut statement = connection.prepare_cached("SELECT deltas, epoch FROM ledger_log")?;
         let mut rows = statement.query(())?;
-        let (mut deltas, mut n_rows) = (Deltas::new(), 0);
+        let (mut deltas, mut n_rows, mut epoch) = (Deltas::new(), 0, 0);
         while let Some(row) = rows.next()? {
             let text: String = row.get(0)?;
             let logged: Deltas =
@@ -60,34 +93,61 @@ impl Log {
                 deltas.entry(vendor).or_default().add(&delta);
             }
             n_rows += 1;
+            epoch = epoch.max(row.get(1)?);
         }
-        Ok(Self { deltas, n_rows })
+        Ok(Self { deltas, n_rows, epoch, leaving: Vec::new(), n_at_once: 0 })
     }
 
     /// What is logged of this vendor's hours.
-    pub(super) fn hours_of(&self, vendor: &VendorId) -> Option<&Hours> {
-        self.deltas.get(vendor).map(|it| &it.hours)
+    pub(super) fn hours_of(&self, vendor: &VendorId) -> impl Iterator<Item = &Hours> {
+        let leaving = self.leaving.iter().find(|it| it.0 == *vendor).map(|it| &it.1);
+        self.deltas.get(vendor).into_iter().chain(leaving).map(|it| &it.hours)
     }
 
-    /// Writes what a transaction adds, and folds the log when it is long enough.
+    /// Writes what a transaction adds, and folds some of what was logged before.
     pub(super) fn write(&mut self, connection: &Connection, new: &Deltas) -> Result<(), DbError> {
-        for (vendor, delta) in new {
-            self.deltas.entry(vendor.clone()).or_default().add(delta);
+        if self.leaving.is_empty() && self.n_rows >= FOLD_EVERY {
+            self.leaving = self.deltas.drain().collect();
+            // Neighbours in the table are folded together.
+            self.leaving.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+            self.n_at_once = self.leaving.len().div_ceil(FOLD_EVERY / 2);
+            (self.n_rows, self.epoch) = (0, self.epoch + 1);
         }
-        self.n_rows += 1;
-        if self.n_rows < FOLD_EVERY {
-            let text = serde_json::to_string(new).map_err(|_| DbError::Unreadable("ledger log"))?;
-            let sql = "INSERT INTO ledger_log (deltas) VALUES (?1)";
-            connection.prepare_cached(sql)?.execute([text])?;
+        if !new.is_empty() {
+            self.log(connection, new, self.epoch)?;
+            for (vendor, delta) in new {
+                self.deltas.entry(vendor.clone()).or_default().add(delta);
+            }
+            self.n_rows += 1;
+        }
+        self.fold_some(connection)
+    }
+
+    /// What is folded is taken off the log in a row of its epoch, until the epoch goes as a whole.
+    fn fold_some(&mut self, connection: &Connection) -> Result<(), DbError> {
+        if self.leaving.is_empty() {
             return Ok(());
         }
-        for (vendor, delta) in &self.deltas {
-            fold(connection, vendor, delta)?;
-            delta.hours.fold(connection, vendor)?;
+        let n_left = self.leaving.len().saturating_sub(self.n_at_once);
+        let mut folded = Deltas::new();
+        for (vendor, delta) in self.leaving.drain(n_left..) {
+            fold(connection, &vendor, &delta)?;
+            delta.hours.fold(connection, &vendor)?;
+            folded.insert(vendor, delta.negated());
         }
-        connection.prepare_cached("DELETE FROM ledger_log")?.execute(())?;
-        self.deltas.clear();
-        self.n_rows = 0;
+        let before = self.epoch - 1;
+        if n_left > 0 {
+            return self.log(connection, &folded, before);
+        }
+        let sql = "DELETE FROM ledger_log WHERE epoch <= ?1";
+        connection.prepare_cached(sql)?.execute([before])?;
+        Ok(())
+    }
+
+    fn log(&self, connection: &Connection, deltas: &Deltas, epoch: i64) -> Result<(), DbError> {
+        let text = serde_json::to_string(deltas).map_err(|_| DbError::Unreadable("ledger log"))?;
+        let sql = "INSERT INTO ledger_log (deltas, epoch) VALUES (?1, ?2)";
+        connection.prepare_cached(sql)?.execute(params![text, epoch])?;
         Ok(())
     }
 }

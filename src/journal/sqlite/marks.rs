@@ -159,6 +159,7 @@ pub(super) fn changed(
             note: None,
             body: &body,
             life: "",
+            dedupe: None,
         },
     )?;
     set(cx, id, Mark::Edit { from_me: true }, by, now)

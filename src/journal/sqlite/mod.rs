@@ -3,6 +3,7 @@
 mod answer;
 mod answered;
 mod append;
+mod chains;
 mod contacts;
 mod echo;
 mod entries;
@@ -12,6 +13,7 @@ mod groups;
 mod hours;
 mod intents;
 mod keys;
+mod late;
 mod ledger;
 mod marks;
 mod media;
@@ -58,6 +60,11 @@ impl SqliteJournal {
         Ok(Self { db, vault, state })
     }
 
+    /// Has the dedupe keys of this file in mind from now on, for the process that writes entries.
+    pub fn remember_keys(&self, path: &Path) {
+        self.state.filters.fill(path.to_owned());
+    }
+
     /// The database, for the store in the same file.
     #[must_use]
     pub fn db(&self) -> &Db {
@@ -77,6 +84,16 @@ impl SqliteJournal {
             f(&mut cx)
         };
         Ok(self.db.write(run).await?)
+    }
+
+    /// As [`Self::read`], for what has to know where conversations end.
+    async fn read_chains<T, F>(&self, f: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection, &Vault, &State) -> Result<T, DbError> + Send + 'static,
+    {
+        let state = self.state.clone();
+        self.read(move |connection, vault| f(connection, vault, &state)).await
     }
 
     async fn read<T, F>(&self, f: F) -> Result<T, JournalError>
@@ -101,7 +118,10 @@ impl Journal for SqliteJournal {
     }
 
     async fn message(&self, id: EntryId) -> Result<Option<ToAnswer>, JournalError> {
-        self.read(move |connection, vault| answer::to_answer(connection, vault, id)).await
+        self.read_chains(move |connection, vault, ends| {
+            answer::to_answer(connection, vault, ends, id)
+        })
+        .await
     }
 
     async fn settle(&self, id: EntryId, end: MessageEnd) -> Result<Vec<Change>, JournalError> {
@@ -156,8 +176,8 @@ impl Journal for SqliteJournal {
         limit: usize,
     ) -> Result<Page, JournalError> {
         let vendor = vendor.clone();
-        self.read(move |connection, vault| {
-            show::messages(connection, vault, &vendor, before, limit)
+        self.read_chains(move |connection, vault, ends| {
+            show::messages(connection, vault, ends, (&vendor, before, limit))
         })
         .await
     }
@@ -168,7 +188,10 @@ impl Journal for SqliteJournal {
         id: EntryId,
     ) -> Result<Option<Journey>, JournalError> {
         let vendor = vendor.clone();
-        self.read(move |connection, vault| show::journey(connection, vault, &vendor, id)).await
+        self.read_chains(move |connection, vault, ends| {
+            show::journey(connection, vault, ends, (&vendor, id))
+        })
+        .await
     }
 
     async fn ledger(&self, vendor: Option<&VendorId>) -> Result<Ledger, JournalError> {
@@ -201,7 +224,10 @@ impl Journal for SqliteJournal {
         text_key: i64,
         since: Millis,
     ) -> Result<bool, JournalError> {
-        self.read(move |connection, _| said::text(connection, contact, text_key, since)).await
+        self.read_chains(move |connection, _, ends| {
+            said::text(connection, ends, contact, (text_key, since))
+        })
+        .await
     }
 
     async fn in_flight(&self, instance: &InstanceId) -> Result<i64, JournalError> {

@@ -6,9 +6,14 @@ use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
-    SqliteJournal, contacts,
+    SqliteJournal,
+    chains::{self, BOTH, CONVERSATION, OF_VENDOR},
+    contacts,
     entries::{self, COLUMNS, EntryRow, INTENT, SIGNAL},
-    erase, show,
+    erase,
+    late::Chain,
+    show,
+    state::State,
 };
 use crate::{
     domain::{
@@ -36,7 +41,10 @@ impl People for SqliteJournal {
         limit: usize,
     ) -> Result<Conversations, JournalError> {
         let vendor = vendor.clone();
-        self.read(move |connection, vault| list(connection, vault, &vendor, before, limit)).await
+        self.read_chains(move |connection, vault, ends| {
+            list(connection, vault, ends, (&vendor, before, limit))
+        })
+        .await
     }
 
     async fn conversation(
@@ -45,11 +53,11 @@ impl People for SqliteJournal {
         contact: ContactId,
     ) -> Result<Option<Conversation>, JournalError> {
         let vendor = vendor.clone();
-        self.read(move |connection, vault| {
-            if !is_its(connection, &vendor, contact)? {
+        self.read_chains(move |connection, vault, ends| {
+            if !is_its(connection, chains::both(connection, ends, contact)?, &vendor)? {
                 return Ok(None);
             }
-            let last = latest(connection, contact)?;
+            let last = latest(connection, ends, contact)?;
             one(connection, vault, contact, last)
         })
         .await
@@ -62,9 +70,9 @@ impl People for SqliteJournal {
         span: Span,
     ) -> Result<Page, JournalError> {
         let vendor = vendor.clone();
-        self.read(move |connection, vault| {
-            if is_its(connection, &vendor, contact)? {
-                messages(connection, vault, contact, span)
+        self.read_chains(move |connection, vault, ends| {
+            if is_its(connection, chains::both(connection, ends, contact)?, &vendor)? {
+                messages(connection, vault, ends, (contact, span))
             } else {
                 Ok(Page { rows: Vec::new(), next: None })
             }
@@ -80,8 +88,9 @@ impl People for SqliteJournal {
         limit: usize,
     ) -> Result<Vec<Record>, JournalError> {
         let vendor = vendor.clone();
-        self.read(move |connection, vault| {
-            records(connection, vault, (&vendor, contact), after, limit)
+        self.read_chains(move |connection, vault, ends| {
+            let ends = chains::both(connection, ends, contact)?;
+            records(connection, vault, ends, (&vendor, after, limit))
         })
         .await
     }
@@ -101,29 +110,30 @@ impl People for SqliteJournal {
 /// Whether it is a conversation of this vendor's. Nothing of another's is read.
 pub(super) fn is_its(
     connection: &Connection,
+    ends: [EntryId; 2],
     vendor: &VendorId,
-    contact: ContactId,
 ) -> Result<bool, DbError> {
-    let sql = "SELECT vendor FROM entries WHERE contact = ?1 LIMIT 1";
+    let sql = "SELECT vendor FROM entries WHERE id IN (?1, ?2) AND contact IS NOT NULL LIMIT 1";
     let mut statement = connection.prepare_cached(sql)?;
-    let found: Option<String> = statement.query_row([contact.0], |row| row.get(0)).optional()?;
+    let found: Option<String> =
+        statement.query_row(ends.map(|it| it.0), |row| row.get(0)).optional()?;
     Ok(found.is_some_and(|it| it == vendor.as_str()))
 }
 
 fn list(
     connection: &Connection,
     vault: &Vault,
-    vendor: &VendorId,
-    before: Option<EntryId>,
-    limit: usize,
+    ends: &State,
+    (vendor, before, limit): (&VendorId, Option<EntryId>, usize),
 ) -> Result<Conversations, DbError> {
     let sql = format!(
-        "SELECT id, contact, kind FROM entries WHERE vendor = ?1 AND id < ?2
-         ORDER BY id DESC LIMIT {LOOKED_AT_MAX}"
+        "{OF_VENDOR} SELECT id, contact, kind FROM walk CROSS JOIN entries USING (id)
+            WHERE id < ?2 LIMIT {LOOKED_AT_MAX}"
     );
+    let start = chains::start_of_vendor(connection, ends, vendor, before)?;
     let before = before.map_or(i64::MAX, |it| it.0);
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = statement.query(params![vendor.as_str(), before])?;
+    let mut found = statement.query([start.0, before])?;
     let (mut page, mut seen) = (Conversations::default(), HashSet::new());
     let (mut last, mut n_seen) = (None, 0);
     while let Some(row) = found.next()? {
@@ -136,7 +146,7 @@ fn list(
             continue;
         };
         // One whose latest message is newer was on a page before.
-        if latest(connection, contact)? == Some(id) {
+        if latest(connection, ends, contact)? == Some(id) {
             page.rows.extend(one(connection, vault, contact, Some(id))?);
         }
         if page.rows.len() >= limit {
@@ -148,12 +158,19 @@ fn list(
     Ok(page)
 }
 
-fn latest(connection: &Connection, contact: ContactId) -> Result<Option<EntryId>, DbError> {
+fn latest(
+    connection: &Connection,
+    ends: &State,
+    contact: ContactId,
+) -> Result<Option<EntryId>, DbError> {
     let sql = format!(
-        "SELECT id FROM entries WHERE contact = ?1 AND {MESSAGES} ORDER BY id DESC LIMIT 1"
+        "{CONVERSATION} SELECT id FROM walk CROSS JOIN entries USING (id)
+            WHERE contact = ?2 AND {MESSAGES} LIMIT 1"
     );
+    let last = ends.end(connection, contact, Chain::Turns)?;
     let mut statement = connection.prepare_cached(&sql)?;
-    Ok(statement.query_row([contact.0], |row| row.get(0).map(EntryId)).optional()?)
+    let values = [last.0, contact.0];
+    Ok(statement.query_row(values, |row| row.get(0).map(EntryId)).optional()?)
 }
 
 fn one(
@@ -189,19 +206,20 @@ fn one(
 fn messages(
     connection: &Connection,
     vault: &Vault,
-    contact: ContactId,
-    span: Span,
+    ends: &State,
+    (contact, span): (ContactId, Span),
 ) -> Result<Page, DbError> {
     let (order, compare, first) =
         if span.is_ascending { ("", ">", i64::MIN) } else { ("DESC", "<", i64::MAX) };
     let sql = format!(
-        "SELECT {COLUMNS}, body FROM entries WHERE contact = ?1 AND id {compare} ?2 AND {MESSAGES}
-         ORDER BY id {order} LIMIT ?3"
+        "{CONVERSATION} SELECT {COLUMNS}, body FROM walk CROSS JOIN entries USING (id)
+            WHERE contact = ?2 AND id {compare} ?3 AND {MESSAGES} ORDER BY id {order} LIMIT ?4"
     );
+    let last = ends.end(connection, contact, Chain::Turns)?;
     let cursor = span.cursor.map_or(first, |it| it.0);
     let limit = i64::try_from(span.limit).unwrap_or(i64::MAX - 1);
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = statement.query(params![contact.0, cursor, limit + 1])?;
+    let mut found = statement.query([last.0, contact.0, cursor, limit + 1])?;
     let mut rows = Vec::new();
     while let Some(row) = found.next()? {
         rows.push(shown(connection, vault, row)?.1);
@@ -215,17 +233,17 @@ fn messages(
 fn records(
     connection: &Connection,
     vault: &Vault,
-    (vendor, contact): (&VendorId, ContactId),
-    after: EntryId,
-    limit: usize,
+    [last_turn, last_signal]: [EntryId; 2],
+    (vendor, after, limit): (&VendorId, EntryId, usize),
 ) -> Result<Vec<Record>, DbError> {
     let sql = format!(
-        "SELECT {COLUMNS}, body FROM entries WHERE contact = ?1 AND vendor = ?2 AND id > ?3
-         ORDER BY id LIMIT ?4"
+        "{BOTH} SELECT {COLUMNS}, body FROM walk CROSS JOIN entries USING (id)
+            WHERE contact IS NOT NULL AND vendor = ?3 AND id > ?4 ORDER BY id LIMIT ?5"
     );
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut found = statement.query(params![contact.0, vendor.as_str(), after.0, limit])?;
+    let mut found =
+        statement.query(params![last_turn.0, last_signal.0, vendor.as_str(), after.0, limit])?;
     let mut records = Vec::new();
     while let Some(row) = found.next()? {
         let (entry, shown) = shown(connection, vault, row)?;

@@ -2,7 +2,12 @@
 
 use rusqlite::{Connection, params};
 
-use super::entries::{ECHO, INTENT};
+use super::{
+    chains::CONVERSATION,
+    entries::{ECHO, INTENT},
+    late::Chain,
+    state::State,
+};
 use crate::{
     domain::{
         clock::Millis,
@@ -13,25 +18,34 @@ use crate::{
 
 /// Whether anything was ever sent to a contact, by the gateway or from the phone, or may yet be.
 /// What was given up was not.
-pub(super) fn by_vendor(connection: &Connection, contact: ContactId) -> Result<bool, DbError> {
+pub(super) fn by_vendor(
+    connection: &Connection,
+    last: EntryId,
+    contact: ContactId,
+) -> Result<bool, DbError> {
     let sql = format!(
-        "SELECT 1 FROM entries WHERE contact = ?1 AND kind IN ({INTENT}, {ECHO}) AND account <> 4
-            LIMIT 1"
+        "{CONVERSATION} SELECT 1 FROM walk CROSS JOIN entries USING (id)
+            WHERE contact = ?2 AND kind IN ({INTENT}, {ECHO}) AND account <> 4 LIMIT 1"
     );
-    Ok(connection.prepare_cached(&sql)?.exists([contact.0])?)
+    Ok(connection.prepare_cached(&sql)?.exists([last.0, contact.0])?)
 }
 
 /// Whether a text with this key was sent to a contact since this time, or may yet be.
 pub(super) fn text(
     connection: &Connection,
+    ends: &State,
     contact: ContactId,
-    text_key: i64,
-    since: Millis,
+    (text_key, since): (i64, Millis),
 ) -> Result<bool, DbError> {
     let sql = format!(
-        "SELECT 1 FROM entries WHERE contact = ?1 AND id >= ?2 AND kind = {INTENT}
-            AND account <> 4 AND text_key = ?3 LIMIT 1"
+        "WITH RECURSIVE walk (id, prev) AS (
+            SELECT id, prev FROM entries WHERE id = ?1 AND id >= ?3
+            UNION ALL SELECT e.id, e.prev FROM walk CROSS JOIN entries e ON e.id = walk.prev
+                WHERE e.id >= ?3)
+        SELECT 1 FROM walk CROSS JOIN entries USING (id)
+            WHERE contact = ?2 AND kind = {INTENT} AND account <> 4 AND text_key = ?4 LIMIT 1"
     );
-    let values = params![contact.0, EntryId::at(since).0, text_key];
+    let last = ends.end(connection, contact, Chain::Turns)?;
+    let values = params![last.0, contact.0, EntryId::at(since).0, text_key];
     Ok(connection.prepare_cached(&sql)?.exists(values)?)
 }

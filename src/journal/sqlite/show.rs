@@ -3,10 +3,13 @@
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
+    chains::{self, ANSWERS, OF_VENDOR},
     contacts,
     entries::{self, COLUMNS, ECHO, ERASED, EntryRow, INTENT, MESSAGE},
     hours,
     intents::Outbound,
+    late::Chain,
+    state::State,
 };
 use crate::{
     domain::{
@@ -88,18 +91,18 @@ pub(super) fn in_flight(connection: &Connection, instance: &InstanceId) -> Resul
 pub(super) fn messages(
     connection: &Connection,
     vault: &Vault,
-    vendor: &VendorId,
-    before: Option<EntryId>,
-    limit: usize,
+    ends: &State,
+    (vendor, before, limit): (&VendorId, Option<EntryId>, usize),
 ) -> Result<Page, DbError> {
     let sql = format!(
-        "SELECT {COLUMNS}, body FROM entries WHERE vendor = ?1 AND id < ?2 AND kind IN (0, 2, 3)
-         ORDER BY id DESC LIMIT ?3"
+        "{OF_VENDOR} SELECT {COLUMNS}, body FROM walk CROSS JOIN entries USING (id)
+            WHERE id < ?2 AND kind IN (0, 2, 3) LIMIT ?3"
     );
+    let start = chains::start_of_vendor(connection, ends, vendor, before)?;
     let mut statement = connection.prepare_cached(&sql)?;
     let before = before.map_or(i64::MAX, |it| it.0);
     let limit = i64::try_from(limit).unwrap_or(i64::MAX - 1);
-    let mut rows = statement.query(params![vendor.as_str(), before, limit + 1])?;
+    let mut rows = statement.query(params![start.0, before, limit + 1])?;
     let mut found = Vec::new();
     while let Some(row) = rows.next()? {
         let body: Vec<u8> = row.get("body")?;
@@ -116,8 +119,8 @@ pub(super) fn messages(
 pub(super) fn journey(
     connection: &Connection,
     vault: &Vault,
-    vendor: &VendorId,
-    id: EntryId,
+    ends: &State,
+    (vendor, id): (&VendorId, EntryId),
 ) -> Result<Option<Journey>, DbError> {
     let Some((row, body)) = with_body(connection, id)?.filter(|it| it.0.vendor == *vendor) else {
         return Ok(None);
@@ -128,11 +131,12 @@ pub(super) fn journey(
     let mut answers = Vec::new();
     if let Some(contact) = row.contact.filter(|_| row.kind == MESSAGE) {
         let sql = format!(
-            "SELECT {COLUMNS}, body FROM entries WHERE contact = ?1 AND id > ?2 AND kind = 2
-                AND origin = ?2 ORDER BY id LIMIT {ANSWERS_SHOWN_MAX}"
+            "{ANSWERS} SELECT {COLUMNS}, body FROM walk CROSS JOIN entries USING (id)
+                WHERE kind = 2 AND origin = ?2 ORDER BY id LIMIT {ANSWERS_SHOWN_MAX}"
         );
+        let last = ends.end(connection, contact, Chain::Turns)?;
         let mut statement = connection.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![contact.0, id.0])?;
+        let mut rows = statement.query(params![last.0, id.0])?;
         while let Some(found) = rows.next()? {
             let body: Vec<u8> = found.get("body")?;
             answers.push(message_row(connection, vault, &EntryRow::read(found)?, &body)?);

@@ -11,6 +11,8 @@ use rusqlite::Connection;
 
 use super::{
     forwards::News,
+    keys::{Days, Filters},
+    late::{Chain, Late},
     ledger::{Delta, Log},
 };
 use crate::{
@@ -27,11 +29,12 @@ use crate::{
 /// Contacts found without asking the database.
 const CONTACTS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
 
-/// The writer's memory. Only the writer locks it, so nobody ever waits.
-#[derive(Clone, Default)]
+/// The writer's memory. Others lock it only to ask where a conversation ends.
+#[derive(Clone)]
 pub(super) struct State {
     memory: Arc<Mutex<Memory>>,
     pub(super) news: News,
+    pub(super) filters: Filters,
 }
 
 pub(super) struct Memory {
@@ -40,20 +43,32 @@ pub(super) struct Memory {
     pub(super) deltas: HashMap<VendorId, Delta>,
     /// Loaded by the first transaction.
     ledger: Option<Log>,
-    /// The days that have a table of dedupe keys, oldest first.
-    pub(super) key_days: Option<Vec<i64>>,
+    /// Loaded when it is needed.
+    days: Option<Days>,
+    filters: Filters,
+    pub(super) late: Late,
     /// Vendors that got events to forward in the open transaction.
     pub(super) forwarded: HashSet<VendorId>,
 }
 
-impl Default for Memory {
+impl Default for State {
     fn default() -> Self {
+        let filters = Filters::default();
+        let memory = Arc::new(Mutex::new(Memory::new(filters.clone())));
+        Self { memory, news: News::default(), filters }
+    }
+}
+
+impl Memory {
+    fn new(filters: Filters) -> Self {
         Self {
             last_id: None,
             contacts: LruCache::new(CONTACTS_REMEMBERED),
             deltas: HashMap::new(),
             ledger: None,
-            key_days: None,
+            days: None,
+            filters,
+            late: Late::default(),
             forwarded: HashSet::new(),
         }
     }
@@ -83,12 +98,76 @@ impl Cx<'_> {
         Ok(id)
     }
 
+    /// What is written late.
+    pub(super) fn late(&mut self) -> Result<&mut Late, DbError> {
+        self.memory.late.take(self.connection)?;
+        Ok(&mut self.memory.late)
+    }
+
+    /// Both ends of a conversation, the open transaction's included.
+    pub(super) fn ends(&mut self, contact: ContactId) -> Result<[EntryId; 2], DbError> {
+        let connection = self.connection;
+        let last_signal = self.late()?.last(connection, contact, Chain::Signals)?;
+        Ok([self.last_turn(contact)?, last_signal.unwrap_or_default()])
+    }
+
+    /// The latest turn of a conversation, the open transaction's included.
+    pub(super) fn last_turn(&mut self, contact: ContactId) -> Result<EntryId, DbError> {
+        let connection = self.connection;
+        let last = self.late()?.last(connection, contact, Chain::Turns)?;
+        Ok(last.unwrap_or_default())
+    }
+
+    /// The tables of dedupe keys.
+    pub(super) fn days(&mut self) -> Result<&mut Days, DbError> {
+        self.memory.days(self.connection)
+    }
+
     pub(super) fn delta(&mut self, vendor: &VendorId) -> &mut Delta {
         self.memory.deltas.entry(vendor.clone()).or_default()
     }
 }
 
+impl Memory {
+    fn days(&mut self, connection: &Connection) -> Result<&mut Days, DbError> {
+        match &mut self.days {
+            Some(days) => Ok(days),
+            days => Ok(days.insert(Days::load(connection, self.filters.clone())?)),
+        }
+    }
+
+    /// What is known of an open transaction goes with it.
+    fn rolled_back(&mut self) {
+        self.last_id = None;
+        self.contacts.clear();
+        self.deltas.clear();
+        (self.ledger, self.days) = (None, None);
+        self.forwarded.clear();
+        self.late.rolled_back();
+    }
+}
+
 impl State {
+    /// The latest entry of a conversation. To be asked before the connection reads anything else:
+    /// what is known here may be later than what a transaction of the connection shows.
+    pub(super) fn end(
+        &self,
+        connection: &Connection,
+        contact: ContactId,
+        chain: Chain,
+    ) -> Result<EntryId, DbError> {
+        Ok(self.lock().late.end(connection, contact, chain)?.unwrap_or_default())
+    }
+
+    /// A vendor's latest message. To be asked first, as [`Self::end`].
+    pub(super) fn end_of_vendor(
+        &self,
+        connection: &Connection,
+        vendor: &VendorId,
+    ) -> Result<EntryId, DbError> {
+        Ok(self.lock().late.end_of_vendor(connection, vendor)?.unwrap_or_default())
+    }
+
     pub(super) fn lock(&self) -> MutexGuard<'_, Memory> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -101,7 +180,12 @@ impl State {
 impl Batch for State {
     fn before_commit(&mut self, connection: &Connection) -> Result<(), DbError> {
         let mut memory = self.lock();
-        let Memory { deltas, ledger, .. } = &mut *memory;
+        memory.days(connection)?;
+        let Memory { deltas, ledger, days, late, .. } = &mut *memory;
+        if let Some(days) = days {
+            late.write(connection, days)?;
+            days.tidy(connection)?;
+        }
         if deltas.is_empty() {
             return Ok(());
         }
@@ -115,13 +199,19 @@ impl Batch for State {
     }
 
     fn rolled_back(&mut self) {
-        *self.lock() = Memory::default();
+        self.lock().rolled_back();
     }
 
     fn committed(&mut self, n_writes: usize) {
         metrics::counter!(names::COMMITS).increment(1);
         metrics::counter!(names::WRITES).increment(n_writes as u64);
-        let forwarded = std::mem::take(&mut self.lock().forwarded);
+        let mut memory = self.lock();
+        memory.late.committed();
+        if let Some(days) = &mut memory.days {
+            days.committed();
+        }
+        let forwarded = std::mem::take(&mut memory.forwarded);
+        drop(memory);
         self.news.tell(forwarded);
     }
 }

@@ -120,7 +120,7 @@ fn signs(
     let rows = statement
         .query_map(params![vendor.as_str(), from_hour], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let mut hours: Vec<(i64, i64)> = rows.collect::<Result<_, _>>()?;
-    hours.extend(log.hours_of(vendor).into_iter().flat_map(Hours::inbound_by_hour));
+    hours.extend(log.hours_of(vendor).flat_map(Hours::inbound_by_hour));
     let sql = "SELECT count(*) FROM forwards WHERE vendor = ?1 AND state = 1";
     let mut statement = connection.prepare_cached(sql)?;
     let n_forwards_dead = statement.query_row([vendor.as_str()], |row| row.get(0))?;

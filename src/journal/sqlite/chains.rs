@@ -1,0 +1,114 @@
+//! Reading a conversation, or a vendor's messages, from the latest entry backwards: each names the
+//! one before it.
+
+use rusqlite::{Connection, OptionalExtension, params};
+
+use super::{
+    late::Chain,
+    state::{Cx, State},
+};
+use crate::{
+    domain::id::{ContactId, EntryId, VendorId},
+    sqlite::DbError,
+};
+
+/// The ids of a conversation's entries from `?1` backwards, latest first, as the table `walk`. An
+/// entry that is gone ends it.
+pub(super) const CONVERSATION: &str = "WITH RECURSIVE walk (id, prev) AS (
+        SELECT id, prev FROM entries WHERE id = ?1
+        UNION ALL SELECT e.id, e.prev FROM walk CROSS JOIN entries e ON e.id = walk.prev)";
+
+/// The same, down to the entry after `?2`: the answers to that one are among them.
+pub(super) const ANSWERS: &str = "WITH RECURSIVE walk (id, prev) AS (
+        SELECT id, prev FROM entries WHERE id = ?1 AND id > ?2
+        UNION ALL SELECT e.id, e.prev FROM walk CROSS JOIN entries e ON e.id = walk.prev
+            WHERE e.id > ?2)";
+
+/// The same of a vendor's messages.
+pub(super) const OF_VENDOR: &str = "WITH RECURSIVE walk (id, prev) AS (
+        SELECT id, prev_of_vendor FROM entries WHERE id = ?1
+        UNION ALL SELECT e.id, e.prev_of_vendor FROM walk
+            CROSS JOIN entries e ON e.id = walk.prev)";
+
+/// The ids of a conversation's entries from `?1` and `?2`, the ends of its chains, backwards.
+pub(super) const BOTH: &str = "WITH RECURSIVE walk (id, prev) AS (
+        SELECT id, prev FROM entries WHERE id IN (?1, ?2)
+        UNION ALL SELECT e.id, e.prev FROM walk CROSS JOIN entries e ON e.id = walk.prev)";
+
+/// Where to walk from for a vendor's messages before this one.
+pub(super) fn start_of_vendor(
+    connection: &Connection,
+    ends: &State,
+    vendor: &VendorId,
+    before: Option<EntryId>,
+) -> Result<EntryId, DbError> {
+    let last = ends.end_of_vendor(connection, vendor)?;
+    let Some(before) = before.filter(|it| *it <= last) else { return Ok(last) };
+    let sql = "SELECT prev_of_vendor FROM entries WHERE id = ?1 AND vendor = ?2";
+    let mut statement = connection.prepare_cached(sql)?;
+    let values = params![before.0, vendor.as_str()];
+    let found: Option<Option<i64>> = statement.query_row(values, |row| row.get(0)).optional()?;
+    // One that is gone, or no message, says nothing: it is found by passing over the later ones.
+    Ok(found.flatten().map_or(last, EntryId))
+}
+
+/// Both ends of a conversation.
+pub(super) fn both(
+    connection: &Connection,
+    ends: &State,
+    contact: ContactId,
+) -> Result<[EntryId; 2], DbError> {
+    Ok([
+        ends.end(connection, contact, Chain::Turns)?,
+        ends.end(connection, contact, Chain::Signals)?,
+    ])
+}
+
+/// The entries of `from` become those of `into`, in their order.
+pub(super) fn join(cx: &mut Cx<'_>, from: ContactId, into: ContactId) -> Result<(), DbError> {
+    let (of_from, of_into) = (cx.ends(from)?, cx.ends(into)?);
+    for (n, chain) in [Chain::Turns, Chain::Signals].into_iter().enumerate() {
+        let mut links = links(cx, of_from[n], from)?;
+        if links.is_empty() {
+            continue;
+        }
+        links.extend(self::links(cx, of_into[n], into)?);
+        links.sort_unstable();
+        let mut prev = None;
+        for Link { id, before, contact } in &links {
+            if *before != prev || *contact != into.0 {
+                let sql = "UPDATE entries SET contact = ?2, prev = ?3 WHERE id = ?1";
+                cx.connection.prepare_cached(sql)?.execute(params![id, into.0, prev])?;
+            }
+            prev = Some(*id);
+        }
+        let last = EntryId(prev.unwrap_or_default());
+        cx.late()?.joined(into, chain, last);
+        // It may be older than what is still written late.
+        let sql = match chain {
+            Chain::Turns => "UPDATE contacts SET last_turn = ?2 WHERE id = ?1",
+            Chain::Signals => "UPDATE contacts SET last_signal = ?2 WHERE id = ?1",
+        };
+        cx.connection.prepare_cached(sql)?.execute([into.0, last.0])?;
+    }
+    Ok(())
+}
+
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Link {
+    id: i64,
+    before: Option<i64>,
+    contact: i64,
+}
+
+fn links(cx: &Cx<'_>, last: EntryId, contact: ContactId) -> Result<Vec<Link>, DbError> {
+    let sql = format!(
+        "{CONVERSATION} SELECT id, entries.prev FROM walk CROSS JOIN entries USING (id)
+            WHERE contact = ?2"
+    );
+    let mut statement = cx.connection.prepare_cached(&sql)?;
+    let rows = statement.query_map([last.0, contact.0], |row| {
+        Ok(Link { id: row.get(0)?, before: row.get(1)?, contact: contact.0 })
+    })?;
+    Ok(rows.collect::<Result<_, _>>()?)
+}
