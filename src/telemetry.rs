@@ -62,6 +62,8 @@ pub mod names {
     pub const COMMITS: &str = "waba_commits_total";
     /// Writes in them.
     pub const WRITES: &str = "waba_writes_total";
+    /// Statements run for them, those that begin and commit included.
+    pub const STATEMENTS: &str = "waba_statements_total";
 }
 
 /// Bounds of the histograms, in seconds.

@@ -14,7 +14,7 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
 pub use self::writer::Batch;
-use self::writer::{Job, Op};
+use self::writer::{Job, Op, Statements};
 
 /// Writes that may wait for the writer; one more is refused.
 const WRITES_WAITING_MAX: usize = 8_192;
@@ -90,10 +90,11 @@ impl Db {
             reader.pragma_update(None, "query_only", true)?;
             readers.push(Mutex::new(reader));
         }
+        let statements = Statements::of(&mut connection)?;
         let (writes, waiting) = mpsc::sync_channel(WRITES_WAITING_MAX);
         let writer = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || writer::run(&connection, &waiting, batch))
+            .spawn(move || writer::run(&connection, &waiting, batch, &statements))
             .map_err(|_| DbError::Closed)?;
         Ok(Self {
             shared: Arc::new(Shared {

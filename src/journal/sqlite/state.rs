@@ -202,9 +202,10 @@ impl Batch for State {
         self.lock().rolled_back();
     }
 
-    fn committed(&mut self, n_writes: usize) {
+    fn committed(&mut self, n_writes: usize, n_statements: u64) {
         metrics::counter!(names::COMMITS).increment(1);
         metrics::counter!(names::WRITES).increment(n_writes as u64);
+        metrics::counter!(names::STATEMENTS).increment(n_statements);
         let mut memory = self.lock();
         memory.late.committed();
         if let Some(days) = &mut memory.days {
