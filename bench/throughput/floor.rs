@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tokio::{net::TcpListener, sync::oneshot};
 
-use crate::{
+use crate::harness::{
     hook::{VENDORS, secret, vendor},
     process::Process,
 };

@@ -1,14 +1,20 @@
-//! Measures the gateway beside a floor: `cargo bench --bench throughput -- [intake|reply|memory|all]`.
+//! Measures the gateway: `cargo bench --bench throughput -- WHAT`, where each `WHAT` is a scenario.
 //! What the figures mean, and what they were, is in `docs/PERFORMANCE.md`.
 
-mod figures;
+mod burst;
+mod fairness;
 mod floor;
-mod gateway;
-mod hook;
+mod full;
+#[path = "../harness/mod.rs"]
+mod harness;
 mod intake;
-mod load;
-mod process;
+mod matching;
+mod past;
+mod peer;
 mod reply;
+mod round_trips;
+mod survive;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 
@@ -18,24 +24,37 @@ use clap::{Parser, ValueEnum};
 /// What `statfs` says of a file system in memory, where an fsync costs nothing.
 const TMPFS: u64 = 0x0102_1994;
 
-/// Measures the gateway on this machine, beside a floor: the least program that keeps a webhook.
+/// Measures the gateway on this machine, beside a floor where there is one: the least program that
+/// keeps a webhook. Fails when something was lost, doubled or refused; a figure that is missed is
+/// told and no failure.
 #[derive(Parser)]
 struct Arguments {
     #[arg(value_enum, default_value = "all")]
     what: What,
-    /// Length of the measured part of a run [default: 10 for intake, 20 for reply].
+    /// Length of the measured part of a run, where it is not the scenario's own.
     #[arg(long)]
     seconds: Option<u64>,
-    /// Runs; what counts is their median.
-    #[arg(long, default_value_t = 5)]
-    runs: usize,
-    /// Has the simulated Wasender report on each reply, as the real one does: five webhooks more.
+    /// Runs, or pairs of runs; what counts is their median. How often it is killed or restarted.
+    #[arg(long)]
+    runs: Option<usize>,
+    /// reply: has the simulated Wasender report on each reply, as the real one does: five webhooks
+    /// more.
     #[arg(long)]
     echoes: bool,
-    /// Gives messages ascending ids. Real ones are in no order; ascending ones spare the floor's
-    /// unique index its random pages, and the gateway nothing: it keeps keyed hashes.
+    /// intake: gives messages ascending ids. Real ones are in no order; ascending ones spare the
+    /// floor's unique index its random pages, and the gateway nothing: it keeps keyed hashes.
     #[arg(long)]
     ordered_ids: bool,
+    /// round-trips: two statuses by Wasender's number instead of an echo and two by the message's
+    /// id.
+    #[arg(long)]
+    flat: bool,
+    /// full: finished entries.
+    #[arg(long, default_value_t = 10_000_000)]
+    entries: usize,
+    /// crash, restarts: where chance begins. It is printed, and the same one is the same run.
+    #[arg(long)]
+    seed: Option<u64>,
     /// Cargo says so.
     #[arg(long, hide = true)]
     bench: bool,
@@ -50,10 +69,26 @@ enum What {
     Intake,
     /// 500 webhooks a second, each answered.
     Reply,
-    /// One run of each, for the memory it takes.
+    /// One run of intake and reply, for the memory it takes.
     Memory,
     /// Intake and reply.
     All,
+    /// Killed 100 times under load, and nothing is lost or doubled.
+    Crash,
+    /// Restarted 20 times under load, and nothing is refused.
+    Restarts,
+    /// A loud vendor and one that hangs, and what they cost the others.
+    Fairness,
+    /// Webhook, reply, and what the provider reports of it.
+    RoundTrips,
+    /// 10,000 webhooks a second, each answered 200 in time.
+    Burst,
+    /// Killed with 100,000 entries waiting.
+    Waiting,
+    /// With 100,000 vendors and a long past, beside one without.
+    Full,
+    /// Beside Express, BullMQ and Redis.
+    Peer,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -66,20 +101,26 @@ fn main() -> anyhow::Result<()> {
         return Ok(());
     }
     let directory = directory()?;
-    let runs = if arguments.what == What::Memory { 1 } else { arguments.runs.max(1) };
-    if arguments.what != What::Reply {
-        intake::run(
-            directory.path(),
-            runs,
-            arguments.seconds.unwrap_or(10).max(1),
-            arguments.ordered_ids,
-        )?;
+    let place = directory.path();
+    let runs = |default: usize| arguments.runs.unwrap_or(default).max(1);
+    let seconds = |default: u64| arguments.seconds.unwrap_or(default).max(1);
+    match arguments.what {
+        What::Intake => intake::run(place, runs(5), seconds(10), arguments.ordered_ids),
+        What::Reply => reply::run(place, runs(5), seconds(20), arguments.echoes),
+        What::Memory | What::All => {
+            let n = if arguments.what == What::Memory { 1 } else { runs(5) };
+            intake::run(place, n, seconds(10), arguments.ordered_ids)?;
+            reply::run(place, n, seconds(20), arguments.echoes)
+        }
+        What::Crash => survive::kills(place, runs(100), arguments.seed),
+        What::Restarts => survive::restarts(place, runs(20), arguments.seed),
+        What::Fairness => fairness::run(place, runs(9), seconds(8)),
+        What::RoundTrips => round_trips::run(place, runs(5), seconds(8), arguments.flat),
+        What::Burst => burst::run(place, runs(5), seconds(10)),
+        What::Waiting => waiting::run(place, runs(3)),
+        What::Full => full::run(place, runs(5), seconds(8), arguments.entries),
+        What::Peer => peer::run(place, runs(5), seconds(8)),
     }
-    if arguments.what != What::Intake {
-        let seconds = arguments.seconds.unwrap_or(20).max(1);
-        reply::run(directory.path(), runs, seconds, arguments.echoes)?;
-    }
-    Ok(())
 }
 
 /// A directory for the data, on the disk that has the build.

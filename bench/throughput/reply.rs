@@ -4,8 +4,7 @@
 use std::{
     collections::{HashMap, VecDeque},
     fs,
-    io::Write,
-    net::{SocketAddr, TcpStream},
+    net::SocketAddr,
     path::Path,
     sync::{Arc, Mutex, PoisonError},
     thread::{self, JoinHandle},
@@ -13,14 +12,14 @@ use std::{
 };
 
 use anyhow::{Context, ensure};
-use tokio::{sync::oneshot, task::JoinSet};
+use tokio::sync::oneshot;
 use waba_gateway::twin::{NewSession, Twin};
 
-use crate::{
+use crate::harness::{
     figures::{Table, Times, verdict},
-    gateway::{Data, phone, read_reply, session_key},
-    hook::{Hooks, VENDORS, secret, target, vendor},
-    load::Answers,
+    gateway::{Data, Replies, phone, session_key, word_of},
+    hook::{Hooks, Shape, VENDORS, secret, vendor},
+    open::{Exchange, Load, open_loop},
     process::Usage,
 };
 
@@ -42,12 +41,6 @@ type Arrival = (Instant, Target);
 /// Replies that have arrived.
 type Arrivals = Arc<Mutex<Vec<Arrival>>>;
 
-/// A webhook that was sent.
-struct Sent {
-    intended_at: Instant,
-    left_at: Instant,
-}
-
 struct Run {
     times: Times,
     /// How much later than intended the webhooks left.
@@ -64,7 +57,7 @@ pub fn run(directory: &Path, runs: usize, seconds: u64, echoes: bool) -> anyhow:
     let seconds = usize::try_from(seconds)?;
     let n_warm_up = RATE * usize::try_from(WARM_UP.as_secs())?;
     let n_hooks = n_warm_up + RATE * seconds;
-    let hooks = Arc::new(Hooks::new(n_hooks, false)?);
+    let hooks = Arc::new(Hooks::new(Shape { n_signed: n_hooks, ..Shape::default() })?);
     let mut table = Table::new(&[
         ("p50 ms", 2),
         ("p90 ms", 2),
@@ -99,40 +92,47 @@ fn one(
     echoes: bool,
 ) -> anyhow::Result<Run> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let data = runtime.block_on(Data::make(place, true))?;
+    let data = runtime.block_on(Data::make(place, VENDORS, |_| Replies::Rules))?;
     let arrivals = Arrivals::default();
     let world = World::start(&arrivals)?;
-    let (process, address) = data.start(&world.twin.api_url())?;
-    world.add_sessions(echoes.then_some(address));
+    let gateway = data.start(&world.twin.api_url())?;
+    world.add_sessions(echoes.then_some(gateway.address));
 
-    let (readers, writers) = connect(address)?;
-    let hooks = Arc::clone(hooks);
-    let sender = thread::spawn(move || send(&hooks, n_hooks, writers));
-    let n_answered = runtime.block_on(read(readers, n_hooks))?;
-    let sent = sender.join().ok().context("the sender panicked")??;
-    ensure!(n_answered == n_hooks, "{n_answered} of {n_hooks} webhooks were answered 200");
+    let load = Load {
+        address: gateway.address,
+        hooks: Arc::clone(hooks),
+        n_hooks,
+        rate: RATE,
+        n_connections: CONNECTIONS,
+    };
+    let sent = runtime.block_on(open_loop(load))?;
     runtime.block_on(world.settled(n_hooks));
-    let usage = process.usage()?;
-    process.terminate()?;
+    let usage = gateway.process.usage()?;
+    gateway.process.terminate()?;
 
-    let (ledger, counted) = runtime.block_on(data.ledger())?;
-    let is_whole = usize::try_from(ledger.created) == Ok(n_hooks) && ledger == counted;
-    ensure!(is_whole, "the ledger has {ledger:?} and the entries {counted:?}");
+    let ledger = runtime.block_on(data.ledger())?;
+    ensure!(usize::try_from(ledger.created) == Ok(n_hooks), "the ledger has {ledger:?}");
     let arrivals = std::mem::take(&mut *arrivals.lock().unwrap_or_else(PoisonError::into_inner));
-    let times = matched(&sent, &arrivals)?;
-    let late = sent[n_warm_up..].iter().map(|it| it.left_at - it.intended_at).collect();
-    Ok(Run { times: Times::new(times[n_warm_up..].to_vec()), late: Times::new(late), usage })
+    let times = matched(hooks, &sent, &arrivals)?;
+    let late = Exchange::late(&sent[n_warm_up..]);
+    Ok(Run { times: Times::new(times[n_warm_up..].to_vec()), late, usage })
 }
 
 /// How long each reply took; exactly one came for each webhook.
-fn matched(sent: &[Sent], arrivals: &[Arrival]) -> anyhow::Result<Vec<Duration>> {
+fn matched(
+    hooks: &Hooks,
+    sent: &[Exchange],
+    arrivals: &[Arrival],
+) -> anyhow::Result<Vec<Duration>> {
     let mut by_target: HashMap<Target, VecDeque<Instant>> = HashMap::new();
     for (at, target) in arrivals {
         by_target.entry(*target).or_default().push_back(*at);
     }
     let mut times = Vec::with_capacity(sent.len());
     for (n, sent) in sent.iter().enumerate() {
-        let arrived = by_target.get_mut(&target(n)).and_then(VecDeque::pop_front);
+        let target = hooks.target(n);
+        let arrived = by_target.get_mut(&(target.vendor, target.word));
+        let arrived = arrived.and_then(VecDeque::pop_front);
         let arrived = arrived.with_context(|| format!("no reply for webhook {n}"))?;
         let time = arrived.checked_duration_since(sent.intended_at);
         times.push(time.with_context(|| format!("two replies for one before webhook {n}"))?);
@@ -140,6 +140,12 @@ fn matched(sent: &[Sent], arrivals: &[Arrival]) -> anyhow::Result<Vec<Duration>>
     let n_more: usize = by_target.values().map(VecDeque::len).sum();
     ensure!(n_more == 0, "{n_more} replies too many");
     Ok(times)
+}
+
+/// The vendor and the word that a reply's text names.
+fn read_reply(text: &str) -> Option<Target> {
+    let vendor = text.split(' ').next()?.strip_prefix("vendor_")?.parse().ok()?;
+    Some((vendor, word_of(text)?))
 }
 
 /// The simulated Wasender, in a thread of its own.
@@ -202,55 +208,4 @@ impl Drop for World {
             let _ = thread.join();
         }
     }
-}
-
-/// Connections, to read from and to write to.
-fn connect(address: SocketAddr) -> anyhow::Result<(Vec<TcpStream>, Vec<TcpStream>)> {
-    let (mut readers, mut writers) = (Vec::new(), Vec::new());
-    for _ in 0..CONNECTIONS {
-        let stream = TcpStream::connect(address).context("connect")?;
-        stream.set_nodelay(true)?;
-        stream.set_nonblocking(true)?;
-        readers.push(stream.try_clone()?);
-        writers.push(stream);
-    }
-    Ok((readers, writers))
-}
-
-/// Sends each webhook when its time has come, over the connections in turn.
-fn send(hooks: &Hooks, n_hooks: usize, mut streams: Vec<TcpStream>) -> anyhow::Result<Vec<Sent>> {
-    let mut request = hooks.buffer();
-    let mut sent = Vec::with_capacity(n_hooks);
-    let start = Instant::now() + Duration::from_millis(100);
-    let apart = Duration::from_secs(1) / u32::try_from(RATE)?;
-    for n in 0..n_hooks {
-        hooks.write(&mut request, n);
-        let intended_at = start + apart * u32::try_from(n)?;
-        thread::sleep(intended_at.saturating_duration_since(Instant::now()));
-        let left_at = Instant::now();
-        // A webhook is far smaller than a socket's buffer.
-        streams[n % CONNECTIONS].write_all(&request).context("send")?;
-        sent.push(Sent { intended_at, left_at });
-    }
-    Ok(sent)
-}
-
-/// Reads the answers, each of which must be 200, and counts them.
-async fn read(streams: Vec<TcpStream>, n_hooks: usize) -> anyhow::Result<usize> {
-    let mut readers = JoinSet::new();
-    for (at, stream) in streams.into_iter().enumerate() {
-        let n = (n_hooks - at).div_ceil(CONNECTIONS);
-        let mut answers = Answers::new(tokio::net::TcpStream::from_std(stream)?);
-        readers.spawn(async move {
-            for _ in 0..n {
-                answers.accepted().await?;
-            }
-            anyhow::Ok(n)
-        });
-    }
-    let mut n_answered = 0;
-    while let Some(read) = readers.join_next().await {
-        n_answered += read??;
-    }
-    Ok(n_answered)
 }

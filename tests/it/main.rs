@@ -14,6 +14,9 @@ mod documents;
 mod examples;
 mod exchange;
 mod forward;
+#[path = "../../bench/harness/mod.rs"]
+#[expect(dead_code, reason = "the benches use the rest")]
+mod harness;
 mod instances;
 mod intake;
 mod leaks;

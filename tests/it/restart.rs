@@ -1,16 +1,18 @@
 //! Through restarts and crashes: nothing is lost, nothing is sent twice.
 
-use std::{collections::HashMap, time::Duration};
+use std::time::Duration;
 
 use serde_json::json;
 use waba_gateway::{
-    domain::clock::Clock,
     journal::{Journal, SqliteJournal},
     sqlite::Db,
-    twin::{Customer, Misbehaviour, Times, Twin, real_message, sign_hmac},
+    twin::{Customer, Misbehaviour, Times},
 };
 
-use crate::support::{DEADLINE, Process, TestApp, TestVendor, rules, spawn_app};
+use crate::{
+    harness::crash::{self, Options},
+    support::{DEADLINE, TestApp, TestVendor, spawn_app},
+};
 
 fn customer() -> Customer {
     Customer::new("+221705550001")
@@ -181,135 +183,22 @@ async fn close(db: Db) {
     tokio::task::spawn_blocking(move || db.close()).await.unwrap();
 }
 
-/// The process under load, killed five times.
+/// What comes by chance in a test of chances: the same again with the seed that is printed.
+fn options(n_times: usize, life_ms: std::ops::Range<u64>) -> Options {
+    let mut seed = [0; 4];
+    getrandom::fill(&mut seed).unwrap();
+    let seed = u64::from(u32::from_be_bytes(seed));
+    println!("seed {seed}");
+    Options { seed, n_times, life_ms, rate: 150, n_vendors: 150 }
+}
+
+/// The long form is `cargo bench --bench throughput -- crash`.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn killed_five_times_under_load_it_loses_nothing_and_repeats_nothing() {
-    let twin = Twin::start().await.unwrap();
     let directory = tempfile::tempdir().unwrap();
-    let (data, log) = (directory.path().join("data"), directory.path().join("log"));
-    let port = free_port();
-    let vendors = prepare(&data, port, &twin).await;
-    let variables = [("WASENDER_API_URL", twin.api_url())];
-    let mut accepted: HashMap<String, u64> = HashMap::new();
-    let mut in_flight_at_kills = 0;
-    for round in 0..5 {
-        let mut process = Process::serve(&data, port, &variables, &log).await;
-        let kill_after = Duration::from_millis(250 + 90 * round);
-        let load = load(&vendors, round, &mut accepted);
-        let _ = tokio::time::timeout(kill_after, load).await;
-        process.kill();
-        in_flight_at_kills += 4 * vendors.len();
-    }
-    let mut process = Process::serve(&data, port, &variables, &log).await;
-    let sends = settled_sends(&twin, &data, accepted.len()).await;
-    process.signal("TERM");
-    assert!(process.ended(Duration::from_secs(20)).await.success());
-    let mut times: HashMap<&str, usize> = HashMap::new();
-    sends.iter().for_each(|it| *times.entry(it.to.as_str()).or_default() += 1);
-    assert!(times.values().all(|it| *it == 1), "a reply left twice");
-    let missing = accepted.keys().filter(|it| !times.contains_key(it.as_str())).count();
-    let (journal, _) = take_up(&data).await;
-    let ledger = journal.ledger(None).await.unwrap();
-    assert_eq!(ledger, journal.count(None).await.unwrap());
-    assert!(ledger.balances(), "{ledger:?}");
-    // What has no reply is listed as unknown, still fenced, and there are no more of them than
-    // sends were in flight.
-    let unknown = usize::try_from(ledger.intents_unknown + ledger.intents_waiting).unwrap();
-    assert!(missing <= unknown, "{missing} lost, {ledger:?}");
-    assert!(unknown <= in_flight_at_kills, "{ledger:?}");
-    assert!(accepted.len() > 50, "the load was no load: {}", accepted.len());
-    assert!(ledger.accepted >= i64::try_from(accepted.len()).unwrap());
-}
-
-struct LoadVendor {
-    hook: String,
-    secret: String,
-}
-
-async fn prepare(data: &std::path::Path, port: u16, twin: &Twin) -> Vec<LoadVendor> {
-    let base = format!("http://127.0.0.1:{port}");
-    let config = crate::support::config(data, &base, twin, &[]);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let app = crate::support::start(&config, Clock::System, listener).await;
-    let mut vendors = Vec::new();
-    for n in 0..10_u32 {
-        let id = waba_gateway::domain::id::VendorId::parse(&format!("vendor_{n:03}")).unwrap();
-        app.gateway.put_vendor(&id, crate::support::change(rules())).await.unwrap();
-        let phone = format!("+22177000{n:04}");
-        let session = twin.add_session(waba_gateway::twin::NewSession::new(&phone));
-        let new = waba_gateway::gateway::NewInstance {
-            phone_number: waba_gateway::domain::phone::PhoneNumber::from_wire(&phone).unwrap(),
-            wasender_instance_id: Some(session.id.to_string()),
-            session_key: Some(session.api_key.clone().into()),
-            webhook_secret: Some(session.webhook_secret.clone().into()),
-            token: None,
-            account_protection: false,
-            schemes: waba_gateway::domain::waba::SignatureSchemes::default(),
-        };
-        app.gateway.create_instance(&id, new).await.unwrap();
-        let hook = format!("{base}/api/webhooks/wasender/{id}");
-        twin.set_webhook(session.id, &hook);
-        vendors.push(LoadVendor { hook, secret: session.webhook_secret });
-    }
-    app.stop().await;
-    vendors
-}
-
-/// Webhooks of ever new customers, until it is dropped. What was answered 200 is remembered.
-async fn load(vendors: &[LoadVendor], round: u64, accepted: &mut HashMap<String, u64>) {
-    let client = crate::support::Client::new("", "");
-    let (told, mut answers) = tokio::sync::mpsc::unbounded_channel();
-    let post = async {
-        let mut n = 0_u64;
-        loop {
-            let posts = (0..8).map(|lane| {
-                let vendor = &vendors[usize::try_from(n + lane).unwrap() % vendors.len()];
-                let to = format!("+22170{}{:06}", round + 1, n + lane);
-                let at = Clock::System.now() / 1_000;
-                let id = format!("K{round}-{}", n + lane);
-                let body = real_message(&id, &Customer::new(&to), "horaires", at).to_string();
-                let (client, told) = (client.clone(), told.clone());
-                async move {
-                    let mac = sign_hmac(&vendor.secret, body.as_bytes());
-                    let headers = [("x-wasender-signature", mac.as_str())];
-                    let post = client.try_post(&vendor.hook, &headers, body.into_bytes());
-                    if post.await == Some(200) {
-                        let _ = told.send(to);
-                    }
-                }
-            });
-            futures_util::future::join_all(posts).await;
-            n += 8;
-        }
-    };
-    let listen = async {
-        while let Some(to) = answers.recv().await {
-            accepted.insert(to, round);
-        }
-    };
-    tokio::join!(post, listen);
-}
-
-/// Waits until the number of replies stands still although some may be missing: those are fenced.
-async fn settled_sends(
-    twin: &Twin,
-    data: &std::path::Path,
-    n_wanted: usize,
-) -> Vec<waba_gateway::twin::Sent> {
-    let started = std::time::Instant::now();
-    let db = rusqlite::Connection::open(data.join("waba.db")).unwrap();
-    db.busy_timeout(DEADLINE).unwrap();
-    loop {
-        let sql = "SELECT count(*) FROM entries WHERE is_open = 1 AND (kind = 0
-            OR (kind = 2 AND account = 0 AND life NOT LIKE '%fenced%'))";
-        let n_open: i64 = db.query_row(sql, (), |row| row.get(0)).unwrap();
-        if n_open == 0 {
-            return twin.sends();
-        }
-        let within = 4 * DEADLINE;
-        assert!(started.elapsed() < within, "{n_open} open, {} of {n_wanted}", twin.n_sends());
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    let options = options(5, 100..2_000);
+    let found = crash::kills(&directory.path().join("data"), &options).await.unwrap();
+    assert!(found.n_kept > 100, "the load was no load: {}", found.n_kept);
 }
 
 pub fn free_port() -> u16 {

@@ -60,6 +60,11 @@ impl Process {
         }
     }
 
+    /// Ends it by SIGKILL.
+    pub fn kill(self) {
+        drop(self);
+    }
+
     /// Asks it to end, and waits until it has.
     pub fn terminate(mut self) -> anyhow::Result<()> {
         let id = self.0.id().to_string();
@@ -70,7 +75,7 @@ impl Process {
             if let Some(status) = self.0.try_wait()? {
                 return if status.success() { Ok(()) } else { bail!("it ended: {status}") };
             }
-            sleep(Duration::from_millis(10));
+            sleep(Duration::from_millis(1));
         }
         bail!("it did not end within {END_WITHIN:?}")
     }

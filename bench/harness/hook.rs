@@ -9,26 +9,65 @@ use waba_gateway::{
     twin::{Customer, real_message},
 };
 
+/// Vendors, where nothing else is said.
 pub const VENDORS: usize = 1_000;
 pub const CUSTOMERS_PER_VENDOR: usize = 10;
 /// About as large as a short text with all that Wasender says around it.
 const BODY_BYTES: usize = 1_024;
-/// Words of one length; the reply scenario's vendors have a rule for each.
+/// Words of one length; vendors that answer have a rule for each.
 pub const WORDS: [&str; 8] =
     ["alpha", "bravo", "delta", "hotel", "india", "oscar", "romeo", "tango"];
-/// Coprime to [`VENDORS`], so that the vendors' turns are spread.
+/// Coprime to the numbers of vendors, so that their turns are spread.
 const STRIDE: usize = 617;
 const MAC_BYTES: usize = 32;
 
 // What is written over, in the length of what is written there.
-const VENDOR: &str = "vendor_????";
+const VENDOR: &str = "vendor_??????";
 const ID: &str = "3EB0IIIIIIIIIIIIIIII";
 const PHONE: &str = "221770000000";
 const LID: &str = "100000000000000";
 const MAC: &str = "MMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMMM";
 
+/// Which webhooks there are.
+#[derive(Clone, Copy)]
+pub struct Shape {
+    /// Which numbers they have: so that those of several runs are not the same.
+    pub first: usize,
+    /// The first of the vendors that they are for.
+    pub first_vendor: usize,
+    pub n_vendors: usize,
+    pub customers_per_vendor: usize,
+    /// Of the requests so many are signed ahead, the others when they are made.
+    pub n_signed: usize,
+    /// Message ids in ascending order.
+    pub ids_ascend: bool,
+}
+
+impl Default for Shape {
+    fn default() -> Self {
+        Self {
+            first: 0,
+            first_vendor: 0,
+            n_vendors: VENDORS,
+            customers_per_vendor: CUSTOMERS_PER_VENDOR,
+            n_signed: 0,
+            ids_ascend: false,
+        }
+    }
+}
+
+/// Whom a webhook is for, from whom it comes, and the word that it asks for. Its reply goes to
+/// that customer, with that word.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Target {
+    pub vendor: usize,
+    pub customer: usize,
+    pub word: usize,
+}
+
 /// The requests, numbered: `n` is always the same request.
 pub struct Hooks {
+    shape: Shape,
     request: Vec<u8>,
     body_at: usize,
     vendor_at: usize,
@@ -38,26 +77,23 @@ pub struct Hooks {
     lids: Vec<usize>,
     words: Vec<usize>,
     macs: Vec<[u8; MAC_BYTES]>,
-    ids_ascend: bool,
-}
-
-/// Which vendor, and which word, the `n`th request is for.
-pub fn target(n: usize) -> (usize, usize) {
-    let round = n / VENDORS;
-    (n * STRIDE % VENDORS, round % WORDS.len())
 }
 
 pub fn vendor(n: usize) -> String {
-    format!("vendor_{n:04}")
+    format!("vendor_{n:06}")
 }
 
 pub fn secret(vendor: usize) -> String {
-    format!("whsec_bench_{vendor:04}_0123456789abcdef")
+    format!("whsec_bench_{vendor:06}_0123456789abcdef")
+}
+
+/// The customer that a reply goes to, by their number.
+pub fn customer_of(phone: &str) -> Option<usize> {
+    phone.trim_start_matches('+').strip_prefix(&PHONE[..5])?.get(..7)?.parse().ok()
 }
 
 impl Hooks {
-    /// Of the requests the first `n_signed` are signed now, the others when they are made.
-    pub fn new(n_signed: usize, ids_ascend: bool) -> anyhow::Result<Self> {
+    pub fn new(shape: Shape) -> anyhow::Result<Self> {
         let body = body()?;
         let head = format!(
             "POST /api/webhooks/wasender/{VENDOR} HTTP/1.1\r\nhost: 127.0.0.1\r\n\
@@ -69,6 +105,7 @@ impl Hooks {
         let request = format!("{head}{body}");
         let places = |of: &str| request.match_indices(of).map(|it| it.0).collect::<Vec<_>>();
         let mut hooks = Self {
+            shape,
             body_at: head.len(),
             vendor_at: request.find(VENDOR).context("the vendor's place")?,
             mac_at: request.find(MAC).context("the signature's place")?,
@@ -77,12 +114,28 @@ impl Hooks {
             lids: places(LID),
             words: places(WORDS[0]),
             macs: Vec::new(),
-            ids_ascend,
             request: request.into_bytes(),
         };
         let mut buffer = hooks.buffer();
-        hooks.macs = (0..n_signed).map(|n| hooks.signed(&mut buffer, n)).collect();
+        hooks.macs = (0..shape.n_signed).map(|n| hooks.signed(&mut buffer, n)).collect();
         Ok(hooks)
+    }
+
+    /// The number of the first.
+    pub fn first(&self) -> usize {
+        self.shape.first
+    }
+
+    /// Whom and what the `n`th request is for.
+    pub fn target(&self, n: usize) -> Target {
+        let Shape { first, first_vendor, n_vendors, customers_per_vendor, .. } = self.shape;
+        let n = first + n;
+        let vendor = first_vendor + n * STRIDE % n_vendors;
+        let round = n / n_vendors;
+        let customer = vendor * customers_per_vendor + round % customers_per_vendor;
+        // So that a customer does not ask for one word again and again.
+        let word = (round + round / customers_per_vendor) % WORDS.len();
+        Target { vendor, customer, word }
     }
 
     /// A buffer for [`Self::write`].
@@ -99,7 +152,7 @@ impl Hooks {
             }
             None => self.signed(buffer, n),
         };
-        let vendor = target(n).0;
+        let vendor = self.target(n).vendor;
         write_digits(&mut buffer[self.vendor_at + 7..self.vendor_at + VENDOR.len()], vendor);
         // The slices have the length of what goes there.
         let _ = hex::encode_to_slice(mac, &mut buffer[self.mac_at..self.mac_at + MAC.len()]);
@@ -107,7 +160,7 @@ impl Hooks {
 
     fn signed(&self, buffer: &mut [u8], n: usize) -> [u8; MAC_BYTES] {
         self.write_body(buffer, n);
-        let secret = secret(target(n).0);
+        let secret = secret(self.target(n).vendor);
         let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
             .expect("HMAC takes a key of any length");
         mac.update(&buffer[self.body_at..]);
@@ -115,10 +168,10 @@ impl Hooks {
     }
 
     fn write_body(&self, buffer: &mut [u8], n: usize) {
-        let (vendor, word) = target(n);
-        let customer = vendor * CUSTOMERS_PER_VENDOR + n / VENDORS % CUSTOMERS_PER_VENDOR;
+        let Target { customer, word, .. } = self.target(n);
         for at in &self.ids {
-            let id = if self.ids_ascend { (n as u64).to_be_bytes() } else { scattered(n) };
+            let n = self.shape.first + n;
+            let id = if self.shape.ids_ascend { (n as u64).to_be_bytes() } else { scattered(n) };
             // It fits, and cannot fail.
             let _ = hex::encode_to_slice(id, &mut buffer[at + 4..at + ID.len()]);
         }
@@ -161,7 +214,7 @@ fn body() -> anyhow::Result<String> {
 
 /// Eight bytes for each number, no two the same and in no order, as message ids are
 /// (the finaliser of `SplitMix64`, which can be undone).
-fn scattered(n: usize) -> [u8; 8] {
+pub fn scattered(n: usize) -> [u8; 8] {
     let mut it = n as u64;
     it = (it ^ (it >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     it = (it ^ (it >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
