@@ -31,7 +31,7 @@ use crate::{
     sqlite::{Db, DbError},
     store::{SharedStore, SqliteStore},
     vendor::{Parts, VendorRegistry, WabaManager},
-    web::{self, Web},
+    web::{self, Ends, Web},
     worker,
 };
 
@@ -53,7 +53,7 @@ pub struct App {
     pub new_admin_key: Option<SecretString>,
     db: Db,
     stop_work: CancellationToken,
-    stop_serving: CancellationToken,
+    ends: Ends,
     worker: JoinHandle<()>,
     others: Vec<JoinHandle<()>>,
     /// Held for as long as the process uses the directory.
@@ -96,21 +96,16 @@ impl App {
         gateway.load_vitals().await.context("take up who is refused")?;
 
         let web = Web::new(gateway.clone(), metrics, config.body_bytes_max);
-        let (stop_work, stop_serving) = (CancellationToken::new(), CancellationToken::new());
+        let (stop_work, ends) = (CancellationToken::new(), Ends::default());
         let address = listeners.main.local_addr()?;
         let metrics_address =
             listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
-        let serve =
-            |listener, router| tokio::spawn(web::serve(listener, router, stop_serving.clone()));
+        let serve = |listener, router| tokio::spawn(web::serve(listener, router, ends.clone()));
         let mut others = vec![serve(listeners.main, web.router())];
         others.extend(listeners.metrics.map(|it| serve(it, web.metrics_router())));
-        others.push(tokio::spawn(changes::watch(
-            gateway.clone(),
-            db.clone(),
-            stop_serving.clone(),
-        )));
+        others.push(tokio::spawn(changes::watch(gateway.clone(), db.clone(), ends.stop.clone())));
         others.push(tokio::spawn(worker::forward(gateway.clone(), stop_work.clone())));
-        others.push(tokio::spawn(watch::watch(gateway.clone(), stop_serving.clone())));
+        others.push(tokio::spawn(watch::watch(gateway.clone(), ends.stop.clone())));
         let (tender, stop) = (gateway.clone(), stop_work.clone());
         others.push(tokio::spawn(async move { tender.tend_media(stop).await }));
         let worker = tokio::spawn(worker::run(gateway.clone(), stop_work.clone()));
@@ -121,7 +116,7 @@ impl App {
             new_admin_key,
             db,
             stop_work,
-            stop_serving,
+            ends,
             worker,
             others,
             _lock: lock,
@@ -132,12 +127,15 @@ impl App {
     /// the very end.
     pub async fn stop(self) {
         self.stop_work.cancel();
-        if tokio::time::timeout(SENDS_END_WITHIN, self.worker).await.is_err() {
+        self.ends.near.cancel();
+        let sends_end = tokio::time::timeout(SENDS_END_WITHIN, self.worker);
+        let (ended, ()) = tokio::join!(sends_end, tokio::time::sleep(web::LINGER));
+        if ended.is_err() {
             tracing::error!(
                 "a send did not end in time; what became of it is asked after the restart"
             );
         }
-        self.stop_serving.cancel();
+        self.ends.stop.cancel();
         for other in self.others {
             // A task that panicked has told so.
             let _ = other.await;

@@ -10,7 +10,6 @@ use tokio::{
     net::TcpListener,
     signal::unix::{SignalKind, signal},
 };
-use tokio_util::sync::CancellationToken;
 
 use super::{
     Ended,
@@ -72,15 +71,15 @@ pub(super) async fn run(arguments: &Arguments) -> Ended {
         tell(&base, &twin, &sessions);
     }
     let customers = Router::new().route("/customer", post(customer)).with_state(twin.clone());
-    let stop = CancellationToken::new();
+    let ends = web::Ends::default();
     let router = twin_router(&twin).merge(customers);
-    let serve = tokio::spawn(web::serve(listener, router, stop.clone()));
+    let serve = tokio::spawn(web::serve(listener, router, ends.clone()));
     tokio::select! {
         () = watch(&twin, arguments.json) => {}
         _ = tokio::signal::ctrl_c() => {}
         _ = terminate.recv() => {}
     }
-    stop.cancel();
+    ends.stop.cancel();
     // A server that panicked has told so.
     let _ = serve.await;
     twin.stop().await;

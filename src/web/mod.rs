@@ -43,7 +43,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tracing::{Instrument, field::Empty};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::serve::serve;
+pub use self::serve::{Ends, LINGER, serve};
 use self::{auth::Limits, body::Bodies, error::ApiError};
 use crate::{domain::clock::SECOND, gateway::Gateway, telemetry::names};
 

@@ -1,15 +1,17 @@
 //! Connections: HTTP/1.1, headers within a time, all answered before the end.
 
-use std::{convert::Infallible, time::Duration};
+use std::{convert::Infallible, pin::pin, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, response::Response};
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    server::graceful::GracefulShutdown,
+use hyper::{
+    body::Incoming,
+    header::{CONNECTION, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
 };
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
 use super::panicked;
@@ -22,45 +24,60 @@ const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 64;
 /// For connections to end when asked to.
 const GOODBYE: Duration = Duration::from_secs(2);
+/// How long a quiet connection stays open after its callers could have been told to leave it. A
+/// request that is sent just when the connection is closed is lost, so those that are in use shall
+/// be closed by an answer.
+pub const LINGER: Duration = Duration::from_secs(1);
+/// Before a quiet connection is closed, for what has arrived on it to be seen.
+const LAST_LOOK: Duration = Duration::from_millis(5);
 /// After a failed accept, which is most often a lack of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
-/// Serves until `stop`, then lets requests that have begun be answered.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+/// When serving ends.
+#[derive(Clone, Default)]
+pub struct Ends {
+    /// From now on each answer ends its connection: the end is near.
+    pub near: CancellationToken,
+    /// From now on nothing is accepted.
+    pub stop: CancellationToken,
+}
+
+/// Serves until the end, then lets requests that have begun be answered.
+pub async fn serve(listener: TcpListener, router: Router, ends: Ends) {
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
         .max_headers(HEADERS_MAX);
-    let connections = GracefulShutdown::new();
+    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
-            () = stop.cancelled() => break,
+            () = ends.stop.cancelled() => break,
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((stream, _)) => connect(&http, &connections, stream, router.clone()),
+            Ok((stream, _)) => {
+                connections.spawn(converse(http.clone(), stream, router.clone(), ends.clone()));
+            }
             Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
                 tokio::time::sleep(ACCEPT_AGAIN).await;
             }
         }
     }
-    // Dropped before the goodbye: a socket that nobody accepts from must not take connections.
+    // Dropped before the goodbye: a socket that nobody accepts from must not take connections,
+    // unless somebody else has it too, and then they wait there for who accepts next.
     drop(listener);
-    let _ = tokio::time::timeout(GOODBYE, connections.shutdown()).await;
+    connections.close();
+    let _ = tokio::time::timeout(GOODBYE, connections.wait()).await;
 }
 
-fn connect(
-    http: &http1::Builder,
-    connections: &GracefulShutdown,
-    stream: TcpStream,
-    router: Router,
-) {
+async fn converse(http: http1::Builder, stream: TcpStream, router: Router, ends: Ends) {
     // Without it answers wait for the caller's acknowledgements.
     let _ = stream.set_nodelay(true);
+    let near = ends.near.clone();
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let router = router.clone();
+        let (router, near) = (router.clone(), near.clone());
         // A task of its own: a caller that hangs up must not stop half-way what has begun.
         let answer = tokio::spawn(async move {
             let request: Request = request.map(Body::new);
@@ -68,14 +85,26 @@ fn connect(
             answer
         });
         async move {
-            let answer = answer.await.map_or_else(|_| panicked(), |Ok(it)| it);
+            let mut answer = answer.await.map_or_else(|_| panicked(), |Ok(it)| it);
+            if near.is_cancelled() {
+                answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+            }
             Ok::<_, Infallible>(answer)
         }
     });
-    let connection = http.serve_connection(TokioIo::new(stream), answer);
-    let connection = connections.watch(connection);
-    tokio::spawn(async move {
-        // A caller that breaks off is no fault of ours.
-        let _ = connection.await;
-    });
+    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
+    let end = async {
+        ends.stop.cancelled().await;
+        // A timer: when it fires, what has arrived by then is known to the connection too.
+        tokio::time::sleep(LAST_LOOK).await;
+    };
+    tokio::select! {
+        // The connection first, so that it is closed only when nothing has arrived on it. A caller
+        // that breaks off is no fault of ours.
+        biased;
+        _ = connection.as_mut() => return,
+        () = end => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    let _ = connection.await;
 }

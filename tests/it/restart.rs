@@ -3,6 +3,13 @@
 use std::time::Duration;
 
 use serde_json::json;
+use tokio::{
+    io::AsyncWriteExt,
+    net::{
+        TcpStream,
+        tcp::{OwnedReadHalf, OwnedWriteHalf},
+    },
+};
 use waba_gateway::{
     journal::{Journal, SqliteJournal},
     sqlite::Db,
@@ -10,7 +17,10 @@ use waba_gateway::{
 };
 
 use crate::{
-    harness::crash::{self, Options},
+    harness::{
+        crash::{self, Options},
+        http::Messages,
+    },
     support::{DEADLINE, TestApp, TestVendor, spawn_app},
 };
 
@@ -199,6 +209,54 @@ async fn killed_five_times_under_load_it_loses_nothing_and_repeats_nothing() {
     let options = options(5, 100..2_000);
     let found = crash::kills(&directory.path().join("data"), &options).await.unwrap();
     assert!(found.n_kept > 100, "the load was no load: {}", found.n_kept);
+}
+
+/// The long form is `cargo bench --bench throughput -- restarts`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn restarted_under_load_on_a_socket_that_stays_it_refuses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = options(2, 1_000..2_000);
+    let told = crash::restarts(&directory.path().join("data"), &options).await.unwrap();
+    assert!(told.found.n_kept > 100, "the load was no load: {}", told.found.n_kept);
+}
+
+#[tokio::test]
+async fn a_connection_that_is_open_at_the_end_is_answered_once_more() {
+    let mut app = spawn_app().await;
+    let address = app.base.strip_prefix("http://").unwrap().to_owned();
+    let connect = async || Connection::new(TcpStream::connect(&address).await.unwrap());
+    let (mut used, mut fresh) = (connect().await, connect().await);
+    assert!(!used.get().await, "nothing ends yet");
+    let stop = tokio::spawn(app.app.take().unwrap().stop());
+    // The end has begun when one of ours is closed by its answer.
+    let started = std::time::Instant::now();
+    while !connect().await.get().await {
+        assert!(started.elapsed() < DEADLINE);
+    }
+    assert!(used.get().await, "the answer says that it is the last");
+    assert!(fresh.get().await);
+    assert!(used.messages.next().await.unwrap().is_none(), "it is closed, not cut");
+    stop.await.unwrap();
+}
+
+struct Connection {
+    messages: Messages<OwnedReadHalf>,
+    requests: OwnedWriteHalf,
+}
+
+impl Connection {
+    fn new(stream: TcpStream) -> Self {
+        let (answers, requests) = stream.into_split();
+        Self { messages: Messages::new(answers), requests }
+    }
+
+    /// Asks for something; whether the answer is the connection's last.
+    async fn get(&mut self) -> bool {
+        self.requests.write_all(b"GET /health HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let answer = self.messages.next().await.unwrap().expect("an answer");
+        assert!(answer.is_ok());
+        answer.is_last()
+    }
 }
 
 pub fn free_port() -> u16 {
