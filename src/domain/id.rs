@@ -159,13 +159,19 @@ impl fmt::Debug for EntryId {
     }
 }
 
+/// The number after a prefix. A sign, which Rust would read, is no digit.
+fn number(text: &str, prefix: &str) -> Option<i64> {
+    let digits = text.strip_prefix(prefix)?;
+    let are_digits = digits.len() == 16 && digits.bytes().all(|it| it.is_ascii_hexdigit());
+    i64::from_str_radix(digits, 16).ok().filter(|_| are_digits)
+}
+
 impl FromStr for EntryId {
     type Err = BadId;
 
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bad = BadId("a message id is msg_ and 16 hexadecimal digits");
-        let digits = text.strip_prefix("msg_").filter(|it| it.len() == 16).ok_or(bad.clone())?;
-        i64::from_str_radix(digits, 16).map(Self).map_err(|_| bad)
+        number(text, "msg_").map(Self).ok_or(bad)
     }
 }
 
@@ -206,8 +212,7 @@ impl FromStr for ForwardId {
 
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bad = BadId("an event id is evt_ and 16 hexadecimal digits");
-        let digits = text.strip_prefix("evt_").filter(|it| it.len() == 16).ok_or(bad.clone())?;
-        i64::from_str_radix(digits, 16).map(Self).map_err(|_| bad)
+        number(text, "evt_").map(Self).ok_or(bad)
     }
 }
 
@@ -232,8 +237,7 @@ impl FromStr for ContactId {
 
     fn from_str(text: &str) -> Result<Self, BadId> {
         let bad = BadId("a conversation id is conv_ and 16 hexadecimal digits");
-        let digits = text.strip_prefix("conv_").filter(|it| it.len() == 16).ok_or(bad.clone())?;
-        i64::from_str_radix(digits, 16).map(Self).map_err(|_| bad)
+        number(text, "conv_").map(Self).ok_or(bad)
     }
 }
 
@@ -254,7 +258,9 @@ mod tests {
     fn a_conversation_id_is_read_as_it_is_written() {
         assert_eq!(ContactId(255).to_string(), "conv_00000000000000ff");
         assert_eq!("conv_00000000000000ff".parse(), Ok(ContactId(255)));
-        for bad in ["", "conv_ff", "msg_00000000000000ff", "conv_00000000000000fg"] {
+        let signed = ["conv_+0000000000000ff", "conv_-0000000000000ff"];
+        let others = ["", "conv_ff", "msg_00000000000000ff", "conv_00000000000000fg"];
+        for bad in others.into_iter().chain(signed) {
             assert!(bad.parse::<ContactId>().is_err(), "{bad}");
         }
     }
