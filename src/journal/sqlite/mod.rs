@@ -209,9 +209,10 @@ impl Journal for SqliteJournal {
     }
 
     async fn ready(&self) -> Result<(), JournalError> {
-        // A transaction that writes a page, so that a full or broken disk shows.
+        // A transaction that writes a page, so that a full or broken disk shows. SQLite writes no
+        // page for what is there already.
         self.write(|cx| {
-            let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('ready', x'01')";
+            let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('ready', randomblob(8))";
             cx.connection.prepare_cached(sql)?.execute(())?;
             Ok(())
         })
