@@ -36,11 +36,30 @@ pub(super) fn take_directory(directory: &Path) -> anyhow::Result<File> {
 }
 
 fn make_directory(directory: &Path) -> anyhow::Result<()> {
+    let is_missing = |it: &&Path| !it.as_os_str().is_empty() && !it.exists();
+    let missing: Vec<&Path> = directory.ancestors().take_while(is_missing).collect();
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
         .create(directory)
-        .with_context(|| format!("make the data directory {}", directory.display()))
+        .with_context(|| format!("make the data directory {}", directory.display()))?;
+    // What is synced in a directory is lost with the directory, should its own entry not be on
+    // disk.
+    for made in missing {
+        let parent = made.parent().filter(|it| !it.as_os_str().is_empty());
+        match sync_directory(parent.unwrap_or(Path::new("."))) {
+            // Who may not read it cannot sync it.
+            Err(error) if error.kind() != ErrorKind::PermissionDenied => {
+                return Err(error).with_context(|| format!("sync {}", made.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn sync_directory(directory: &Path) -> std::io::Result<()> {
+    File::open(directory)?.sync_all()
 }
 
 /// The vault of this directory. A key is made only where there is no data yet: data without its
@@ -125,7 +144,6 @@ fn keep_secret(path: &Path, secret: SecretString) -> anyhow::Result<SecretString
         Err(error) => return Err(error).with_context(|| format!("write {}", path.display())),
     };
     let directory = path.parent().unwrap_or(Path::new("."));
-    let sync = File::open(directory).and_then(|it| it.sync_all());
-    sync.with_context(|| format!("write {}", path.display()))?;
+    sync_directory(directory).with_context(|| format!("write {}", path.display()))?;
     Ok(kept)
 }
