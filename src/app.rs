@@ -38,6 +38,8 @@ use crate::{
 /// For sends that have begun when the process is asked to stop; with the connections' goodbye it
 /// stays within 20 s.
 const SENDS_END_WITHIN: Duration = Duration::from_secs(15);
+/// Connections to `/metrics` on its own port.
+const METRICS_CONNECTIONS_MAX: usize = 64;
 /// Unfinished entries read at once at start.
 const WAITING_PAGE: usize = 5_000;
 
@@ -100,9 +102,12 @@ impl App {
         let address = listeners.main.local_addr()?;
         let metrics_address =
             listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
-        let serve = |listener, router| tokio::spawn(web::serve(listener, router, ends.clone()));
-        let mut others = vec![serve(listeners.main, web.router())];
-        others.extend(listeners.metrics.map(|it| serve(it, web.metrics_router())));
+        let serve = |n_max, listener, router| {
+            tokio::spawn(web::serve_at_most(n_max, listener, router, ends.clone()))
+        };
+        let mut others = vec![serve(web::connections_max(), listeners.main, web.router())];
+        let metrics = listeners.metrics;
+        others.extend(metrics.map(|it| serve(METRICS_CONNECTIONS_MAX, it, web.metrics_router())));
         others.push(tokio::spawn(changes::watch(gateway.clone(), db.clone(), ends.stop.clone())));
         others.push(tokio::spawn(worker::forward(gateway.clone(), stop_work.clone())));
         others.push(tokio::spawn(watch::watch(gateway.clone(), ends.stop.clone())));

@@ -19,7 +19,7 @@ use waba_gateway::{
     demo,
     domain::clock::Clock,
     lang::Language,
-    telemetry,
+    telemetry, web,
 };
 
 /// Many vendors talk to their customers on WhatsApp, each from their own number.
@@ -100,6 +100,7 @@ fn main() -> ExitCode {
 async fn serve() -> anyhow::Result<ExitCode> {
     let config = Config::from_environment()?;
     telemetry::start_logging();
+    web::raise_open_files();
     let metrics = telemetry::start_metrics()?;
     let listeners = listen(&config).await?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -15,7 +15,7 @@ use super::error::ApiError;
 use crate::domain::id::VendorId;
 
 /// For the whole body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of bodies held at once, apart for callers whose headers hold the secret and the others.
 const HELD_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Bytes held at once for one vendor.

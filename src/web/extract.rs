@@ -8,7 +8,7 @@ use axum::{
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 
-use super::error::ApiError;
+use super::{body::BODY_TIMEOUT, error::ApiError};
 
 /// A JSON body.
 pub(super) struct Json<T>(pub(super) T);
@@ -29,7 +29,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = Bytes::from_request(request, state).await.map_err(|it| refused(&it))?;
+        let body = read(request, state).await?;
         parse(&body).map(Self)
     }
 }
@@ -38,7 +38,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for MaybeJson
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let body = Bytes::from_request(request, state).await.map_err(|it| refused(&it))?;
+        let body = read(request, state).await?;
         match body.trim_ascii() {
             b"" | b"null" => Ok(Self(T::default())),
             _ => parse(&body).map(Self),
@@ -50,7 +50,7 @@ impl<S: Send + Sync> FromRequest<S> for Whole {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        Bytes::from_request(request, state).await.map(Self).map_err(|it| refused(&it))
+        read(request, state).await.map(Self)
     }
 }
 
@@ -71,6 +71,12 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Path<T>
         // An id that cannot be one names nothing.
         found.map(|it| Self(it.0)).map_err(|_| ApiError::NoRoute)
     }
+}
+
+/// The whole body, within the time that a webhook's has.
+async fn read<S: Send + Sync>(request: Request, state: &S) -> Result<Bytes, ApiError> {
+    let read = tokio::time::timeout(BODY_TIMEOUT, Bytes::from_request(request, state)).await;
+    read.map_err(|_| ApiError::TooSlow)?.map_err(|it| refused(&it))
 }
 
 fn refused(rejection: &BytesRejection) -> ApiError {

@@ -6,6 +6,7 @@ mod analytics;
 mod answers;
 mod auth;
 mod body;
+mod connections;
 mod details;
 mod docs;
 mod error;
@@ -43,8 +44,11 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tracing::{Instrument, field::Empty};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-pub use self::serve::{Ends, LINGER, serve};
 use self::{auth::Limits, body::Bodies, error::ApiError};
+pub use self::{
+    connections::{connections_max, raise_open_files},
+    serve::{Ends, LINGER, serve, serve_at_most},
+};
 use crate::{domain::clock::SECOND, gateway::Gateway, telemetry::names};
 
 /// The largest body of an admin request, in bytes.

@@ -1,6 +1,6 @@
 //! Connections: HTTP/1.1, headers within a time, all answered before the end.
 
-use std::{convert::Infallible, pin::pin, time::Duration};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use hyper::{
@@ -14,7 +14,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tower::ServiceExt;
 
-use super::panicked;
+use super::{
+    connections::{Connections, Seat, connections_max},
+    panicked,
+};
 
 /// For the head of a request, and for a connection between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -30,6 +33,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub const LINGER: Duration = Duration::from_secs(1);
 /// Before a quiet connection is closed, for what has arrived on it to be seen.
 const LAST_LOOK: Duration = Duration::from_millis(5);
+/// For a caller that does not read its answer to take more of it, in milliseconds.
+const UNREAD_TIMEOUT_MS: u32 = 30_000;
 /// After a failed accept, which is most often a lack of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
 
@@ -44,6 +49,17 @@ pub struct Ends {
 
 /// Serves until the end, then lets requests that have begun be answered.
 pub async fn serve(listener: TcpListener, router: Router, ends: Ends) {
+    serve_at_most(connections_max(), listener, router, ends).await;
+}
+
+/// The same, with a bound on the connections there are.
+pub async fn serve_at_most(
+    n_connections: usize,
+    listener: TcpListener,
+    router: Router,
+    ends: Ends,
+) {
+    let seats = Connections::new(n_connections);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
@@ -51,13 +67,21 @@ pub async fn serve(listener: TcpListener, router: Router, ends: Ends) {
         .max_headers(HEADERS_MAX);
     let connections = TaskTracker::new();
     loop {
+        let accept = async {
+            seats.room().await;
+            listener.accept().await
+        };
         let accepted = tokio::select! {
             () = ends.stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
+            accepted = accept => accepted,
         };
         match accepted {
             Ok((stream, _)) => {
-                connections.spawn(converse(http.clone(), stream, router.clone(), ends.clone()));
+                // Without a seat it is closed at once: all others are being worked on.
+                if let Some(seat) = seats.enter() {
+                    let (http, router, ends) = (http.clone(), router.clone(), ends.clone());
+                    connections.spawn(converse(http, stream, seat, router, ends));
+                }
             }
             Err(error) => {
                 tracing::warn!(error = %error, "a connection could not be accepted");
@@ -72,12 +96,19 @@ pub async fn serve(listener: TcpListener, router: Router, ends: Ends) {
     let _ = tokio::time::timeout(GOODBYE, connections.wait()).await;
 }
 
-async fn converse(http: http1::Builder, stream: TcpStream, router: Router, ends: Ends) {
+async fn converse(
+    http: http1::Builder,
+    stream: TcpStream,
+    seat: Arc<Seat>,
+    router: Router,
+    ends: Ends,
+) {
     // Without it answers wait for the caller's acknowledgements.
     let _ = stream.set_nodelay(true);
-    let near = ends.near.clone();
+    let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
+    let (near, evicted) = (ends.near.clone(), seat.evicted.clone());
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
-        let (router, near) = (router.clone(), near.clone());
+        let (router, near, busy) = (router.clone(), near.clone(), seat.busy());
         // A task of its own: a caller that hangs up must not stop half-way what has begun.
         let answer = tokio::spawn(async move {
             let request: Request = request.map(Body::new);
@@ -86,6 +117,7 @@ async fn converse(http: http1::Builder, stream: TcpStream, router: Router, ends:
         });
         async move {
             let mut answer = answer.await.map_or_else(|_| panicked(), |Ok(it)| it);
+            busy.answered(answer.status().is_success());
             if near.is_cancelled() {
                 answer.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
             }
@@ -103,8 +135,12 @@ async fn converse(http: http1::Builder, stream: TcpStream, router: Router, ends:
         // that breaks off is no fault of ours.
         biased;
         _ = connection.as_mut() => return,
+        () = evicted.cancelled() => return,
         () = end => {}
     }
     connection.as_mut().graceful_shutdown();
-    let _ = connection.await;
+    tokio::select! {
+        _ = connection => {}
+        () = evicted.cancelled() => {}
+    }
 }

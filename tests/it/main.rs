@@ -7,6 +7,7 @@ mod alerts;
 mod analytics;
 mod answers;
 mod cli;
+mod connections;
 mod content;
 mod day;
 mod delivery;

@@ -74,6 +74,20 @@ impl Client {
         self.raw(method, &format!("{}{path}", self.base), &all, body).await
     }
 
+    /// The status, or `None` when there was no answer.
+    pub async fn try_post(
+        &self,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<u16> {
+        let mut request = self.http.post(url).body(body);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        Some(request.send().await.ok()?.status().as_u16())
+    }
+
     pub async fn raw(
         &self,
         method: &str,
