@@ -12,6 +12,7 @@ use crate::{
         schedule::{Job, Kind, Next},
     },
     gateway::Gateway,
+    sqlite::is_of_disk,
     telemetry::Chain,
 };
 
@@ -73,7 +74,9 @@ async fn one(gateway: &Gateway, job: &Job, stop: &CancellationToken) -> Next {
         },
     };
     end.unwrap_or_else(|error| {
-        tracing::error!(error = %Chain(&error), "work could not be done; it is tried again");
+        if !is_of_disk(&error) {
+            tracing::error!(error = %Chain(&error), "work could not be done; it is tried again");
+        }
         again(gateway, job)
     })
 }

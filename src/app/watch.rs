@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{domain::clock::MINUTE, gateway::Gateway, telemetry::Chain};
+use crate::{domain::clock::MINUTE, gateway::Gateway, sqlite::is_of_disk, telemetry::Chain};
 
 /// How often what was heard is written.
 const KEEP_EVERY: Duration = Duration::from_secs(2);
@@ -35,7 +35,9 @@ async fn keep(gateway: &Gateway) {
 }
 
 async fn keep_now(gateway: &Gateway) {
-    if let Err(error) = gateway.keep_vitals().await {
+    if let Err(error) = gateway.keep_vitals().await
+        && !is_of_disk(&error)
+    {
         tracing::warn!(error = %Chain(&error), "what was heard of vendors could not be written");
     }
 }

@@ -15,6 +15,7 @@ use crate::{
     },
     journal::{Begun, Step, Stepped, ToSend},
     provider::{Attempt, Outgoing, Question},
+    sqlite::is_of_disk,
     telemetry::{Chain, names},
     vendor::VendorService,
 };
@@ -121,6 +122,7 @@ impl Gateway {
             Next::Again { kind: Kind::Follow, due, .. } if due <= self.inner.clock.now() => {}
             next => return Ok(next),
         }
+        self.inner.journal.can_keep().await?;
         let before = intent.delivery.clone();
         let sender = self.sender(job).await?;
         let found = match (sender, &intent.to.phone, intent.begun_at) {
@@ -161,7 +163,9 @@ impl Gateway {
             match self.inner.journal.step(job.id, step.clone(), now).await {
                 Ok(stepped) => return self.take(job, stepped).await,
                 Err(error) => {
-                    tracing::error!(message.id = %job.id, error = %Chain(&error), "an outcome could not be recorded; trying again");
+                    if !is_of_disk(&error) {
+                        tracing::error!(message.id = %job.id, error = %Chain(&error), "an outcome could not be recorded; trying again");
+                    }
                     tokio::time::sleep(RECORD_AGAIN).await;
                 }
             }

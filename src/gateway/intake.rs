@@ -23,6 +23,7 @@ use crate::{
     },
     journal::{Appended, JournalError, NewEvent, NewEvents, Recorded},
     provider::Parsed,
+    sqlite::is_of_disk,
     store::StoreError,
     telemetry::{Chain, names},
     vendor::VendorService,
@@ -122,7 +123,9 @@ impl Gateway {
         let (appended, synced) =
             tokio::join!(self.inner.journal.append(batch), self.sync(service, instance, told, now));
         let accepted = self.record(appended?);
-        if let Err(error) = synced {
+        if let Err(error) = synced
+            && !is_of_disk(&error)
+        {
             // The event itself is kept; the next one brings the state up to date.
             tracing::error!(vendor.id = %vendor, error = %Chain(&error), "the state of a session could not be kept");
         }

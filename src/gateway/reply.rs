@@ -51,6 +51,8 @@ impl Gateway {
         let Some(message) = self.inner.journal.message(job.id).await? else {
             return Ok(Next::Gone);
         };
+        // A responder that was asked is not asked again for want of room.
+        self.inner.journal.can_keep().await?;
         let end = match self.inner.registry.get(&message.vendor).await? {
             Some(service) => match self.decide(&service, job.id, message).await {
                 Err(WorkError::Provider(_)) => {

@@ -30,6 +30,12 @@ pub trait Watch: Send + Sync {
     /// What tells how these vendors are, in their order. Counts of messages begin at `from_hour`.
     async fn signs(&self, vendors: &[VendorId], from_hour: i64)
     -> Result<Vec<Signs>, JournalError>;
+
+    /// Asked before work whose end could not be kept would be done in vain, again and again: an
+    /// error when the disk did not take the last write, and does not take another now.
+    async fn can_keep(&self) -> Result<(), JournalError> {
+        Ok(())
+    }
 }
 
 /// What is left to do, or to be looked at by a person.

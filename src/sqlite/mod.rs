@@ -1,6 +1,7 @@
 //! The embedded database: one file for journal and store, one writer thread that commits whatever
 //! is waiting in one transaction, and a few readers.
 
+mod disk;
 mod writer;
 
 use std::{
@@ -13,8 +14,11 @@ use std::{
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 use tokio::sync::oneshot;
 
-pub use self::writer::Batch;
-use self::writer::{Job, Op, Statements};
+use self::{
+    disk::Disk,
+    writer::{Job, Op, Statements},
+};
+pub use self::{disk::is_of_disk, writer::Batch};
 
 /// Writes that may wait for the writer; one more is refused.
 const WRITES_WAITING_MAX: usize = 8_192;
@@ -51,6 +55,12 @@ pub enum DbError {
         /// Ours.
         known: usize,
     },
+    /// The database file is gone or empty, its write-ahead file is not.
+    #[error(
+        "the database file is missing or empty, but its write-ahead file (-wal) is not: put the \
+         database file back, or move the write-ahead file away to start anew"
+    )]
+    LoneWal,
     /// What `SQLite` says.
     #[error("database")]
     Sqlite(#[source] Arc<rusqlite::Error>),
@@ -76,12 +86,14 @@ struct Shared {
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Vec<Mutex<Connection>>,
     turn: std::sync::atomic::AtomicUsize,
+    disk: Disk,
 }
 
 impl Db {
     /// Opens the file, brings it up to date and starts the writer. `batch` is told of each
     /// transaction's end.
     pub fn open(path: &Path, batch: Box<dyn Batch>) -> Result<Self, DbError> {
+        disk::refuse_lone_wal(path)?;
         let mut connection = connect(path, WRITER_CACHE_KIB)?;
         upgrade(&mut connection)?;
         let mut readers = Vec::new();
@@ -102,6 +114,7 @@ impl Db {
                 writer: Mutex::new(Some(writer)),
                 readers,
                 turn: std::sync::atomic::AtomicUsize::new(0),
+                disk: Disk::default(),
             }),
         })
     }
@@ -124,7 +137,15 @@ impl Db {
             mpsc::TrySendError::Full(_) => DbError::Busy,
             mpsc::TrySendError::Disconnected(_) => DbError::Closed,
         })?;
-        answer.await.map_err(|_| DbError::Closed)?
+        let end = answer.await.map_err(|_| DbError::Closed)?;
+        self.shared.disk.note(&end);
+        end
+    }
+
+    /// The disk did not take the last write.
+    #[must_use]
+    pub fn is_disk_away(&self) -> bool {
+        self.shared.disk.is_away()
     }
 
     /// Runs `f` on a reader, off the async threads.

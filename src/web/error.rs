@@ -13,6 +13,7 @@ use crate::{
         MediaError, SendError, SetUpError,
     },
     provider::{ChangeFault, wasender::SessionFault},
+    sqlite::is_of_disk,
     store::StoreError,
     telemetry::Chain,
 };
@@ -126,7 +127,7 @@ impl ApiError {
     }
 
     /// Failures of ours: what caused them is for the log alone.
-    fn cause(&self) -> Option<&dyn std::error::Error> {
+    fn cause(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::Store(error)
             | Self::Accept(AcceptError::Store(error))
@@ -141,6 +142,11 @@ impl ApiError {
             Self::Media(MediaError::Disk(error)) => Some(error),
             _ => None,
         }
+    }
+
+    fn is_of_disk(&self) -> bool {
+        matches!(self, Self::Accept(AcceptError::DiskFull) | Self::Media(MediaError::DiskFull))
+            || self.cause().is_some_and(is_of_disk)
     }
 
     fn body(&self, status: StatusCode) -> ErrorView {
@@ -240,7 +246,10 @@ fn set_up(error: &SetUpError) -> StatusCode {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let status = self.status();
-        if let Some(cause) = self.cause() {
+        if self.is_of_disk() {
+            // Told once, where it was found: callers may come by the thousand.
+            tracing::debug!("a request was refused for the disk");
+        } else if let Some(cause) = self.cause() {
             tracing::error!(error = %Chain(cause), "a request failed");
         } else if status == StatusCode::SERVICE_UNAVAILABLE {
             tracing::warn!(error = %self, "a request was refused");

@@ -11,6 +11,7 @@ mod connections;
 mod content;
 mod day;
 mod delivery;
+mod disk;
 mod documents;
 mod examples;
 mod exchange;

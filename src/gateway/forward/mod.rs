@@ -36,6 +36,7 @@ use crate::{
     http::{HttpError, Request, Trust},
     journal::{Forward, ForwardEnd, ForwardsLoad, ToForward},
     responder::SigningKey,
+    sqlite::is_of_disk,
     telemetry::{Chain, names},
 };
 
@@ -161,7 +162,9 @@ impl Gateway {
     /// the event is sent again, with the same id.
     pub async fn forward(&self, vendor: &VendorId, endpoint: Endpoint) {
         let due = self.forward_one(vendor, endpoint).await.unwrap_or_else(|error| {
-            tracing::error!(vendor.id = %vendor, error = %Chain(&error), "an event could not be forwarded; it is tried again");
+            if !is_of_disk(&error) {
+                tracing::error!(vendor.id = %vendor, error = %Chain(&error), "an event could not be forwarded; it is tried again");
+            }
             Some(self.inner.clock.now() + AGAIN_AFTER)
         });
         self.finish_forward(vendor, due);
@@ -188,6 +191,8 @@ impl Gateway {
         if row.due > now {
             return Ok(Some(row.due));
         }
+        // A back end that took it is not told again for want of room.
+        journal.can_keep().await?;
         let service = self.inner.registry.get(vendor).await?;
         let to = service.as_ref().map(|it| it.vendor());
         let url = to.and_then(|it| it.forward_url.as_deref()).and_then(|it| Url::parse(it).ok());

@@ -18,6 +18,7 @@ use crate::{
     http::{Download, HttpError, Request, Trust},
     journal::{JournalError, MediaDue, MediaEnd, MediaState, StoredMedia},
     media::{Expected, Fault, Incoming, Inflow, MediaKey},
+    sqlite::is_of_disk,
     telemetry::{Chain, names},
 };
 
@@ -87,7 +88,9 @@ impl Gateway {
                     let _ = self.inner.media.remove(&file.id).await;
                 }
                 Err(error) => {
-                    tracing::error!(error = %Chain(&error), "what came of a file could not be recorded");
+                    if !is_of_disk(&error) {
+                        tracing::error!(error = %Chain(&error), "what came of a file could not be recorded");
+                    }
                     let at = self.inner.clock.now() + super::AGAIN_AFTER;
                     self.inner.clock.sleep_until(at).await;
                 }

@@ -9,12 +9,16 @@ use crate::{
         clock::Millis,
         id::{ContactId, EntryId, VendorId},
     },
-    journal::{Backlog, JournalError, Signs, Watch},
+    journal::{Backlog, Journal, JournalError, Signs, Watch},
     sqlite::DbError,
 };
 
 #[async_trait]
 impl Watch for SqliteJournal {
+    async fn can_keep(&self) -> Result<(), JournalError> {
+        if self.db().is_disk_away() { self.ready().await } else { Ok(()) }
+    }
+
     async fn vendor_of(&self, id: EntryId) -> Result<Option<VendorId>, JournalError> {
         self.read(move |connection, _| {
             let mut statement =

@@ -95,13 +95,24 @@ impl Client {
         headers: &[(&str, &str)],
         body: Vec<u8>,
     ) -> Answer {
+        self.try_raw(method, url, headers, body).await.unwrap()
+    }
+
+    /// `None` when there was no answer.
+    pub async fn try_raw(
+        &self,
+        method: &str,
+        url: &str,
+        headers: &[(&str, &str)],
+        body: Vec<u8>,
+    ) -> Option<Answer> {
         let mut request = self.http.request(method.parse().unwrap(), url).body(body);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let answer = request.send().await.unwrap();
+        let answer = request.send().await.ok()?;
         let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
-        let bytes = answer.bytes().await.unwrap().to_vec();
-        Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned(), bytes }
+        let bytes = answer.bytes().await.ok()?.to_vec();
+        Some(Answer { status, headers, text: String::from_utf8_lossy(&bytes).into_owned(), bytes })
     }
 }
