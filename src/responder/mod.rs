@@ -12,7 +12,7 @@ use async_trait::async_trait;
 
 pub use self::{
     circuits::Circuits,
-    response_api::{Means, ResponseApiResponder},
+    response_api::{Means, ResponseApiResponder, read_answer},
     rules::RulesResponder,
     sign::SigningKey,
 };

@@ -83,10 +83,7 @@ impl ResponseApiResponder {
         match reply.status {
             StatusCode::NO_CONTENT => Ok(Answer::Silence),
             status if !status.is_success() => Err(ResponderError::Status(status.as_u16())),
-            _ => match &self.dialect {
-                Dialect::Bot => bot::read(&reply.body),
-                Dialect::Conversation { .. } => conversation::read(&reply.body),
-            },
+            _ => read_answer(&self.dialect, &reply.body),
         }
     }
 
@@ -127,6 +124,14 @@ impl Responder for ResponseApiResponder {
         let is_up = !answer.as_ref().is_err_and(ResponderError::is_of_service);
         circuits.tell(&self.circuit, permit, is_up, clock);
         answer
+    }
+}
+
+/// Reads what a service answered with 200.
+pub fn read_answer(dialect: &Dialect, body: &[u8]) -> Result<Answer, ResponderError> {
+    match dialect {
+        Dialect::Bot => bot::read(body),
+        Dialect::Conversation { .. } => conversation::read(body),
     }
 }
 
