@@ -12,11 +12,11 @@ use axum::Router;
 use serde_json::json;
 use waba_gateway::{
     journal::{Journal, SqliteJournal},
-    twin::{Misbehaviour, Times},
+    twin::{Customer, Misbehaviour, Times, real_message},
 };
 
 use super::{Server, check, vault};
-use crate::support::DEADLINE;
+use crate::support::{DEADLINE, TestApp, spawn_app};
 
 /// A responder that fills the disk when it is asked for the first time.
 async fn filling_bot(switch: std::path::PathBuf) -> (String, Arc<AtomicUsize>) {
@@ -143,4 +143,33 @@ async fn a_send_in_flight_while_the_disk_is_full_is_recorded_when_there_is_room(
     assert_eq!(server.twin.n_sends(), 1);
     server.process().kill();
     check(&server.data(), vault(), &kept, "after a full disk").await;
+}
+
+#[tokio::test]
+async fn with_only_the_reserve_left_webhooks_are_refused_and_work_goes_on() {
+    let mut app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let post = async |app: &TestApp, n: usize| {
+        let customer = Customer::new(&format!("+22170555{n:04}"));
+        let body = real_message(&format!("K{n}"), &customer, "horaires", app.now_secs());
+        app.post_signed(&vendor, &body).await.status
+    };
+    app.gateway.pause(None, true).await.unwrap();
+    for n in 0..3 {
+        assert_eq!(post(&app, n).await, 200);
+    }
+    app.config.min_free_disk_bytes = u64::MAX;
+    app.restart().await;
+    assert_eq!(post(&app, 3).await, 503);
+    assert_eq!(app.admin.get("/ready").await.status, 503);
+    app.gateway.pause(None, false).await.unwrap();
+    app.twin.wait_sends(3, DEADLINE).await;
+    app.settled().await;
+    assert_eq!(post(&app, 4).await, 503, "still");
+    app.config.min_free_disk_bytes = 0;
+    app.restart().await;
+    assert_eq!(post(&app, 3).await, 200);
+    app.twin.wait_sends(4, DEADLINE).await;
+    app.settled().await;
+    assert_eq!(app.twin.n_sends(), 4);
 }
