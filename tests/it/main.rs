@@ -16,9 +16,9 @@ mod documents;
 mod examples;
 mod exchange;
 mod forward;
+mod fuzz;
 #[expect(dead_code, reason = "the benches use the rest")]
 #[path = "../../bench/harness/mod.rs"]
-mod fuzz;
 mod harness;
 mod instances;
 mod intake;

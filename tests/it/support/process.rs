@@ -71,6 +71,12 @@ impl Process {
         self.child.id()
     }
 
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
     /// A signal by its name, like `TERM`.
     pub fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
