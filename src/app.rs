@@ -1,5 +1,6 @@
 //! Puts the parts together, once: `main` and the tests start the same thing.
 
+mod backup;
 mod bootstrap;
 mod changes;
 mod data;
@@ -13,7 +14,8 @@ use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
-    bootstrap::vault,
+    backup::{Restored, back_up, restore},
+    bootstrap::{operator_key, vault},
     data::{Data, patiently},
 };
 use crate::{
@@ -91,6 +93,13 @@ impl App {
         let db = journal.db().clone();
         let store = SqliteStore::new(db.clone(), Arc::clone(&vault));
         store.check_key().await.context("the encryption key does not fit the data")?;
+        let restored = journal.park_restored(clock.now()).await.context("a backup's work")?;
+        if let Some(n_entries) = restored {
+            tracing::warn!(
+                n_entries,
+                "these data come from a backup: what was unfinished in it is parked until a person releases it"
+            );
+        }
         let gateway = assemble(config, clock, journal, Arc::new(store))?;
         let new_admin_key = bootstrap::admin_key(config, &gateway).await?;
         take_up(&gateway).await.context("take up unfinished work")?;
@@ -221,7 +230,7 @@ async fn take_up(gateway: &Gateway) -> anyhow::Result<()> {
             crate::journal::Change::New(job) | crate::journal::Change::Decided(job, _) => {
                 Some(job.id)
             }
-            crate::journal::Change::Merged { .. } => None,
+            crate::journal::Change::Placed { .. } | crate::journal::Change::Merged { .. } => None,
         });
         let is_last = page.len() < WAITING_PAGE;
         gateway.work().apply(page);

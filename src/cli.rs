@@ -1,9 +1,12 @@
 //! The commands besides `serve` and `demo`. They work on the data directory itself, beside a
-//! running server or without one; the server notices what they change.
+//! running server or without one; the server notices what they change in the store. What changes the
+//! journal is done by the server, or here while none may run.
 
 mod ago;
+mod backup;
 mod doctor;
 mod exchange;
+mod journal;
 mod key;
 mod opened;
 mod output;
@@ -38,6 +41,15 @@ pub enum Command {
     /// Explain why a message was or was not answered, or where a send stands.
     #[command(long_about = why::ABOUT, after_help = why::AFTER)]
     Why(why::Arguments),
+    /// Look at the journal, verify it, put work aside and let it go on.
+    #[command(subcommand)]
+    Journal(journal::Command),
+    /// Copy the data while the server runs.
+    #[command(long_about = backup::BACK_UP, after_help = backup::BACK_UP_AFTER)]
+    Backup(backup::BackUp),
+    /// Bring a backup back; nothing in it is sent by itself.
+    #[command(long_about = backup::RESTORE, after_help = backup::RESTORE_AFTER)]
+    Restore(backup::Restore),
     /// Make, list and revoke keys for the administration.
     #[command(subcommand)]
     Key(key::Command),
@@ -55,6 +67,9 @@ pub async fn run(command: Command) -> ExitCode {
         Command::Doctor(arguments) => doctor::run(&arguments).await,
         Command::Status(arguments) => status::run(&arguments).await,
         Command::Why(arguments) => why::run(&arguments).await,
+        Command::Journal(command) => journal::run(command).await,
+        Command::Backup(arguments) => backup::back_up(arguments).await,
+        Command::Restore(arguments) => backup::restore(arguments).await,
         Command::Key(command) => key::run(command).await,
         Command::Vendor(command) => vendor::run(command).await,
         Command::Twin(arguments) => twin::run(&arguments).await,

@@ -22,15 +22,21 @@ const DATABASE_FILE: &str = "waba.db";
 
 /// Makes the directory, readable by its owner alone, and locks it against a second process.
 pub(super) fn take_directory(directory: &Path) -> anyhow::Result<File> {
+    match try_take_directory(directory)? {
+        Some(lock) => Ok(lock),
+        None => bail!("another process uses the data directory {}", directory.display()),
+    }
+}
+
+/// The same; `None` when another process has it.
+pub(super) fn try_take_directory(directory: &Path) -> anyhow::Result<Option<File>> {
     make_directory(directory)?;
     let path = directory.join("lock");
     let lock = OpenOptions::new().create(true).truncate(false).write(true).mode(0o600).open(&path);
     let lock = lock.with_context(|| format!("open {}", path.display()))?;
     match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(fs::TryLockError::WouldBlock) => {
-            bail!("another process uses the data directory {}", directory.display())
-        }
+        Ok(()) => Ok(Some(lock)),
+        Err(fs::TryLockError::WouldBlock) => Ok(None),
         Err(fs::TryLockError::Error(error)) => Err(error).context("lock the data directory"),
     }
 }
@@ -86,6 +92,24 @@ pub fn vault(config: &Config) -> anyhow::Result<Vault> {
         }
     };
     Vault::new(&key, &config.old_encryption_keys).context("ENCRYPTION_KEY")
+}
+
+/// The vault of this directory, where its key is known. No key is made.
+pub(super) fn known_vault(config: &Config) -> anyhow::Result<Option<Vault>> {
+    let key = match &config.encryption_key {
+        Some(key) => Some(key.clone()),
+        None => read_secret(&config.data_dir.join(ENCRYPTION_KEY_FILE))?,
+    };
+    let vault = |it| Vault::new(&it, &config.old_encryption_keys).context("ENCRYPTION_KEY");
+    key.map(vault).transpose()
+}
+
+/// The key of the operator's own: the one that was set, or that the first start made.
+pub fn operator_key(config: &Config) -> anyhow::Result<Option<SecretString>> {
+    match &config.admin_key {
+        Some(key) => Ok(Some(key.clone())),
+        None => read_secret(&config.data_dir.join(ADMIN_KEY_FILE)),
+    }
 }
 
 /// Keeps the operator's admin key, or makes one at the first start. Answers the one that was made.

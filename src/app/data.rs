@@ -1,12 +1,12 @@
 //! The gateway's data, opened beside a server that may be running: for `waba-migrate` and the
 //! command line.
 
-use std::{error::Error, sync::Arc, time::Duration};
+use std::{error::Error, fs::File, sync::Arc, time::Duration};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use rusqlite::ErrorCode;
 
-use super::{assemble, database_of, vault};
+use super::{assemble, bootstrap::try_take_directory, database_of, vault};
 use crate::{
     config::Config,
     domain::clock::Clock,
@@ -23,13 +23,16 @@ const TRIES_MAX: u32 = 6;
 const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 
 /// The data, open. A server that runs notices what is written to the store within 250 ms. Nothing
-/// may be written to the journal: its writer is the server's alone.
+/// may be written to the journal: its writer is the server's alone, unless none may run
+/// ([`Data::open_alone`]).
 pub struct Data {
     /// Vendors, instances and keys.
     pub store: SqliteStore,
     /// The record of work, to be read only.
     pub journal: SqliteJournal,
     db: Db,
+    /// Keeps servers away.
+    _lock: Option<File>,
 }
 
 impl Data {
@@ -58,6 +61,18 @@ impl Data {
         Ok(Some(data))
     }
 
+    /// Opens the data, where there are any, to change the journal too: no server starts before they
+    /// are closed. `None` when one runs.
+    pub async fn open_alone(config: &Config) -> anyhow::Result<Option<Self>> {
+        if !database_of(config).exists() {
+            bail!("there is no data in {} (DATA_DIR)", config.data_dir.display());
+        }
+        let Some(lock) = try_take_directory(&config.data_dir)? else { return Ok(None) };
+        let data = Self { _lock: Some(lock), ..Self::open_to_write(config).await? };
+        data.journal.park_restored(Clock::System.now()).await.context("a backup's work")?;
+        Ok(Some(data))
+    }
+
     /// A gateway over the data that works on nothing: it shows, and changes what the store has.
     pub fn gateway(&self, config: &Config) -> anyhow::Result<Gateway> {
         assemble(config, Clock::System, self.journal.clone(), Arc::new(self.store.clone()))
@@ -74,7 +89,7 @@ async fn open(config: &Config, vault: Arc<Vault>) -> anyhow::Result<Data> {
     let open = patiently(async || SqliteJournal::open(&path, Arc::clone(&vault))).await;
     let journal = open.with_context(|| format!("open {}", path.display()))?;
     let db = journal.db().clone();
-    Ok(Data { store: SqliteStore::new(db.clone(), vault), journal, db })
+    Ok(Data { store: SqliteStore::new(db.clone(), vault), journal, db, _lock: None })
 }
 
 /// Tries again while others hold the file.

@@ -67,7 +67,7 @@ impl Opened {
 }
 
 /// To look at data must not change it under a server of another version.
-fn check_version(config: &Config) -> anyhow::Result<()> {
+pub(super) fn check_version(config: &Config) -> anyhow::Result<()> {
     let path = database_of(config);
     if !path.exists() {
         return Ok(());

@@ -6,6 +6,7 @@
 //! given up, never repeated unless the vendor has chosen that.
 
 mod outcome;
+mod person;
 #[cfg(test)]
 mod tests;
 
@@ -113,6 +114,13 @@ pub enum Input {
         /// Its new end.
         expires: Millis,
     },
+    /// The same, also of one that the customer may have: a person wants it sent again.
+    Again {
+        /// Its new end.
+        expires: Millis,
+    },
+    /// It comes from a backup, and may have been sent since that was made.
+    Restore,
 }
 
 /// What the vendor and the instance have chosen.
@@ -206,12 +214,9 @@ impl Delivery {
                     self.state = State::Parked(reason);
                 }
             }
-            Input::Release { expires } => {
-                if matches!(self.state, State::Parked(_) | State::Dead(_)) {
-                    self.enter(State::Waiting { due: now });
-                    self.expires = expires;
-                }
-            }
+            Input::Release { expires } => self.release(false, expires, now),
+            Input::Again { expires } => self.release(true, expires, now),
+            Input::Restore => self.restore(),
         }
         self
     }

@@ -57,6 +57,7 @@ fn word(state: &State) -> Option<&'static str> {
         State::Parked(reason) | State::Dead(reason) => match reason {
             Reason::NoPhone
             | Reason::PartBefore
+            | Reason::Held
             | Reason::Silenced
             | Reason::Gone
             | Reason::Erased

@@ -16,6 +16,7 @@ mod instances;
 mod intake;
 mod media;
 mod messages;
+mod operate;
 mod people;
 mod reply;
 mod setup;
@@ -50,6 +51,7 @@ pub use self::{
     intake::{AcceptError, Accepted, free_disk_bytes},
     media::{MEDIA_KEPT, MediaError, MediaFile, MediaKeeper, NewFile, StoredFile},
     messages::{Queued, SendError, SendMessage},
+    operate::{LISTED_MAX, Replayed, Stats},
     people::EraseError,
     setup::{
         SetUp, SetUpDone, SetUpError, StatusOfInstance, WEBHOOK_EVENTS, can_reach, shown_url,

@@ -85,8 +85,11 @@ impl Gateway {
         let vendor = service.vendor();
         let now = self.inner.clock.now();
         let max_age = self.inner.settings.max_answer_age;
-        if let Err(why) = answer::may_answer(vendor, &message.event, now, max_age) {
-            return Ok(self.unanswered(why));
+        match answer::may_answer(vendor, &message.event, now, max_age) {
+            // A person wants it answered although it is old.
+            Err(Unanswered::Stale) if message.is_replayed => {}
+            Err(why) => return Ok(self.unanswered(why)),
+            Ok(()) => {}
         }
         if message.paused_until.is_some_and(|it| it > now) {
             return Ok(self.unanswered(Unanswered::Paused));

@@ -41,6 +41,7 @@ impl Work {
             match change {
                 Change::New(job) => scheduler.add(job, now),
                 Change::Decided(job, next) => scheduler.decided(job, next, now),
+                Change::Placed { id, place } => scheduler.place(id, place),
                 Change::Merged { from, into } => scheduler.merge(from, into, now),
             }
         }

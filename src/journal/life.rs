@@ -32,6 +32,9 @@ pub(super) struct Life {
     /// Its place in a group.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) part: Option<Part>,
+    /// A person let it go on: its place in its lane, which is the tail as it was then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) place: Option<i64>,
     /// The entry it quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) quotes: Option<i64>,

@@ -4,10 +4,12 @@
 //! entries (a status that settles a fenced send, two contacts that turn out to be one) comes back
 //! as [`Change`]s for the scheduler.
 
+mod answer;
 mod counters;
 pub mod forwards;
 pub mod life;
 pub mod media;
+mod operate;
 mod pause;
 mod people;
 pub mod read;
@@ -19,9 +21,14 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::{
+    answer::{MessageEnd, ToAnswer},
     counters::{Counters, Tally},
     forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
     media::{MediaDue, MediaEnd, MediaJournal, MediaState, NewUpload, StoredMedia},
+    operate::{
+        Entry, Listed, Listing, Operate, RESUMED_AT_ONCE_MAX, Refused, Replayable, Resume, Resumed,
+        Volume,
+    },
     pause::Pause,
     people::{Conversation, Conversations, Erased, People, Record, Span},
     read::{Journey, Ledger, MessageRow, Page, PartOf, Turn},
@@ -36,7 +43,7 @@ use crate::{
         delivery::{Delivery, Input, Policy, Reason},
         event::Event,
         id::{ContactId, EntryId, InstanceId, VendorId},
-        message::{Choice, Content, Text},
+        message::{Content, Text},
         schedule::{Job, Next},
     },
     sqlite::DbError,
@@ -60,7 +67,9 @@ pub struct JournalError(#[from] DbError);
 
 /// The durable record of work.
 #[async_trait]
-pub trait Journal: Counters + People + Forwards + MediaJournal + Watch + Send + Sync {
+pub trait Journal:
+    Counters + People + Forwards + MediaJournal + Operate + Watch + Send + Sync
+{
     /// Keeps the events of one webhook. Duplicates are decided in the same transaction; signals
     /// are applied at once.
     async fn append(&self, batch: NewEvents) -> Result<Appended, JournalError>;
@@ -255,45 +264,6 @@ pub enum Submitted {
     Conflict,
 }
 
-/// A message, and what is needed to answer it.
-pub struct ToAnswer {
-    /// Whose.
-    pub vendor: VendorId,
-    /// The instance it came to.
-    pub instance: InstanceId,
-    /// Its conversation.
-    pub contact: ContactId,
-    /// The customer, with all that is known of them.
-    pub address: Address,
-    /// The message.
-    pub event: Event,
-    /// Until when the conversation is paused.
-    pub paused_until: Option<Millis>,
-    /// The latest turns before it, oldest first.
-    pub history: Vec<Turn>,
-    /// Nobody on the vendor's side has ever said anything in it.
-    pub is_new: bool,
-    /// The latest automatic answers: when, and a key that equal texts share. Newest first. The
-    /// messages of one answer are one; its key is that of its last message.
-    pub answers: Vec<(Millis, i64)>,
-    /// The option it chooses, where the message before it offered some.
-    pub chosen: Option<Choice>,
-}
-
-/// How a message ends.
-pub struct MessageEnd {
-    /// The answers.
-    pub intents: Vec<NewIntent>,
-    /// Why there are none.
-    pub unanswered: Option<Unanswered>,
-    /// The conversation is paused.
-    pub pause: Option<Pause>,
-    /// The responder's word for what the customer wants, noted in the message's journey.
-    pub intent: Option<String>,
-    /// When.
-    pub now: Millis,
-}
-
 /// What [`Journal::begin`] says.
 pub enum Begun {
     /// The request may leave now.
@@ -386,6 +356,13 @@ pub enum Change {
     New(Job),
     /// Something was decided about work.
     Decided(Job, Next),
+    /// Work has another place in its lane than its id says. Comes before the work itself.
+    Placed {
+        /// The work.
+        id: EntryId,
+        /// Its place.
+        place: EntryId,
+    },
     /// Two contacts are one person.
     Merged {
         /// This one is gone.

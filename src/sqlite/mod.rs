@@ -1,11 +1,12 @@
 //! The embedded database: one file for journal and store, one writer thread that commits whatever
 //! is waiting in one transaction, and a few readers.
 
+pub mod backup;
 mod disk;
 mod writer;
 
 use std::{
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, mpsc},
     thread::JoinHandle,
     time::Duration,
@@ -82,6 +83,7 @@ pub struct Db {
 }
 
 struct Shared {
+    path: PathBuf,
     writes: Mutex<Option<mpsc::SyncSender<Box<dyn Job>>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     readers: Vec<Mutex<Connection>>,
@@ -110,6 +112,7 @@ impl Db {
             .map_err(|_| DbError::Closed)?;
         Ok(Self {
             shared: Arc::new(Shared {
+                path: path.to_owned(),
                 writes: Mutex::new(Some(writes)),
                 writer: Mutex::new(Some(writer)),
                 readers,
@@ -161,6 +164,27 @@ impl Db {
             f(&lock(reader))
         };
         tokio::task::spawn_blocking(run).await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Runs `f` on a connection of its own, so that nobody waits for a reader meanwhile.
+    pub async fn read_apart<T, F>(&self, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
+    {
+        let shared = Arc::clone(&self.shared);
+        let run = move || {
+            let reader = connect(&shared.path, READER_CACHE_KIB)?;
+            reader.pragma_update(None, "query_only", true)?;
+            f(&reader)
+        };
+        tokio::task::spawn_blocking(run).await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Where the file is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.shared.path
     }
 
     /// A number that changes when anybody has committed, as one reader sees it.

@@ -95,6 +95,11 @@ impl Admin {
     pub(super) fn may_change(&self) -> Result<(), AccessError> {
         self.0.may(Access::Admin { changes: true })
     }
+
+    /// Which key it is, for the log.
+    pub(super) fn key_id(&self) -> &str {
+        &self.0.key_id
+    }
 }
 
 #[derive(Deserialize)]

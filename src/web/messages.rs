@@ -13,7 +13,7 @@ use super::{
     views::{JourneyView, MessageView},
 };
 use crate::domain::id::EntryId;
-use crate::journal::Page;
+use crate::journal::{Ledger, Page};
 
 /// Messages on one page.
 const PAGE_MAX: usize = 200;
@@ -52,7 +52,7 @@ pub(super) struct MessagesView {
 
 /// What came in and what became of it: nothing gets lost where it balances.
 #[derive(Serialize, ToSchema)]
-pub(super) struct LedgerView {
+pub(crate) struct LedgerView {
     events: EventCounts,
     intents: IntentCounts,
     balances: bool,
@@ -78,6 +78,30 @@ struct IntentCounts {
     unknown: i64,
     parked: i64,
     dead: i64,
+}
+
+impl From<&Ledger> for LedgerView {
+    fn from(it: &Ledger) -> Self {
+        Self {
+            events: EventCounts {
+                accepted: it.accepted,
+                duplicates: it.duplicates,
+                waiting: it.events_waiting,
+                done: it.events_done,
+                parked: it.events_parked,
+                dead: it.events_dead,
+            },
+            intents: IntentCounts {
+                created: it.created,
+                waiting: it.intents_waiting,
+                sent: it.intents_sent,
+                unknown: it.intents_unknown,
+                parked: it.intents_parked,
+                dead: it.intents_dead,
+            },
+            balances: it.balances(),
+        }
+    }
 }
 
 /// List messages, newest first
@@ -143,24 +167,7 @@ pub(super) async fn ledger(
     State(web): State<Web>,
     ForVendor(vendor): ForVendor,
 ) -> Result<Answer<LedgerView>, ApiError> {
-    let it = web.gateway.ledger(&vendor).await?;
-    let events = EventCounts {
-        accepted: it.accepted,
-        duplicates: it.duplicates,
-        waiting: it.events_waiting,
-        done: it.events_done,
-        parked: it.events_parked,
-        dead: it.events_dead,
-    };
-    let intents = IntentCounts {
-        created: it.created,
-        waiting: it.intents_waiting,
-        sent: it.intents_sent,
-        unknown: it.intents_unknown,
-        parked: it.intents_parked,
-        dead: it.intents_dead,
-    };
-    Ok(Answer(LedgerView { events, intents, balances: it.balances() }))
+    Ok(Answer((&web.gateway.ledger(&vendor).await?).into()))
 }
 
 impl MessagesView {

@@ -16,6 +16,7 @@ mod forwards;
 mod health;
 mod hours;
 mod instances;
+pub(crate) mod journal;
 mod media;
 mod messages;
 mod new_message;
@@ -154,6 +155,7 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(analytics::instances))
         .routes(routes!(analytics::messages))
         .routes(routes!(alerts::list))
+        .merge(journal::routes())
         .merge(exchange::routes());
     OpenApiRouter::default()
         .nest("/api/admin/vendors/{vendor_id}", of_vendor)

@@ -63,6 +63,7 @@ const REFUSALS: &[(u16, &str, &str)] = &[
         (name = "Conversations", description = "With one customer: paused, exported, erased"),
         (name = "Events", description = "Forwarded to the vendor's own back end, signed"),
         (name = "Keys", description = "Who may call"),
+        (name = "Journal", description = "What waits, what was given up, and what a person does about it"),
         (name = "Operation", description = "Health, metrics, and what concerns every vendor"),
     ),
 )]

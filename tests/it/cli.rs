@@ -90,6 +90,11 @@ impl Desk {
         self.process = Some(Process::serve(&data, port, &self.variables, &log).await);
     }
 
+    fn admin_port(&self) -> u16 {
+        let base = &self.process.as_ref().unwrap().base;
+        base.rsplit(':').next().unwrap().parse().unwrap()
+    }
+
     fn data(&self) -> PathBuf {
         self.directory.path().join("data")
     }
@@ -633,7 +638,10 @@ fn completions_know_every_command_and_every_help_has_its_exit_codes() {
     };
     for shell in ["bash", "zsh", "fish"] {
         let text = run(&["completions", shell]);
-        for word in ["doctor", "status", "why", "vendor", "twin", "key", "serve", "demo"] {
+        for word in [
+            "doctor", "status", "why", "vendor", "twin", "key", "serve", "demo", "journal",
+            "backup", "restore",
+        ] {
             assert!(text.contains(word), "{shell}: {word}");
         }
     }
@@ -647,6 +655,11 @@ fn completions_know_every_command_and_every_help_has_its_exit_codes() {
         "vendor show",
         "vendor pause",
         "vendor test",
+        "backup",
+        "restore",
+        "journal ledger",
+        "journal list",
+        "journal replay",
     ] {
         let mut words: Vec<&str> = command.split(' ').collect();
         words.push("--help");
@@ -707,4 +720,59 @@ async fn vendors_go_from_one_gateway_to_another_as_a_file() {
 
 fn elsewhere(desk: &Desk) -> String {
     desk.directory.path().join("elsewhere").display().to_string()
+}
+
+/// What changes the journal is done by the server, or here when there is none.
+#[tokio::test]
+async fn the_journal_is_operated_with_a_server_and_without_one() {
+    let mut desk = Desk::new().await;
+    let ledger = desk.run(&["journal", "ledger", "--verify"]).await;
+    assert_eq!(ledger.code, 0, "{ledger:?}");
+    assert!(ledger.out.contains("a count of the entries gives the same"), "{ledger:?}");
+    let stats = desk.run(&["journal", "stats"]).await;
+    assert!(stats.out.contains("synced transactions since the server's start"), "{stats:?}");
+    let paused = desk.post("pause", json!({})).await;
+    let to = json!({ "to": "+221705550001", "message": "held back" });
+    assert_eq!((paused, desk.post("send-message", to).await), (200, 202));
+    let list = desk.run(&["journal", "list", "--state", "waiting", "--json"]).await;
+    let id = list.json()["entries"][0]["id"].as_str().unwrap().to_owned();
+    let parked = desk.run(&["journal", "park", &id]).await;
+    assert_eq!((parked.code, parked.err.as_str()), (0, ""), "{parked:?}");
+    // A key that is not the server's.
+    let other = [("ADMIN_API_KEY", "another-admin-key-of-at-least-32-characters")];
+    let refused = desk.run_in(&other, &["journal", "release", &id]).await;
+    assert_eq!(refused.code, 2, "{refused:?}");
+    assert!(refused.err.contains("refuses the admin key"), "{refused:?}");
+    let file = desk.directory.path().join("copy.db").display().to_string();
+    let copied = desk.run(&["backup", &file]).await;
+    assert_eq!(copied.code, 0, "{copied:?}");
+    assert!(copied.err.contains("encryption key"), "{copied:?}");
+    let taken = desk.run(&["restore", "--force", &file]).await;
+    assert_eq!(taken.code, 2, "{taken:?}");
+    assert!(taken.err.contains("stop it first"), "{taken:?}");
+
+    let port = desk.admin_port();
+    desk.process.take().unwrap().kill();
+    let shown = desk.run(&["journal", "show", &id]).await;
+    assert!(shown.out.contains("parked (held)"), "{shown:?}");
+    assert!(!shown.out.contains("held back") && !shown.out.contains("70555"), "{shown:?}");
+    let released = desk.run(&["journal", "release", &id]).await;
+    assert_eq!(released.code, 0, "{released:?}");
+    assert!(released.err.contains("no server runs"), "{released:?}");
+    let again = desk.run(&["journal", "release", &id]).await;
+    assert_eq!(again.code, 1, "{again:?}");
+    let none = ["journal", "replay", "--vendor", "v", "--since", "1h", "--json"];
+    assert_eq!(desk.run(&none).await.json()["replayed"], 0);
+    assert_eq!(desk.run(&["journal", "replay"]).await.code, 2);
+    assert_eq!(desk.run(&["vendor", "resume", "v"]).await.code, 0);
+    desk.serve(port).await;
+    desk.twin.wait_sends(2, DEADLINE).await;
+
+    desk.process.take().unwrap().kill();
+    let restored = desk.run(&["restore", "--force", &file]).await;
+    assert_eq!(restored.code, 0, "{restored:?}");
+    let verified = desk.run(&["journal", "ledger", "--verify", "--json"]).await;
+    assert_eq!(verified.json()["verified"], true, "{verified:?}");
+    let parked = desk.run(&["journal", "list", "--state", "parked"]).await;
+    assert!(parked.out.contains(&id), "{parked:?}");
 }

@@ -116,6 +116,9 @@ fn waiting(case: &Case<'_>) -> Explained {
 /// Why a message got no answer.
 fn unanswered(case: &Case<'_>, reason: &str) -> Explained {
     let (id, hints) = (&case.vendor.id, case.hints);
+    if case.journey.row.status == "parked" {
+        return put_aside(case, reason);
+    }
     match reason {
         "not_private" => Explained::of(
             "It came from a group, a broadcast or a channel. Only private chats are answered.",
@@ -303,15 +306,27 @@ fn parked(case: &Case<'_>, reason: &str) -> Explained {
             "Il est mis de côté : le fournisseur demande un abonnement ou un paiement.",
         )
         .then("see to it in the Wasender dashboard", "réglez-le dans le tableau de bord de Wasender"),
-        "restored" => Explained::of(
-            "It is parked: it comes from a backup and may have been sent already.",
-            "Il est mis de côté : il vient d'une sauvegarde et a peut-être déjà été envoyé.",
-        ),
+        "restored" | "held" => put_aside(case, reason),
         other => Explained::of(
             format!("It is parked until a person acts, for the reason \"{other}\"."),
             format!("Il est mis de côté jusqu'à ce que quelqu'un agisse, pour la raison « {other} »."),
         ),
     }
+}
+
+/// A person must say that it goes on.
+fn put_aside(case: &Case<'_>, reason: &str) -> Explained {
+    let explained = match reason {
+        "restored" => Explained::of(
+            "It is parked: it comes from a backup, and may have been sent or answered after that was made.",
+            "Il est mis de côté : il vient d'une sauvegarde, et a peut-être été envoyé ou traité après celle-ci.",
+        ),
+        _ => Explained::of(
+            "It is parked: a person put it aside.",
+            "Il est mis de côté : quelqu'un l'a écarté.",
+        ),
+    };
+    explained.command(format!("waba-gateway journal release {}", case.journey.row.id))
 }
 
 fn dead(case: &Case<'_>, reason: &str) -> Explained {

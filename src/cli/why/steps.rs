@@ -27,6 +27,8 @@ pub(in crate::cli) fn words(step: &str) -> Words {
         "unknown_yet" => ("its outcome is not known yet", "son sort n'est pas encore connu"),
         "unknown" => ("given up without knowing", "abandonné sans savoir"),
         "parked" => ("waits for a person", "attend quelqu'un"),
+        "released" => ("let go on by a person", "remis en route par quelqu'un"),
+        "replayed" => ("replayed by a person", "rejoué par quelqu'un"),
         "dead" => ("given up", "abandonné"),
         "pending" | "heard_pending" => ("queued at the provider", "en file chez le fournisseur"),
         "sent" => ("sent", "envoyé"),

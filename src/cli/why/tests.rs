@@ -109,6 +109,7 @@ fn every_state_of_a_send_is_explained_in_both_languages() {
         Reason::Unauthorized,
         Reason::Plan,
         Reason::Restored,
+        Reason::Held,
     ];
     for reason in parked {
         check(&journey(false, "parked", Some(reason.as_str())), Vec::new(), None);

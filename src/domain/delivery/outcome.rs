@@ -32,6 +32,8 @@ pub enum Reason {
     Restored,
     /// A part of a longer text, and the part before it was not sent.
     PartBefore,
+    /// A person put it aside.
+    Held,
 }
 
 impl Reason {
@@ -51,6 +53,7 @@ impl Reason {
             Self::Erased => "erased",
             Self::Restored => "restored",
             Self::PartBefore => "part_before",
+            Self::Held => "held",
         }
     }
 }

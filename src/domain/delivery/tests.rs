@@ -193,3 +193,33 @@ fn a_later_failure_is_tried_once_on_the_next_route() {
     let failed = again.step(Input::Heard(Status::Failed), 7, &policy);
     assert_eq!(failed.state, State::Dead(Reason::Failed));
 }
+
+#[test]
+fn a_person_lets_go_on_what_is_at_rest_and_again_what_may_have_arrived() {
+    let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: MINUTE, routes: 1 };
+    let of = |state| Delivery { state, attempts: 1, ..Delivery::new(0, EXPIRES) };
+    let release = Input::Release { expires: 2 * EXPIRES };
+    let again = Input::Again { expires: 2 * EXPIRES };
+    let goes = |state, input| {
+        let after = of(state).step(input, 5, &policy);
+        let goes = after.state == State::Waiting { due: 5 } && after.expires == 2 * EXPIRES;
+        assert!(goes || after == of(state), "{after:?}");
+        goes
+    };
+    for (state, by_release, by_again) in [
+        (State::Waiting { due: 9 }, false, false),
+        (State::Begun, false, false),
+        (State::Fenced { since: 1 }, false, false),
+        (State::Accepted { at: 1 }, false, true),
+        (State::Sent, false, true),
+        (State::Unknown, false, true),
+        (State::Parked(Reason::Held), true, true),
+        (State::Dead(Reason::Failed), true, true),
+    ] {
+        assert_eq!((goes(state, release), goes(state, again)), (by_release, by_again), "{state:?}");
+        let restored = of(state).step(Input::Restore, 5, &policy);
+        let is_parked = restored.state == State::Parked(Reason::Restored);
+        assert_eq!(is_parked, of(state).is_in_hand(), "{state:?}");
+        assert!(!is_parked || restored.may_have_arrived());
+    }
+}

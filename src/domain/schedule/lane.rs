@@ -38,8 +38,8 @@ impl LaneKey {
 
 #[derive(Default)]
 pub(super) struct Lane {
-    /// Ids grow in the order of commits.
-    pub(super) queue: BTreeSet<EntryId>,
+    /// By place: its id, which grows in the order of commits, or where a person has put it.
+    pub(super) queue: BTreeSet<(EntryId, EntryId)>,
     /// One, or two for as long as it takes after a merge.
     pub(super) running: Vec<EntryId>,
     /// Fenced sends that keep the lane closed, and until when.
@@ -50,7 +50,7 @@ pub(super) struct Lane {
 
 impl Lane {
     pub(super) fn head(&self) -> Option<EntryId> {
-        self.queue.first().copied()
+        self.queue.first().map(|it| it.1)
     }
 
     pub(super) fn held_until(&self) -> Option<Millis> {
@@ -88,9 +88,25 @@ impl Scheduler {
 
     pub(super) fn leave_lane(&mut self, key: Option<LaneKey>, id: EntryId, now: Millis) {
         let Some(key) = key else { return };
+        let place = self.place_of(id);
         let Some(lane) = self.lanes.get_mut(&key) else { return };
-        lane.queue.remove(&id);
+        lane.queue.remove(&(place, id));
         self.look_at_lane(key, now);
+    }
+
+    /// Gives work another place in its lane than its id says, whether it is there yet or not.
+    pub fn place(&mut self, id: EntryId, place: EntryId) {
+        let former = self.places.insert(id, place).unwrap_or(id);
+        let lane = self.jobs.get(&id).and_then(LaneKey::of);
+        if let Some(lane) = lane.and_then(|it| self.lanes.get_mut(&it))
+            && lane.queue.remove(&(former, id))
+        {
+            lane.queue.insert((place, id));
+        }
+    }
+
+    pub(super) fn place_of(&self, id: EntryId) -> EntryId {
+        self.places.get(&id).copied().unwrap_or(id)
     }
 
     /// Keeps a conversation's out lane closed for a send that has left it.

@@ -94,6 +94,8 @@ pub struct Scheduler {
     /// Running work that something else decided about meanwhile: its end must be looked up.
     overtaken: HashSet<EntryId>,
     lanes: HashMap<LaneKey, Lane>,
+    /// Of work that a person let go on: it joined the tail.
+    places: HashMap<EntryId, EntryId>,
     vendors: HashMap<VendorId, Turn>,
     ring: VecDeque<VendorId>,
     timers: BTreeSet<(Millis, Timer)>,
@@ -114,6 +116,7 @@ impl Scheduler {
             running: HashSet::new(),
             overtaken: HashSet::new(),
             lanes: HashMap::new(),
+            places: HashMap::new(),
             vendors: HashMap::new(),
             ring: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -162,14 +165,18 @@ impl Scheduler {
         }
         let is_overtaken = self.overtaken.remove(&id);
         let Some(job) = self.jobs.get(&id).cloned() else { return };
-        let next = if is_overtaken && matches!(job.kind, Kind::Send | Kind::Follow) {
-            let hold = match next {
-                Next::Again { hold, .. } => hold,
-                Next::Gone => None,
-            };
-            Next::Again { kind: Kind::Follow, due: now, hold }
-        } else {
-            next
+        let next = match job.kind {
+            Kind::Send | Kind::Follow if is_overtaken => {
+                let hold = match next {
+                    Next::Again { hold, .. } => hold,
+                    Next::Gone => None,
+                };
+                Next::Again { kind: Kind::Follow, due: now, hold }
+            }
+            Kind::Message if is_overtaken => {
+                Next::Again { kind: Kind::Message, due: now, hold: None }
+            }
+            _ => next,
         };
         if let Some(turn) = self.vendors.get_mut(&job.vendor)
             && let Some(n) = turn.running.get_mut(&job.kind)
@@ -209,7 +216,7 @@ impl Scheduler {
     pub fn merge(&mut self, from: ContactId, into: ContactId, now: Millis) {
         for (old, new) in LaneKey::both(from).into_iter().zip(LaneKey::both(into)) {
             let Some(lane) = self.lanes.remove(&old) else { continue };
-            for id in lane.queue.iter().chain(&lane.running) {
+            for id in lane.queue.iter().map(|it| &it.1).chain(&lane.running) {
                 if let Some(job) = self.jobs.get_mut(id) {
                     job.contact = Some(into);
                 }
@@ -298,7 +305,8 @@ impl Scheduler {
         self.jobs.insert(id, job);
         match lane {
             Some(key) => {
-                self.lanes.entry(key).or_default().queue.insert(id);
+                let place = self.place_of(id);
+                self.lanes.entry(key).or_default().queue.insert((place, id));
                 self.look_at_lane(key, now);
             }
             None => self.look_at_laneless(id, due, now),
@@ -316,6 +324,7 @@ impl Scheduler {
                     turn.n_jobs -= 1;
                 }
                 self.leave_lane(old, job.id, now);
+                self.places.remove(&job.id);
                 self.release_hold(&job, now);
             }
             Next::Again { kind, due, hold } => {
@@ -334,7 +343,8 @@ impl Scheduler {
                 }
                 match new {
                     Some(key) => {
-                        self.lanes.entry(key).or_default().queue.insert(id);
+                        let place = self.place_of(id);
+                        self.lanes.entry(key).or_default().queue.insert((place, id));
                         self.release_hold(&job, now);
                         self.look_at_lane(key, now);
                     }

@@ -235,3 +235,37 @@ proptest! {
         prop_assert_eq!(n_open, 0);
     }
 }
+
+#[test]
+fn what_a_person_lets_go_on_joins_the_tail() {
+    let (mut scheduler, now) = rested();
+    for id in [2, 3] {
+        scheduler.add(job(id, 7, Kind::Send, 0), now);
+    }
+    scheduler.place(EntryId(1), EntryId(4));
+    let again = Next::Again { kind: Kind::Send, due: now, hold: None };
+    scheduler.decided(job(1, 7, Kind::Send, 0), again, now);
+    scheduler.add(job(5, 7, Kind::Send, 0), now);
+    let mut order = Vec::new();
+    while let Some(job) = scheduler.next(now) {
+        order.push(job.id.0);
+        scheduler.finish(job.id, Next::Gone, now);
+    }
+    assert_eq!(order, [2, 3, 1, 5]);
+    assert!(scheduler.places.is_empty() && scheduler.lanes.is_empty());
+}
+
+#[test]
+fn a_message_that_was_decided_about_while_it_ran_is_looked_up_again() {
+    let (mut scheduler, now) = rested();
+    scheduler.add(job(1, 7, Kind::Message, 0), now);
+    assert!(scheduler.next(now).is_some());
+    // Put aside, and let go on, before its responder has answered.
+    scheduler.decided(job(1, 7, Kind::Message, 0), Next::Gone, now);
+    let again = Next::Again { kind: Kind::Message, due: now, hold: None };
+    scheduler.decided(job(1, 7, Kind::Message, 0), again, now);
+    scheduler.finish(EntryId(1), Next::Gone, now);
+    assert_eq!(scheduler.next(now).map(|it| it.id), Some(EntryId(1)));
+    scheduler.finish(EntryId(1), Next::Gone, now);
+    assert!(scheduler.next(now).is_none());
+}

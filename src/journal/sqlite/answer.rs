@@ -66,6 +66,7 @@ pub(super) fn to_answer(
     let is_answered = !answers.is_empty() || history.iter().any(|it| !it.is_user);
     let is_new = !is_answered && !said::by_vendor(connection, last, contact)?;
     let chosen = chosen.option;
+    let is_replayed = row.life.place.is_some();
     let (vendor, instance) = (row.vendor, row.instance);
     Ok(Some(ToAnswer {
         vendor,
@@ -78,6 +79,7 @@ pub(super) fn to_answer(
         is_new,
         answers,
         chosen,
+        is_replayed,
     }))
 }
 

@@ -62,9 +62,10 @@ pub(super) fn must_wait(cx: &Cx<'_>, row: &EntryRow, now: Millis) -> Result<bool
     if row.life.delivery.as_ref().is_none_or(|it| it.expires <= now) {
         return Ok(false);
     }
-    let sql = "SELECT 1 FROM entries WHERE id = ?1 AND account = ?2";
+    // One that was removed meanwhile holds nothing: a person has let this one go.
+    let sql = "SELECT 1 FROM entries WHERE id = ?1 AND account <> ?2";
     let mut statement = cx.connection.prepare_cached(sql)?;
-    Ok(!statement.exists([before, life::code(Account::Sent)])?)
+    Ok(statement.exists([before, life::code(Account::Sent)])?)
 }
 
 /// A part has been sent: the one after it may go, if it is parked for that.

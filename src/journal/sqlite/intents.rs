@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     answered, contacts, echo,
-    entries::{self, COLUMNS, ERASED, EntryRow, INTENT, NewRow},
+    entries::{self, ERASED, EntryRow, INTENT, NewRow},
     erase, forwards, groups,
     state::Cx,
 };
@@ -90,7 +90,9 @@ pub(super) fn settle_message(
     if !entries::end_event(cx, &row, note, None, step, end.now)? {
         return Ok(Vec::new());
     }
-    let is_shared = intents.len() > 1 || intents.iter().any(|it| !it.more.is_empty());
+    let is_replayed = row.life.place.is_some();
+    let is_shared =
+        is_replayed || intents.len() > 1 || intents.iter().any(|it| !it.more.is_empty());
     for intent in intents {
         groups::insert(cx, intent, row.contact, Some(Origin { id, is_shared }))?;
     }
@@ -236,25 +238,6 @@ pub(super) fn heard(
         cx.changes.push(Change::Decided(job.clone(), stepped.next));
     }
     Ok(job.id)
-}
-
-/// Attempts that had begun when the process ended: nobody knows what became of them.
-pub(super) fn fence_cut_off(cx: &mut Cx<'_>) -> Result<(), DbError> {
-    let sql = format!(
-        "SELECT {COLUMNS} FROM entries WHERE is_open = 1 AND kind = {INTENT} AND begun_at IS NOT NULL"
-    );
-    let mut statement = cx.connection.prepare(&sql)?;
-    let rows: Vec<EntryRow> = statement.query_map((), EntryRow::read)?.collect::<Result<_, _>>()?;
-    for row in rows {
-        let is_begun = row.life.delivery.as_ref().is_some_and(|it| it.state == State::Begun);
-        if is_begun {
-            // The fence counts from when the request may have left.
-            let since = row.begun_at.unwrap_or_default();
-            advance(cx, row, &Step::of(Input::Crashed), since)?;
-        }
-    }
-    cx.changes.clear();
-    Ok(())
 }
 
 pub(super) fn advance(

@@ -185,9 +185,13 @@ fn fold(connection: &Connection, vendor: &VendorId, it: &Delta) -> Result<(), Db
 
 pub(super) fn read(connection: &Connection, vendor: Option<&VendorId>) -> Result<Ledger, DbError> {
     // Ledger and log as of one moment.
-    let moment = connection.unchecked_transaction()?;
-    let mut ledger = folded(&moment, vendor)?;
-    for (_, it) in Log::load(&moment)?.deltas.iter().filter(|it| vendor.is_none_or(|v| v == it.0)) {
+    read_at(&*connection.unchecked_transaction()?, vendor)
+}
+
+/// The same within a transaction.
+pub(super) fn read_at(moment: &Connection, vendor: Option<&VendorId>) -> Result<Ledger, DbError> {
+    let mut ledger = folded(moment, vendor)?;
+    for (_, it) in Log::load(moment)?.deltas.iter().filter(|it| vendor.is_none_or(|v| v == it.0)) {
         ledger.accepted += it.accepted;
         ledger.duplicates += it.duplicates;
         ledger.events_waiting += it.events[0];
@@ -229,10 +233,29 @@ fn folded(connection: &Connection, vendor: Option<&VendorId>) -> Result<Ledger, 
     Ok(found.optional()?.unwrap_or_default())
 }
 
-/// Counts the entries themselves. Duplicates leave none, so they are taken from the ledger.
+/// The ledger, and what a count of the entries gives, as of one moment.
+pub(super) fn both(
+    connection: &Connection,
+    vendor: Option<&VendorId>,
+) -> Result<(Ledger, Ledger), DbError> {
+    let moment = connection.unchecked_transaction()?;
+    let ledger = read_at(&moment, vendor)?;
+    let counted = counted(&moment, vendor, ledger.duplicates)?;
+    Ok((ledger, counted))
+}
+
+/// Counts the entries themselves.
 pub(super) fn count(connection: &Connection, vendor: Option<&VendorId>) -> Result<Ledger, DbError> {
-    let mut found =
-        Ledger { duplicates: read(connection, vendor)?.duplicates, ..Ledger::default() };
+    both(connection, vendor).map(|it| it.1)
+}
+
+/// Duplicates leave no entry, so they are taken from the ledger.
+fn counted(
+    connection: &Connection,
+    vendor: Option<&VendorId>,
+    duplicates: i64,
+) -> Result<Ledger, DbError> {
+    let mut found = Ledger { duplicates, ..Ledger::default() };
     let sql = "SELECT kind = 2, account, count(*) FROM entries
         WHERE ?1 IS NULL OR vendor = ?1 GROUP BY 1, 2";
     let mut statement = connection.prepare(sql)?;

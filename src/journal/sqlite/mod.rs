@@ -17,9 +17,11 @@ mod late;
 mod ledger;
 mod marks;
 mod media;
+mod operate;
 mod people;
 mod said;
 mod show;
+mod start;
 mod state;
 mod watch;
 
@@ -160,7 +162,7 @@ impl Journal for SqliteJournal {
 
     async fn waiting(&self, after: EntryId, limit: usize) -> Result<Vec<Change>, JournalError> {
         if after == EntryId(0) {
-            self.write(intents::fence_cut_off).await?;
+            self.write(start::fence_cut_off).await?;
         }
         self.read(move |connection, _| show::waiting(connection, after, limit)).await
     }

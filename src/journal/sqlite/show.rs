@@ -9,6 +9,7 @@ use super::{
     hours,
     intents::Outbound,
     late::Chain,
+    operate::PARKED,
     state::State,
 };
 use crate::{
@@ -59,7 +60,14 @@ pub(super) fn waiting(
     let mut statement = connection.prepare_cached(&sql)?;
     let limit = i64::try_from(limit).unwrap_or(i64::MAX);
     let rows = statement.query_map(params![after.0, limit], EntryRow::read)?;
-    rows.map(|row| Ok(unfinished(&row?))).collect()
+    let mut changes = Vec::new();
+    for row in rows {
+        let row = row?;
+        let place = row.life.place.map(EntryId);
+        changes.extend(place.map(|place| Change::Placed { id: row.id, place }));
+        changes.push(unfinished(&row));
+    }
+    Ok(changes)
 }
 
 fn unfinished(row: &EntryRow) -> Change {
@@ -274,6 +282,7 @@ fn status_word(row: &EntryRow) -> &'static str {
         (INTENT, _) => life::status_word(row.life.delivery.as_ref()),
         (ECHO, is_open) => hours::echo_word(is_open, row.status),
         (_, true) => "waiting",
+        (_, false) if row.account == PARKED => "parked",
         (_, false) => "received",
     }
 }

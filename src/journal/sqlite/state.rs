@@ -3,7 +3,10 @@
 use std::{
     collections::{HashMap, HashSet},
     num::NonZeroUsize,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use lru::LruCache;
@@ -35,6 +38,8 @@ pub(super) struct State {
     memory: Arc<Mutex<Memory>>,
     pub(super) news: News,
     pub(super) filters: Filters,
+    /// Of this process: transactions, and writes in them.
+    n_written: Arc<(AtomicU64, AtomicU64)>,
 }
 
 pub(super) struct Memory {
@@ -55,7 +60,7 @@ impl Default for State {
     fn default() -> Self {
         let filters = Filters::default();
         let memory = Arc::new(Mutex::new(Memory::new(filters.clone())));
-        Self { memory, news: News::default(), filters }
+        Self { memory, news: News::default(), filters, n_written: Arc::default() }
     }
 }
 
@@ -89,7 +94,9 @@ impl Cx<'_> {
         let last = match self.memory.last_id {
             Some(last) => last,
             None => {
-                let sql = "SELECT coalesce(max(id), 0) FROM entries";
+                // No id is given twice, also when the entry that had it is gone.
+                let sql = "SELECT max(coalesce((SELECT max(id) FROM entries), 0),
+                    coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'last_id'), 0))";
                 self.connection.query_row(sql, (), |row| row.get(0).map(EntryId))?
             }
         };
@@ -172,6 +179,12 @@ impl State {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Transactions that are on disk, and writes in them.
+    pub(super) fn n_written(&self) -> (u64, u64) {
+        let (commits, writes) = &*self.n_written;
+        (commits.load(Ordering::Relaxed), writes.load(Ordering::Relaxed))
+    }
+
     pub(super) fn batch(&self) -> Box<dyn Batch> {
         Box::new(self.clone())
     }
@@ -213,6 +226,8 @@ impl Batch for State {
         }
         let forwarded = std::mem::take(&mut memory.forwarded);
         drop(memory);
+        self.n_written.0.fetch_add(1, Ordering::Relaxed);
+        self.n_written.1.fetch_add(n_writes as u64, Ordering::Relaxed);
         self.news.tell(forwarded);
     }
 }

@@ -1,0 +1,43 @@
+//! What a person decides about an intent: it goes on, goes again, or comes back from a backup.
+
+use super::{Delivery, Reason, State};
+use crate::domain::clock::Millis;
+
+impl Delivery {
+    /// Whether the customer may have it although nobody works on it any more: sending it again may
+    /// show it twice.
+    #[must_use]
+    pub fn may_have_arrived(&self) -> bool {
+        let may_have_left = matches!(
+            self.state,
+            State::Accepted { .. } | State::Sent | State::Unknown | State::Parked(Reason::Restored)
+        );
+        may_have_left || self.is_risked
+    }
+
+    /// Whether it is neither at rest nor ended: a person has nothing to decide yet.
+    #[must_use]
+    pub fn is_in_hand(&self) -> bool {
+        matches!(self.state, State::Waiting { .. } | State::Begun | State::Fenced { .. })
+    }
+
+    pub(super) fn release(&mut self, is_again: bool, expires: Millis, now: Millis) {
+        let is_at_rest = match self.state {
+            State::Parked(_) | State::Dead(_) => true,
+            State::Accepted { .. } | State::Sent | State::Unknown => is_again,
+            State::Waiting { .. } | State::Begun | State::Fenced { .. } => false,
+        };
+        if is_at_rest {
+            // What was heard spoke of an earlier attempt.
+            self.status = None;
+            self.enter(State::Waiting { due: now });
+            self.expires = expires;
+        }
+    }
+
+    pub(super) fn restore(&mut self) {
+        if self.is_in_hand() {
+            self.enter(State::Parked(Reason::Restored));
+        }
+    }
+}
