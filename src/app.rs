@@ -24,7 +24,7 @@ use crate::{
     domain::{clock::Clock, id::EntryId, secret::SecretString},
     gateway::{
         Alerts, Attention, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner, MediaKeeper,
-        Settings, Work,
+        Retention, Settings, Work,
     },
     http::{Allow, Http, Reach, reach},
     journal::SqliteJournal,
@@ -122,6 +122,8 @@ impl App {
         others.push(tokio::spawn(watch::watch(gateway.clone(), ends.stop.clone())));
         let (tender, stop) = (gateway.clone(), stop_work.clone());
         others.push(tokio::spawn(async move { tender.tend_media(stop).await }));
+        let (tender, stop) = (gateway.clone(), stop_work.clone());
+        others.push(tokio::spawn(async move { tender.tend_journal(stop).await }));
         let worker = tokio::spawn(worker::run(gateway.clone(), stop_work.clone()));
         Ok(Self {
             gateway,
@@ -198,6 +200,7 @@ fn assemble(
             wasender_url: config.wasender_url.clone(),
             max_answer_age: config.max_answer_age,
             min_free_disk_bytes: config.min_free_disk_bytes,
+            retention: config.retention,
             data_dir: config.data_dir.clone(),
         },
         turns: std::array::from_fn(|_| Mutex::default()),
@@ -207,6 +210,7 @@ fn assemble(
         failures: Failures::default(),
         heard: Heard::default(),
         alerts: Alerts::default(),
+        retention: Retention::default(),
     }))
 }
 

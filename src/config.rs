@@ -26,6 +26,9 @@ use crate::{
 const WASENDER_API_URL: &str = "https://www.wasenderapi.com/api";
 /// In many old files, and not an address of the real API (`docs/CONTRACT.md` §1).
 const WASENDER_API_URL_WRONG: &str = "api.wasenderapi.com";
+/// What has ended is kept for so many days at least: a message may come again for eight.
+const RETENTION_DAYS_MIN: i64 = 9;
+const RETENTION_DAYS_MAX: i64 = 36_500;
 /// The shortest admin key.
 const ADMIN_KEY_CHARS_MIN: usize = 32;
 
@@ -59,6 +62,8 @@ pub struct Config {
     pub max_answer_age: Millis,
     /// Below this many free bytes intake answers 503.
     pub min_free_disk_bytes: u64,
+    /// What has ended is removed when it is older.
+    pub retention: Millis,
     /// The largest webhook, in bytes.
     pub body_bytes_max: usize,
     /// How long a vendor is remembered without asking the store.
@@ -122,6 +127,7 @@ impl Config {
             forward_secret: vars.secret("WEBHOOK_FORWARD_SECRET"),
             max_answer_age: vars.parsed("MAX_ANSWER_AGE", 6 * HOUR / SECOND).max(1) * SECOND,
             min_free_disk_bytes: vars.parsed("MIN_FREE_DISK", 512 * 1024 * 1024),
+            retention: vars.retention(),
             body_bytes_max: vars.parsed("BODY_BYTES_MAX", 3 * 1024 * 1024),
             cache_ttl: Duration::from_secs(vars.parsed("WABA_CACHE_TTL_SECONDS", 3_600)),
             targets: vars.targets(),
@@ -234,6 +240,15 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
         url
     }
 
+    fn retention(&mut self) -> Millis {
+        let days: i64 = self.parsed("RETENTION_DAYS", 30);
+        if !(RETENTION_DAYS_MIN..=RETENTION_DAYS_MAX).contains(&days) {
+            let (min, max) = (RETENTION_DAYS_MIN, RETENTION_DAYS_MAX);
+            self.faults.push(format!("RETENTION_DAYS is not between {min} and {max}"));
+        }
+        days.clamp(RETENTION_DAYS_MIN, RETENTION_DAYS_MAX) * 24 * HOUR
+    }
+
     fn admin_key(&mut self) -> Option<SecretString> {
         let text = self.text("ADMIN_API_KEY")?;
         if text.chars().count() < ADMIN_KEY_CHARS_MIN {
@@ -320,6 +335,16 @@ mod tests {
         assert_eq!(config.listen.to_string(), "127.0.0.1:9002");
         assert_eq!(config.base_url.as_str(), "http://localhost:9002/");
         assert_eq!(config.max_answer_age, 6 * HOUR);
+        assert_eq!(config.retention, 30 * 24 * HOUR);
+    }
+
+    #[test]
+    fn what_may_come_again_is_kept() {
+        let days = |text| config(&[("RETENTION_DAYS", text)]).map(|it| it.retention / HOUR / 24);
+        assert_eq!((days("9").unwrap(), days("365").unwrap()), (9, 365));
+        for bad in ["8", "0", "-1", "36501", "a month"] {
+            assert!(days(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -58,6 +58,12 @@ pub mod names {
     pub const MEDIA_FETCHES: &str = "waba_media_fetches_total";
     /// Files handed to the provider to be sent, by outcome.
     pub const MEDIA_UPLOADS: &str = "waba_media_uploads_total";
+    /// Entries removed because they were old.
+    pub const REMOVED: &str = "waba_journal_removed_total";
+    /// The ledger's events, by where they stand.
+    pub const LEDGER_EVENTS: &str = "waba_ledger_events";
+    /// The ledger's sends, by where they stand.
+    pub const LEDGER_SENDS: &str = "waba_ledger_sends";
     /// Transactions of the embedded database.
     pub const COMMITS: &str = "waba_commits_total";
     /// Writes in them.

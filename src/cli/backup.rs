@@ -41,7 +41,9 @@ Examples:
   waba-gateway restore /backup/waba-2026-01-31.db
   waba-gateway restore --force /backup/waba-2026-01-31.db
   waba-gateway journal list --state parked
-  waba-gateway journal replay --vendor vendor_001 --since 1d --again
+  waba-gateway journal list --state parked --vendor vendor_001 --limit 1000 --json |
+    jq -r '.entries[] | select(.reason == \"restored\") | .id' |
+    xargs -rn1 waba-gateway journal release
 
 Exit codes: 0 restored, 2 could not run";
 

@@ -277,6 +277,9 @@ async fn show(id: EntryId, as_json: bool) -> Ended {
 }
 
 async fn act(deed: Deed, as_json: bool) -> Ended {
+    if deed.may_repeat() {
+        complain("note: what is replayed again may reach customers a second time");
+    }
     let (document, is_served) = match deed.run().await? {
         Ok(done) => done,
         Err(why) => {

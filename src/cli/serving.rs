@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use reqwest::{
-    Method,
+    Method, StatusCode,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use serde_json::Value;
@@ -24,6 +24,10 @@ use crate::{
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// For what an admin asks for; much may have to be written.
 const ADMIN_TIMEOUT: Duration = Duration::from_secs(300);
+
+/// When a request is made again that was one too many, and how often: a minute lets it through.
+const TOO_MANY_AGAIN: Duration = Duration::from_secs(1);
+const TRIES_MAX: u32 = 70;
 
 /// The administration of the server of this configuration.
 pub(super) struct Server {
@@ -67,14 +71,23 @@ impl Server {
         headers.insert(AUTHORIZATION, bearer);
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = body.map(|it| it.to_string().into_bytes());
-        let (trust, timeout) = (Trust::Operator, ADMIN_TIMEOUT);
-        let request = Request { method, url: &url, trust, headers, body, timeout };
-        let reply = self.http.send(request).await.with_context(|| {
-            format!(
-                "a server uses the data directory, but it does not answer at {} (LISTEN_ADDR)",
-                self.base
-            )
-        })?;
+        let mut tries = 0;
+        let reply = loop {
+            let (method, headers, body) = (method.clone(), headers.clone(), body.clone());
+            let (trust, timeout) = (Trust::Operator, ADMIN_TIMEOUT);
+            let request = Request { method, url: &url, trust, headers, body, timeout };
+            let reply = self.http.send(request).await.with_context(|| {
+                format!(
+                    "a server uses the data directory, but it does not answer at {} (LISTEN_ADDR)",
+                    self.base
+                )
+            })?;
+            tries += 1;
+            if reply.status != StatusCode::TOO_MANY_REQUESTS || tries > TRIES_MAX {
+                break reply;
+            }
+            tokio::time::sleep(TOO_MANY_AGAIN).await;
+        };
         let document: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         let error = document["error"].as_str().unwrap_or("no reason was told").to_owned();
         match reply.status.as_u16() {

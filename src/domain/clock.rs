@@ -1,8 +1,11 @@
 //! Time comes from here and nowhere else, so that a test can hold it still.
 
 use std::{
-    sync::Arc,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use tokio::sync::watch;
@@ -23,14 +26,22 @@ pub enum Clock {
     /// The machine's.
     System,
     /// Stands still until [`Clock::advance`].
-    Fixed(Arc<watch::Sender<Millis>>),
+    Fixed(Arc<Fixed>),
+}
+
+/// A clock that stands still.
+pub struct Fixed {
+    now: watch::Sender<Millis>,
+    /// By how much it is wrong.
+    jumped: AtomicI64,
 }
 
 impl Clock {
     /// A clock that stands still at this time.
     #[must_use]
     pub fn fixed(at: Millis) -> Self {
-        Self::Fixed(Arc::new(watch::Sender::new(at)))
+        let (now, jumped) = (watch::Sender::new(at), AtomicI64::new(0));
+        Self::Fixed(Arc::new(Fixed { now, jumped }))
     }
 
     /// Milliseconds since the Unix epoch.
@@ -38,15 +49,33 @@ impl Clock {
     pub fn now(&self) -> Millis {
         match self {
             Self::System => system_now(),
-            Self::Fixed(at) => *at.borrow(),
+            Self::Fixed(it) => *it.now.borrow(),
+        }
+    }
+
+    /// Milliseconds that only ever run forward, however the clock is set; from an arbitrary start.
+    #[must_use]
+    pub fn steady(&self) -> Millis {
+        static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+        match self {
+            Self::System => Millis::try_from(START.elapsed().as_millis()).unwrap_or(Millis::MAX),
+            Self::Fixed(it) => *it.now.borrow() - it.jumped.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Sets a fixed clock wrong by this much more, as when somebody sets the system's.
+    pub fn jump(&self, ms: Millis) {
+        if let Self::Fixed(it) = self {
+            it.jumped.fetch_add(ms, Ordering::Relaxed);
+            it.now.send_modify(|now| *now += ms);
         }
     }
 
     /// Moves a fixed clock forward and wakes whoever waits for the time. The system's clock is
     /// not ours to move.
     pub fn advance(&self, ms: Millis) {
-        if let Self::Fixed(at) = self {
-            at.send_modify(|it| *it += ms);
+        if let Self::Fixed(it) = self {
+            it.now.send_modify(|now| *now += ms);
         }
     }
 
@@ -57,8 +86,8 @@ impl Clock {
                 let ms = u64::try_from(at - system_now()).unwrap_or(0);
                 tokio::time::sleep(Duration::from_millis(ms)).await;
             }
-            Self::Fixed(now) => {
-                let mut now = now.subscribe();
+            Self::Fixed(it) => {
+                let mut now = it.now.subscribe();
                 // The sender lives in `self`, so this ends only when the time has come.
                 let _ = now.wait_for(|it| *it >= at).await;
             }

@@ -15,6 +15,7 @@ pub mod id;
 pub mod media;
 pub mod message;
 pub mod phone;
+pub mod retention;
 pub mod schedule;
 pub mod secret;
 pub mod split;

@@ -19,6 +19,7 @@ mod messages;
 mod operate;
 mod people;
 mod reply;
+mod retention;
 mod setup;
 mod status;
 mod vitals;
@@ -53,6 +54,7 @@ pub use self::{
     messages::{Queued, SendError, SendMessage},
     operate::{LISTED_MAX, Replayed, Stats},
     people::EraseError,
+    retention::Retention,
     setup::{
         SetUp, SetUpDone, SetUpError, StatusOfInstance, WEBHOOK_EVENTS, can_reach, shown_url,
         webhook_url,
@@ -120,6 +122,8 @@ pub struct Inner {
     pub heard: Heard,
     /// The open alerts.
     pub alerts: Alerts,
+    /// How far removing what is old has got.
+    pub retention: Retention,
 }
 
 /// What the last look at the free disk space showed.
@@ -142,6 +146,8 @@ pub struct Settings {
     pub max_answer_age: Millis,
     /// Below this many free bytes intake answers 503.
     pub min_free_disk_bytes: u64,
+    /// What has ended is removed when it is older.
+    pub retention: Millis,
     /// Where the data is.
     pub data_dir: std::path::PathBuf,
 }

@@ -7,6 +7,7 @@ use crate::{
     domain::{
         clock::Millis,
         id::{EntryId, VendorId},
+        retention::ClockMark,
         vendor::{REPLY_TTL, SEND_TTL, Vendor, VendorStatus},
     },
     journal::{
@@ -25,6 +26,10 @@ pub struct Stats {
     pub backlog: Backlog,
     /// How large it is.
     pub volume: Volume,
+    /// What has ended is removed when it is older.
+    pub retention: Millis,
+    /// What is remembered of the clock: after a jump nothing is removed for a while.
+    pub clock: ClockMark,
 }
 
 /// What a replay of a vendor's entries did.
@@ -43,7 +48,9 @@ impl Gateway {
     pub async fn journal_stats(&self) -> Result<Stats, AdminError> {
         let journal = &self.inner.journal;
         let backlog = journal.backlog(None, self.inner.clock.now()).await?;
-        Ok(Stats { backlog, volume: journal.volume().await? })
+        let clock = journal.clock_mark().await?.unwrap_or_default();
+        let (volume, retention) = (journal.volume().await?, self.inner.settings.retention);
+        Ok(Stats { backlog, volume, retention, clock })
     }
 
     /// The ledger of a vendor or of all, and a fresh count of the entries where that is wanted.

@@ -7,6 +7,7 @@
 mod answer;
 mod counters;
 pub mod forwards;
+mod keep;
 pub mod life;
 pub mod media;
 mod operate;
@@ -24,6 +25,7 @@ pub use self::{
     answer::{MessageEnd, ToAnswer},
     counters::{Counters, Tally},
     forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
+    keep::Keep,
     media::{MediaDue, MediaEnd, MediaJournal, MediaState, NewUpload, StoredMedia},
     operate::{
         Entry, Listed, Listing, Operate, RESUMED_AT_ONCE_MAX, Refused, Replayable, Resume, Resumed,
@@ -68,7 +70,7 @@ pub struct JournalError(#[from] DbError);
 /// The durable record of work.
 #[async_trait]
 pub trait Journal:
-    Counters + People + Forwards + MediaJournal + Operate + Watch + Send + Sync
+    Counters + People + Forwards + Keep + MediaJournal + Operate + Watch + Send + Sync
 {
     /// Keeps the events of one webhook. Duplicates are decided in the same transaction; signals
     /// are applied at once.

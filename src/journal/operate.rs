@@ -241,6 +241,8 @@ pub struct Replayable {
 pub struct Volume {
     /// Entries, by the ledger.
     pub n_entries: i64,
+    /// Entries that were removed because they were old.
+    pub n_removed: i64,
     /// When the oldest was committed.
     pub oldest: Option<Millis>,
     /// Signals that wait for their message.

@@ -32,3 +32,13 @@ DROP INDEX entries_by_contact;
 -- The log is folded into the ledger some vendors at a time. What has been folded is taken off again
 -- in rows of the same epoch, and an epoch's rows go together.
 ALTER TABLE ledger_log ADD COLUMN epoch INTEGER NOT NULL DEFAULT 0;
+
+-- Entries that were removed because they were old. The ledger counts them on, so a count of the
+-- entries adds them.
+CREATE TABLE removed (
+    vendor  TEXT NOT NULL,
+    kind    INTEGER NOT NULL,           -- 0 events, 1 intents
+    account INTEGER NOT NULL,           -- as in entries
+    n       INTEGER NOT NULL,
+    PRIMARY KEY (vendor, kind, account)
+) WITHOUT ROWID;

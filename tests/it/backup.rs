@@ -13,11 +13,18 @@ use waba_gateway::{
     twin::{Customer, Misbehaviour, Times},
 };
 
-use crate::support::{Client, DEADLINE, TestApp, TestVendor, config, spawn_app, start};
+use crate::support::{
+    Bot, Client, DEADLINE, TestApp, TestVendor, change, config, spawn_app, start,
+};
 
-/// A service with three answers that wait, and one whose outcome nobody knows.
-async fn busy() -> (TestApp, TestVendor, TestVendor) {
+/// A service with three answers that wait, one whose outcome nobody knows, and a message whose
+/// responder is being asked.
+async fn busy() -> (TestApp, TestVendor, Bot) {
     let app = spawn_app().await;
+    let bot = Bot::hanging().await;
+    let asks = app.vendor_with(3, change(vec![bot.responder()])).await;
+    let customer = Customer::new("+221705550008");
+    assert!(app.twin.customer_says(asks.session.id, &customer, "horaires").await.is_ok());
     let (vendor, other) = (app.vendor(1).await, app.vendor(2).await);
     for it in [Misbehaviour::NoEchoes, Misbehaviour::NoStatuses] {
         app.twin.misbehave(other.session.id, it, Times::Always);
@@ -32,7 +39,10 @@ async fn busy() -> (TestApp, TestVendor, TestVendor) {
         assert!(app.twin.customer_says(vendor.session.id, &customer, "horaires").await.is_ok());
     }
     app.until(&vendor, |it| queued(it) == 3).await;
-    (app, vendor, other)
+    while bot.n_asked() == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    (app, vendor, bot)
 }
 
 fn queued(messages: &[Value]) -> usize {
@@ -71,9 +81,9 @@ async fn check_restored(app: &App, n_sent: usize, twin_sends: impl Fn() -> usize
     assert!(ledger.balances(), "{ledger:?}");
     assert_eq!(ledger, counted);
     assert_eq!((ledger.intents_waiting, ledger.events_waiting), (0, 0), "{ledger:?}");
-    assert_eq!(ledger.intents_parked, 4);
+    assert_eq!((ledger.intents_parked, ledger.events_parked), (4, 1));
     let stats = app.gateway.journal_stats().await.unwrap();
-    assert_eq!(stats.backlog.parked, [("restored".to_owned(), 4)]);
+    assert_eq!(stats.backlog.parked, [("restored".to_owned(), 5)]);
     // All that may start by itself has started when it rests.
     while !app.gateway.work().rests() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
@@ -83,7 +93,7 @@ async fn check_restored(app: &App, n_sent: usize, twin_sends: impl Fn() -> usize
 
 #[tokio::test]
 async fn a_restored_copy_sends_nothing_by_itself_and_balances() {
-    let (mut app, vendor, _) = busy().await;
+    let (mut app, vendor, bot) = busy().await;
     let file = backed_up(&app, "copy.db").await;
     assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
     // The service goes on meanwhile, and what waited is sent.
@@ -92,15 +102,17 @@ async fn a_restored_copy_sends_nothing_by_itself_and_balances() {
     app.twin.idle().await;
     let newest = app.gateway.journal().newest().await.unwrap();
     app.app.take().unwrap().stop().await;
+    let n_asked = bot.n_asked();
 
     let config = elsewhere(&app, "restored");
     let restored = restore(&config, &file, false, Clock::System.now()).await.unwrap();
-    assert_eq!(restored.n_parked, 4);
+    assert_eq!(restored.n_parked, 5);
     assert!(restored.made_at.is_some() && restored.replaced.is_none());
     let (copy, client) = started(&config).await;
     // Sends are not paused for that any more than they were.
     copy.gateway.pause(Some(&vendor.id), false).await.unwrap();
     check_restored(&copy, 4, || app.twin.n_sends()).await;
+    assert_eq!(bot.n_asked(), n_asked);
 
     // A person lets one go on: that one is sent, once, after a plain replay was refused.
     let parked = waba_gateway::journal::Listing {
@@ -127,7 +139,7 @@ async fn a_restored_copy_sends_nothing_by_itself_and_balances() {
 
 #[tokio::test]
 async fn a_backup_that_was_put_into_place_by_hand_sends_nothing_either() {
-    let (mut app, vendor, _) = busy().await;
+    let (mut app, vendor, _bot) = busy().await;
     let file = backed_up(&app, "copy.db").await;
     app.app.take().unwrap().stop().await;
     let config = elsewhere(&app, "by-hand");
@@ -139,7 +151,7 @@ async fn a_backup_that_was_put_into_place_by_hand_sends_nothing_either() {
     // Only once: what is released stays released.
     let (copy, _) = started(&config).await;
     let parked = copy.gateway.journal_stats().await.unwrap().backlog.parked;
-    assert_eq!(parked, [("restored".to_owned(), 4)]);
+    assert_eq!(parked, [("restored".to_owned(), 5)]);
     copy.stop().await;
 }
 

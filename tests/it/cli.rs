@@ -776,3 +776,18 @@ async fn the_journal_is_operated_with_a_server_and_without_one() {
     let parked = desk.run(&["journal", "list", "--state", "parked"]).await;
     assert!(parked.out.contains(&id), "{parked:?}");
 }
+
+#[tokio::test]
+async fn a_clock_that_jumped_is_told() {
+    let desk = Desk::new().await;
+    let db = rusqlite::Connection::open(desk.data().join("waba.db")).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    let mark = json!({ "seen": 0, "jump": 7_200_000, "held_for": 3_600_000 }).to_string();
+    let sql = "UPDATE meta SET value = ?1 WHERE key = 'clock'";
+    assert_eq!(db.execute(sql, [mark.as_bytes()]).unwrap(), 1, "the start looks at the clock");
+    let warnings = desk.found("warning").await;
+    let told = warnings.iter().find(|it| it.0.contains("the clock has jumped by 2 h"));
+    assert!(told.is_some_and(|it| it.0.contains("another 1 h")), "{warnings:?}");
+    let stats = desk.run(&["journal", "stats"]).await;
+    assert!(stats.out.contains("HELD"), "{stats:?}");
+}

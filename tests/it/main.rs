@@ -32,6 +32,7 @@ mod people;
 mod process;
 mod responders;
 mod restart;
+mod retention;
 mod setup;
 mod support;
 mod tickets;

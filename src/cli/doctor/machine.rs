@@ -46,6 +46,7 @@ pub(super) enum Database {
     Unopened(String),
     Opens { version: usize },
     SetBack { by: Millis },
+    Jumped { by: Millis, held_for: Millis },
     NoAdminKey,
     AdminKeys { n: usize },
 }
@@ -146,6 +147,15 @@ impl Database {
                 )
                 .then("let a time service set the clock (timedatectl set-ntp true)", "laissez un service de temps régler l'horloge (timedatectl set-ntp true)")
             }
+            Self::Jumped { by, held_for } => {
+                let (by, left) = (span(by.abs()), span(*held_for));
+                Finding::warning(
+                    "clock",
+                    format!("the clock has jumped by {}, or the server was away for so long: nothing old is removed for another {} of running", by.of(En), left.of(En)),
+                    format!("l'horloge a sauté de {}, ou le serveur est resté arrêté aussi longtemps : rien d'ancien n'est supprimé pendant encore {} de marche", by.of(Fr), left.of(Fr)),
+                )
+                .then("see that the clock is right (timedatectl)", "vérifiez que l'horloge est juste (timedatectl)")
+            }
             Self::NoAdminKey => Finding::warning(
                 "adminKeys",
                 "there is no admin key: nobody can use the administration",
@@ -239,6 +249,10 @@ pub(super) async fn look_at_data(gateway: &Gateway, report: &mut Report) -> anyh
     {
         report.add(Database::SetBack { by: newest - now }.finding());
     }
+    let mark = gateway.clock_mark().await?.unwrap_or_default();
+    if mark.held_for > 0 {
+        report.add(Database::Jumped { by: mark.jump, held_for: mark.held_for }.finding());
+    }
     let keys = gateway.store().keys().await?;
     let n = keys.iter().filter(|it| it.vendor.is_none()).count();
     let found = if n == 0 { Database::NoAdminKey } else { Database::AdminKeys { n } };
@@ -248,7 +262,9 @@ pub(super) async fn look_at_data(gateway: &Gateway, report: &mut Report) -> anyh
 
 /// A fault of the configuration in French. Names and values stay as they are.
 fn in_french(fault: &str) -> String {
-    const PHRASES: [(&str, &str); 13] = [
+    const PHRASES: [(&str, &str); 15] = [
+        (" is not between ", " n'est pas compris entre "),
+        (" and ", " et "),
         (" is malformed", " est mal formé"),
         (": this version knows ", " : cette version connaît seulement "),
         (" only", ""),
@@ -297,6 +313,7 @@ mod tests {
             Database::Unopened("x".to_owned()),
             Database::Opens { version: 2 },
             Database::SetBack { by: 3 * MINUTE },
+            Database::Jumped { by: -40 * MINUTE, held_for: 90 * MINUTE },
             Database::NoAdminKey,
             Database::AdminKeys { n: 2 },
         ]
@@ -316,6 +333,7 @@ mod tests {
             | "METRICS_ADDR"
             | "STORE" => Some("x".to_owned()),
             "ALLOW_TARGETS" => Some("10.0.0.0/99".to_owned()),
+            "RETENTION_DAYS" => Some("8".to_owned()),
             "WASENDER_API_URL" => Some("https://api.wasenderapi.com/api/v1".to_owned()),
             _ => None,
         });

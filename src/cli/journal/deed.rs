@@ -55,6 +55,11 @@ impl Deed {
         }
     }
 
+    /// Whether something may be sent that the customer has already.
+    pub(super) fn may_repeat(&self) -> bool {
+        matches!(self, Self::Replay { again: true, .. } | Self::ReplaySince { again: true, .. })
+    }
+
     fn request(&self) -> (String, Value) {
         match self {
             Self::Park(id) => (format!("journal/entries/{id}/park"), json!({})),

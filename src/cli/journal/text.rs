@@ -2,14 +2,14 @@
 
 use crate::{
     cli::{ago, why},
-    domain::clock::{Millis, iso},
+    domain::clock::{HOUR, Millis, iso},
     gateway::Stats,
     journal::{Entry, Ledger},
     lang::Language,
 };
 
 pub(super) fn stats(stats: &Stats, now: Millis) -> String {
-    let Stats { backlog, volume } = stats;
+    let Stats { backlog, volume, retention, clock } = stats;
     let ago = |at: Option<Millis>| {
         at.map(|it| format!(", the oldest from {}", ago::ago(it, now).of(Language::En)))
     };
@@ -34,6 +34,12 @@ pub(super) fn stats(stats: &Stats, now: Millis) -> String {
             backlog.n_forwards_waiting, backlog.n_forwards_dead
         ),
         format!("entries    {}{}", volume.n_entries, ago(volume.oldest).unwrap_or_default()),
+        format!(
+            "removed    {} that were older than {} days{}",
+            volume.n_removed,
+            retention / (24 * HOUR),
+            if clock.held_for > 0 { "; HELD, because the clock has jumped" } else { "" }
+        ),
         format!("keys       {} by which what comes twice is known", volume.n_keys),
         format!(
             "file       {} KiB, {} of them free, and {} in the write-ahead file",

@@ -240,7 +240,7 @@ impl Gateway {
     }
 
     async fn remove_old_media(&self) {
-        let before = self.inner.clock.now() - MEDIA_KEPT;
+        let before = self.inner.clock.now() - MEDIA_KEPT.min(self.inner.settings.retention);
         loop {
             let page = self.inner.journal.old_media(before, REMOVE_PAGE).await;
             let removed = match page.map_err(MediaError::from) {

@@ -82,15 +82,58 @@ pub(super) fn join(cx: &mut Cx<'_>, from: ContactId, into: ContactId) -> Result<
             }
             prev = Some(*id);
         }
-        let last = EntryId(prev.unwrap_or_default());
-        cx.late()?.joined(into, chain, last);
-        // It may be older than what is still written late.
-        let sql = match chain {
-            Chain::Turns => "UPDATE contacts SET last_turn = ?2 WHERE id = ?1",
-            Chain::Signals => "UPDATE contacts SET last_signal = ?2 WHERE id = ?1",
-        };
-        cx.connection.prepare_cached(sql)?.execute([into.0, last.0])?;
+        ends_with(cx, into, chain, EntryId(prev.unwrap_or_default()))?;
     }
+    Ok(())
+}
+
+/// What of a conversation is about to be removed, up to `through`, is passed over by the links of
+/// what stays.
+pub(super) fn pass_over(
+    cx: &mut Cx<'_>,
+    contact: ContactId,
+    through: EntryId,
+    is_removed: &str,
+) -> Result<(), DbError> {
+    let ends = cx.ends(contact)?;
+    for (last, chain) in ends.into_iter().zip([Chain::Turns, Chain::Signals]) {
+        let sql = format!(
+            "{CONVERSATION} SELECT id, entries.prev FROM walk CROSS JOIN entries USING (id)
+                WHERE contact = ?2 AND NOT (id <= ?3 AND {is_removed}) ORDER BY id"
+        );
+        let mut statement = cx.connection.prepare_cached(&sql)?;
+        let values = [last.0, contact.0, through.0];
+        let rows = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
+        let stay: Vec<(i64, Option<i64>)> = rows.collect::<Result<_, _>>()?;
+        let mut prev = None;
+        for (id, before) in stay {
+            if before != prev {
+                let sql = "UPDATE entries SET prev = ?2 WHERE id = ?1";
+                cx.connection.prepare_cached(sql)?.execute(params![id, prev])?;
+            }
+            prev = Some(id);
+        }
+        if let Some(left) = prev.map(EntryId).filter(|it| *it != last) {
+            ends_with(cx, contact, chain, left)?;
+        }
+    }
+    Ok(())
+}
+
+/// A conversation ends with another entry than it did.
+fn ends_with(
+    cx: &mut Cx<'_>,
+    contact: ContactId,
+    chain: Chain,
+    last: EntryId,
+) -> Result<(), DbError> {
+    cx.late()?.joined(contact, chain, last);
+    // It may be older than what is still written late.
+    let sql = match chain {
+        Chain::Turns => "UPDATE contacts SET last_turn = ?2 WHERE id = ?1",
+        Chain::Signals => "UPDATE contacts SET last_signal = ?2 WHERE id = ?1",
+    };
+    cx.connection.prepare_cached(sql)?.execute([contact.0, last.0])?;
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::hours::Hours;
+use super::{hours::Hours, keep};
 use crate::{domain::id::VendorId, journal::Ledger, sqlite::DbError};
 
 /// Transactions that are logged before they are folded into the ledger.
@@ -249,7 +249,8 @@ pub(super) fn count(connection: &Connection, vendor: Option<&VendorId>) -> Resul
     both(connection, vendor).map(|it| it.1)
 }
 
-/// Duplicates leave no entry, so they are taken from the ledger.
+/// Duplicates leave no entry, so they are taken from the ledger; what was removed because it was old
+/// was counted when it was.
 fn counted(
     connection: &Connection,
     vendor: Option<&VendorId>,
@@ -259,9 +260,12 @@ fn counted(
     let sql = "SELECT kind = 2, account, count(*) FROM entries
         WHERE ?1 IS NULL OR vendor = ?1 GROUP BY 1, 2";
     let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([vendor.map(VendorId::as_str)])?;
-    while let Some(row) = rows.next()? {
-        let (is_intent, account, n): (bool, i64, i64) = (row.get(0)?, row.get(1)?, row.get(2)?);
+    let rows = statement.query_map([vendor.map(VendorId::as_str)], |row| {
+        Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+    })?;
+    let mut all: Vec<(bool, i64, i64)> = rows.collect::<Result<_, _>>()?;
+    all.extend(keep::removed(connection, vendor)?);
+    for (is_intent, account, n) in all {
         *(if is_intent { &mut found.created } else { &mut found.accepted }) += n;
         let column = match (is_intent, account) {
             (false, 0) => &mut found.events_waiting,

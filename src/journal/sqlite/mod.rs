@@ -12,6 +12,7 @@ mod forwards;
 mod groups;
 mod hours;
 mod intents;
+mod keep;
 mod keys;
 mod late;
 mod ledger;

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     SqliteJournal,
     entries::{self, COLUMNS, DONE, ECHO, EntryRow, INTENT, MESSAGE, WAITING},
-    hours, intents, ledger,
+    hours, intents, keep, ledger,
     state::Cx,
 };
 use crate::{
@@ -293,6 +293,7 @@ fn volume(connection: &Connection) -> Result<Volume, DbError> {
     };
     let page_bytes = pragma("page_size")?;
     let ledger = ledger::read_at(&moment, None)?;
+    let n_removed = keep::removed(&moment, None)?.iter().map(|it| it.2).sum();
     let sql = "SELECT count(*) FROM entries INDEXED BY entries_open
         WHERE is_open = 1 AND kind IN (1, 3)";
     let n_signals_open = moment.query_row(sql, (), |row| row.get(0))?;
@@ -307,7 +308,8 @@ fn volume(connection: &Connection) -> Result<Volume, DbError> {
         n_keys += moment.query_row(&sql, (), |row| row.get::<_, i64>(0))?;
     }
     Ok(Volume {
-        n_entries: ledger.accepted + ledger.created,
+        n_entries: ledger.accepted + ledger.created - n_removed,
+        n_removed,
         oldest: oldest.map(|it| EntryId(it).ms()),
         n_signals_open,
         n_keys,

@@ -6,7 +6,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    domain::clock::iso,
+    domain::clock::{HOUR, SECOND, iso},
     gateway::{Replayed, Stats},
     journal::{Entry, Ledger},
     web::{messages::LedgerView, views::StepView},
@@ -35,6 +35,9 @@ pub(crate) struct JournalStatsView {
     entries: i64,
     /// When the oldest of them was kept.
     oldest_entry_at: Option<String>,
+    /// Entries that were removed because they were old.
+    removed: i64,
+    retention: RetentionView,
     /// Keys by which what comes twice is known.
     dedupe_keys: i64,
     file: JournalFileView,
@@ -47,6 +50,15 @@ pub(crate) struct JournalStatsView {
 struct ForwardsCount {
     waiting: i64,
     dead: i64,
+}
+
+/// How long what has ended is kept.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RetentionView {
+    days: i64,
+    /// The clock has jumped: nothing is removed for so long yet.
+    held_for_seconds: i64,
 }
 
 /// The database file.
@@ -70,7 +82,7 @@ struct WrittenView {
 
 impl JournalStatsView {
     pub(crate) fn new(it: &Stats, is_server: bool) -> Self {
-        let Stats { backlog, volume } = it;
+        let Stats { backlog, volume, retention, clock } = it;
         let by_reason = |it: &[(String, i64)]| it.iter().cloned().collect();
         let written = WrittenView { writes: volume.n_writes, commits: volume.n_commits };
         Self {
@@ -87,6 +99,11 @@ impl JournalStatsView {
             },
             entries: volume.n_entries,
             oldest_entry_at: volume.oldest.map(iso),
+            removed: volume.n_removed,
+            retention: RetentionView {
+                days: retention / (24 * HOUR),
+                held_for_seconds: clock.held_for / SECOND,
+            },
             dedupe_keys: volume.n_keys,
             file: JournalFileView {
                 bytes: volume.file_bytes,
