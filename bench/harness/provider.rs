@@ -93,7 +93,8 @@ struct Order {
 impl Provider {
     pub fn start(behaviour: Behaviour) -> anyhow::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
+        listener.set_nonblocking(true)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = oneshot::channel();
         let gateway = Arc::new(OnceLock::new());
@@ -136,7 +137,12 @@ impl Drop for Provider {
     }
 }
 
-async fn serve(listener: TcpListener, behaviour: Behaviour, gateway: Arc<OnceLock<SocketAddr>>) {
+async fn serve(
+    listener: std::net::TcpListener,
+    behaviour: Behaviour,
+    gateway: Arc<OnceLock<SocketAddr>>,
+) {
+    let listener = TcpListener::from_std(listener).expect("it does not block");
     let Behaviour { reports, hangs_for, on_event } = behaviour;
     let (reporters, inboxes): (Vec<_>, Vec<_>) = match reports {
         None => (Vec::new(), Vec::new()),

@@ -66,21 +66,7 @@ pub fn run(directory: &Path, runs: usize, seconds: u64, n_entries: usize) -> any
     ]);
     let mut n_more = 0;
     for n in 0..runs {
-        let hooks = hooks(n, measured)?;
-        let of_full = || one(&runtime, &full, &hooks, measured);
-        let of_empty = || -> anyhow::Result<One> {
-            let empty = unused.copy(&of_empty)?;
-            let run = one(&runtime, &empty, &hooks, measured)?;
-            fs::remove_dir_all(&of_empty)?;
-            Ok(run)
-        };
-        let (full, empty) = if n % 2 == 0 {
-            let full = of_full()?;
-            (full, of_empty()?)
-        } else {
-            let empty = of_empty()?;
-            (of_full()?, empty)
-        };
+        let (full, empty) = pair(&runtime, &full, (&unused, &of_empty), n, measured)?;
         n_more += full.load.n_accepted;
         let rates = [&full, &empty].map(|it| rate(it.load.n_measured, measured));
         let mut row = vec![full.start_ms, rates[0], full.load.times.ms(990), full.usage.rss];
@@ -104,6 +90,32 @@ struct One {
     start_ms: f64,
     load: Load,
     usage: Usage,
+}
+
+/// With the past, and with a fresh copy of the database without one.
+fn pair(
+    runtime: &tokio::runtime::Runtime,
+    full: &Data<'_>,
+    (unused, place): (&Data<'_>, &Path),
+    n: usize,
+    measured: Duration,
+) -> anyhow::Result<(One, One)> {
+    let hooks = hooks(n, measured)?;
+    let of_full = || one(runtime, full, &hooks, measured);
+    let of_empty = || -> anyhow::Result<One> {
+        let empty = unused.copy(place)?;
+        let run = one(runtime, &empty, &hooks, measured)?;
+        fs::remove_dir_all(place)?;
+        Ok(run)
+    };
+    // In turns, so that neither always has the warmer machine.
+    if n.is_multiple_of(2) {
+        let full = of_full()?;
+        Ok((full, of_empty()?))
+    } else {
+        let empty = of_empty()?;
+        Ok((of_full()?, empty))
+    }
 }
 
 fn one(

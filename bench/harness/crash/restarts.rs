@@ -1,17 +1,20 @@
 //! Stopped by SIGTERM and started again on the same socket, as an update does it.
 
 use std::{
+    net::SocketAddr,
     path::Path,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, ensure};
+use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     super::{
         figures::Times,
         gateway::{Data, Replies},
+        http::Messages,
     },
     Chance, Hooks, Options,
     callers::{Callers, End},
@@ -49,6 +52,7 @@ pub async fn restarts(directory: &Path, options: &Options) -> anyhow::Result<Res
         ended.with_context(|| data.log().unwrap_or_default())?;
         stops.push(asked_at.elapsed());
         process = data.start_on(&socket, &twin.api_url())?;
+        serves(socket.local_addr()?).await?;
         periods.push((asked_at, Instant::now()));
     }
     tokio::time::sleep(life()).await;
@@ -82,4 +86,14 @@ pub async fn restarts(directory: &Path, options: &Options) -> anyhow::Result<Res
     }
     let (stops, waits, others) = (Times::new(stops), Times::new(waits), Times::new(others));
     Ok(Restarts { found, stops, waits, others })
+}
+
+/// Waits until it answers.
+async fn serves(address: SocketAddr) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(address).await?;
+    stream.write_all(b"GET /health HTTP/1.1\r\nhost: bench\r\n\r\n").await?;
+    let mut messages = Messages::new(stream);
+    let answer = messages.next().await?.context("no answer")?;
+    ensure!(answer.is_ok(), "not healthy");
+    Ok(())
 }
