@@ -1,14 +1,12 @@
 //! Time comes from here and nowhere else, so that a test can hold it still.
 
 use std::{
-    sync::{
-        Arc, LazyLock,
-        atomic::{AtomicI64, Ordering},
-    },
+    collections::BTreeMap,
+    sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use tokio::sync::watch;
+use tokio::sync::oneshot;
 
 /// Milliseconds since the Unix epoch.
 pub type Millis = i64;
@@ -29,19 +27,24 @@ pub enum Clock {
     Fixed(Arc<Fixed>),
 }
 
-/// A clock that stands still.
-pub struct Fixed {
-    now: watch::Sender<Millis>,
+/// A clock that is moved by hand, and who waits for it. They are woken in the order of the times
+/// they wait for.
+pub struct Fixed(Mutex<Held>);
+
+struct Held {
+    now: Millis,
     /// By how much it is wrong.
-    jumped: AtomicI64,
+    jumped: Millis,
+    n_sleepers: u64,
+    sleepers: BTreeMap<(Millis, u64), oneshot::Sender<()>>,
 }
 
 impl Clock {
     /// A clock that stands still at this time.
     #[must_use]
     pub fn fixed(at: Millis) -> Self {
-        let (now, jumped) = (watch::Sender::new(at), AtomicI64::new(0));
-        Self::Fixed(Arc::new(Fixed { now, jumped }))
+        let held = Held { now: at, jumped: 0, n_sleepers: 0, sleepers: BTreeMap::new() };
+        Self::Fixed(Arc::new(Fixed(Mutex::new(held))))
     }
 
     /// Milliseconds since the Unix epoch.
@@ -49,7 +52,7 @@ impl Clock {
     pub fn now(&self) -> Millis {
         match self {
             Self::System => system_now(),
-            Self::Fixed(it) => *it.now.borrow(),
+            Self::Fixed(it) => it.held().now,
         }
     }
 
@@ -59,15 +62,18 @@ impl Clock {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         match self {
             Self::System => Millis::try_from(START.elapsed().as_millis()).unwrap_or(Millis::MAX),
-            Self::Fixed(it) => *it.now.borrow() - it.jumped.load(Ordering::Relaxed),
+            Self::Fixed(it) => {
+                let held = it.held();
+                held.now - held.jumped
+            }
         }
     }
 
     /// Sets a fixed clock wrong by this much more, as when somebody sets the system's.
     pub fn jump(&self, ms: Millis) {
         if let Self::Fixed(it) = self {
-            it.jumped.fetch_add(ms, Ordering::Relaxed);
-            it.now.send_modify(|now| *now += ms);
+            it.held().jumped += ms;
+            it.advance(ms);
         }
     }
 
@@ -75,7 +81,16 @@ impl Clock {
     /// not ours to move.
     pub fn advance(&self, ms: Millis) {
         if let Self::Fixed(it) = self {
-            it.now.send_modify(|now| *now += ms);
+            it.advance(ms);
+        }
+    }
+
+    /// The next time that somebody waits for; of a fixed clock only.
+    #[must_use]
+    pub fn next_wake(&self) -> Option<Millis> {
+        match self {
+            Self::System => None,
+            Self::Fixed(it) => it.held().sleepers.first_key_value().map(|it| it.0.0),
         }
     }
 
@@ -86,12 +101,57 @@ impl Clock {
                 let ms = u64::try_from(at - system_now()).unwrap_or(0);
                 tokio::time::sleep(Duration::from_millis(ms)).await;
             }
-            Self::Fixed(it) => {
-                let mut now = it.now.subscribe();
-                // The sender lives in `self`, so this ends only when the time has come.
-                let _ = now.wait_for(|it| *it >= at).await;
+            Self::Fixed(clock) => {
+                if let Some((_sleeper, woken)) = clock.sleeper(at) {
+                    // The sender lives in the clock until the time has come.
+                    let _ = woken.await;
+                }
             }
         }
+    }
+}
+
+impl Fixed {
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn advance(&self, ms: Millis) {
+        let mut held = self.held();
+        let now = held.now + ms;
+        held.now = now;
+        let later = held.sleepers.split_off(&(now + 1, 0));
+        let woken = std::mem::replace(&mut held.sleepers, later);
+        drop(held);
+        for (_, sleeper) in woken {
+            // It may have gone.
+            let _ = sleeper.send(());
+        }
+    }
+
+    /// Somebody who waits for this time; `None` when it has come.
+    fn sleeper(&self, at: Millis) -> Option<(Sleeper<'_>, oneshot::Receiver<()>)> {
+        let mut held = self.held();
+        if held.now >= at {
+            return None;
+        }
+        held.n_sleepers += 1;
+        let key = (at, held.n_sleepers);
+        let (sender, woken) = oneshot::channel();
+        held.sleepers.insert(key, sender);
+        Some((Sleeper { clock: self, key }, woken))
+    }
+}
+
+/// Somebody who waits, until they do no more.
+struct Sleeper<'a> {
+    clock: &'a Fixed,
+    key: (Millis, u64),
+}
+
+impl Drop for Sleeper<'_> {
+    fn drop(&mut self) {
+        self.clock.held().sleepers.remove(&self.key);
     }
 }
 
