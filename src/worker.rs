@@ -42,7 +42,8 @@ pub async fn run(gateway: Gateway, stop: CancellationToken) {
     running.wait().await;
 }
 
-async fn work(gateway: &Gateway, job: Job, stop: &CancellationToken) {
+/// One piece of work, to its end.
+pub async fn work(gateway: &Gateway, job: Job, stop: &CancellationToken) {
     let span = tracing::info_span!(
         "work",
         kind = ?job.kind,
@@ -63,12 +64,14 @@ async fn work(gateway: &Gateway, job: Job, stop: &CancellationToken) {
 async fn one(gateway: &Gateway, job: &Job, stop: &CancellationToken) -> Next {
     let end = match job.kind {
         Kind::Message => tokio::select! {
+            biased;
             end = gateway.reply(job) => end,
             () = stop.cancelled() => return again(gateway, job),
         },
         Kind::Send => gateway.deliver(job).await,
         Kind::Signal => gateway.signal(job).await,
         Kind::Follow => tokio::select! {
+            biased;
             end = gateway.follow(job) => end,
             () = stop.cancelled() => return again(gateway, job),
         },

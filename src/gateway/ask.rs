@@ -31,6 +31,7 @@ impl Gateway {
         let clock = &self.inner.clock;
         let until = clock.now() + BUDGET;
         tokio::select! {
+            biased;
             answer = self.ask_in_rounds(service, question) => answer,
             () = clock.sleep_until(until) => {
                 tracing::warn!(vendor.id = %question.vendor, message.id = %question.id, "no responder answered in time");

@@ -1,13 +1,13 @@
 //! An intent is sent: begun durably, sent once, settled by what `domain/delivery.rs` says.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use metrics::{counter, histogram};
 
 use super::{Gateway, media::FileToSend, reply::WorkError};
 use crate::{
     domain::{
-        clock::SECOND,
+        clock::{Millis, SECOND},
         delivery::{Delivery, Input, Outcome, Reason, State},
         phone::PhoneNumber,
         schedule::{Job, Kind, Next},
@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// Between two tries to record an outcome. Until it is recorded nobody else may touch the intent.
-const RECORD_AGAIN: Duration = Duration::from_millis(500);
+const RECORD_AGAIN: Millis = SECOND / 2;
 /// Tries to record an outcome. After that it is lost, and the intent is fenced.
 const RECORD_TRIES: u32 = 120;
 
@@ -166,7 +166,7 @@ impl Gateway {
                     if !is_of_disk(&error) {
                         tracing::error!(message.id = %job.id, error = %Chain(&error), "an outcome could not be recorded; trying again");
                     }
-                    tokio::time::sleep(RECORD_AGAIN).await;
+                    self.inner.clock.sleep_until(now + RECORD_AGAIN).await;
                 }
             }
         }

@@ -238,10 +238,12 @@ impl Scheduler {
             None => self.all_paused = is_paused,
             Some(vendor) => self.vendors.entry(vendor.clone()).or_default().is_paused = is_paused,
         }
-        let all: Vec<VendorId> = match vendor {
+        let mut all: Vec<VendorId> = match vendor {
             Some(vendor) => vec![vendor.clone()],
             None => self.vendors.keys().cloned().collect(),
         };
+        // A map has no order, and what happens must not depend on chance.
+        all.sort_unstable();
         for vendor in all {
             self.enter_ring(&vendor);
         }
