@@ -3,6 +3,7 @@
 
 pub mod backup;
 mod disk;
+mod inline;
 mod writer;
 
 use std::{
@@ -17,9 +18,14 @@ use tokio::sync::oneshot;
 
 use self::{
     disk::Disk,
+    inline::Inline,
     writer::{Job, Op, Statements},
 };
-pub use self::{disk::is_of_disk, writer::Batch};
+pub use self::{
+    disk::is_of_disk,
+    inline::{SharedConnection, in_memory},
+    writer::Batch,
+};
 
 /// Writes that may wait for the writer; one more is refused.
 const WRITES_WAITING_MAX: usize = 8_192;
@@ -89,6 +95,8 @@ struct Shared {
     readers: Vec<Mutex<Connection>>,
     turn: std::sync::atomic::AtomicUsize,
     disk: Disk,
+    /// In place of all the above.
+    inline: Option<Inline>,
 }
 
 impl Db {
@@ -118,8 +126,25 @@ impl Db {
                 readers,
                 turn: std::sync::atomic::AtomicUsize::new(0),
                 disk: Disk::default(),
+                inline: None,
             }),
         })
+    }
+
+    /// A handle that does everything at once, on whoever asks; for the simulation.
+    #[must_use]
+    pub fn inline(connection: SharedConnection, batch: Box<dyn Batch>) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                path: PathBuf::new(),
+                writes: Mutex::default(),
+                writer: Mutex::default(),
+                readers: Vec::new(),
+                turn: std::sync::atomic::AtomicUsize::new(0),
+                disk: Disk::default(),
+                inline: Some(Inline::new(connection, batch)),
+            }),
+        }
     }
 
     /// Runs `f` in the next transaction and answers when that is on disk. `f` may be run a second
@@ -133,6 +158,9 @@ impl Db {
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, DbError> + Send + 'static,
     {
+        if let Some(inline) = &self.shared.inline {
+            return inline.write(f);
+        }
         let (reply, answer) = oneshot::channel();
         let op: Box<dyn Job> = Box::new(Op::new(f, reply));
         let sender = lock(&self.shared.writes).clone().ok_or(DbError::Closed)?;
@@ -157,6 +185,9 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
     {
+        if let Some(inline) = &self.shared.inline {
+            return inline.read(f);
+        }
         let shared = Arc::clone(&self.shared);
         let turn = shared.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let run = move || {
@@ -172,6 +203,9 @@ impl Db {
         T: Send + 'static,
         F: FnOnce(&Connection) -> Result<T, DbError> + Send + 'static,
     {
+        if let Some(inline) = &self.shared.inline {
+            return inline.read(f);
+        }
         let shared = Arc::clone(&self.shared);
         let run = move || {
             let reader = connect(&shared.path, READER_CACHE_KIB)?;

@@ -128,7 +128,7 @@ fn alone(
     }
 }
 
-fn transaction(
+pub(super) fn transaction(
     connection: &Connection,
     jobs: &mut [Box<dyn Job>],
     batch: &mut dyn Batch,

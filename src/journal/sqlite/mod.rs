@@ -43,7 +43,7 @@ use crate::{
         id::{ContactId, EntryId, InstanceId, VendorId},
         message::Content,
     },
-    sqlite::{Db, DbError},
+    sqlite::{Db, DbError, SharedConnection},
     vault::Vault,
 };
 
@@ -66,6 +66,14 @@ impl SqliteJournal {
     /// Has the dedupe keys of this file in mind from now on, for the process that writes entries.
     pub fn remember_keys(&self, path: &Path) {
         self.state.filters.fill(path.to_owned());
+    }
+
+    /// The journal in a database without threads, for the simulation.
+    #[must_use]
+    pub fn inline(connection: SharedConnection, vault: Arc<Vault>) -> Self {
+        let state = State::default();
+        let db = Db::inline(connection, state.batch());
+        Self { db, vault, state }
     }
 
     /// The database, for the store in the same file.
