@@ -27,7 +27,7 @@ use crate::{
         Retention, Settings, Work,
     },
     http::{Allow, Http, Reach, reach},
-    journal::SqliteJournal,
+    journal::{SharedJournal, SqliteJournal},
     provider::{Providers, Wasender},
     responder::{Circuits, Means},
     sqlite::{Db, DbError},
@@ -100,7 +100,7 @@ impl App {
                 "these data come from a backup: what was unfinished in it is parked until a person releases it"
             );
         }
-        let gateway = assemble(config, clock, journal, Arc::new(store))?;
+        let gateway = assemble(config, http(config)?, clock, Arc::new(journal), Arc::new(store))?;
         let new_admin_key = bootstrap::admin_key(config, &gateway).await?;
         take_up(&gateway).await.context("take up unfinished work")?;
         gateway.take_up_forwards().await.context("take up events to forward")?;
@@ -161,13 +161,14 @@ impl App {
     }
 }
 
-fn assemble(
+/// Puts a gateway together: everything but what serves it and works for it.
+pub fn assemble(
     config: &Config,
+    http: Http,
     clock: Clock,
-    journal: SqliteJournal,
+    journal: SharedJournal,
     store: SharedStore,
 ) -> anyhow::Result<Gateway> {
-    let http = http(config)?;
     let (url, token) = (config.wasender_url.clone(), config.wasender_token.clone());
     let media = MediaKeeper::open(&config.data_dir, http.clone());
     let media = media.context("the directory of files")?;
@@ -185,7 +186,7 @@ fn assemble(
     let registry =
         VendorRegistry::new(Arc::clone(&store), manager.clone(), parts, config.cache_ttl);
     Ok(Gateway::new(Inner {
-        journal: Arc::new(journal),
+        journal,
         store,
         registry,
         manager,
@@ -219,8 +220,8 @@ pub fn http(config: &Config) -> anyhow::Result<Http> {
     Http::new(Arc::new(Guard(config.targets.clone()))).context("the HTTP client")
 }
 
-/// What was unfinished when the last process ended.
-async fn take_up(gateway: &Gateway) -> anyhow::Result<()> {
+/// Takes up what was unfinished when the last process ended.
+pub async fn take_up(gateway: &Gateway) -> anyhow::Result<()> {
     let (paused, all) = gateway.store().paused().await?;
     paused.iter().for_each(|it| gateway.work().pause(Some(it), true));
     if all {

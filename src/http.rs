@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
 use reqwest::{
@@ -55,6 +56,14 @@ pub struct Http {
     guarded: reqwest::Client,
     files: reqwest::Client,
     guard: Arc<dyn Allow>,
+    carrier: Option<Arc<dyn Carrier>>,
+}
+
+/// What carries requests in place of the network, where the world is simulated.
+#[async_trait]
+pub trait Carrier: Send + Sync {
+    /// Carries one request, once. It is dropped half-way when nobody waits for the reply any more.
+    async fn carry(&self, request: Request<'_>) -> Result<Reply, HttpError>;
 }
 
 /// Who gave us the URL.
@@ -122,11 +131,20 @@ impl Http {
             builder().dns_resolver(Arc::new(Guarded { guard, trust })).build()
         };
         let (guarded, files) = (client(Trust::Vendor)?, client(Trust::Customer)?);
-        Ok(Self { trusted: builder().build()?, guarded, files, guard })
+        Ok(Self { trusted: builder().build()?, guarded, files, guard, carrier: None })
+    }
+
+    /// The same client, over a carrier: nothing of it reaches the network.
+    #[must_use]
+    pub fn over(&self, carrier: Arc<dyn Carrier>) -> Self {
+        Self { carrier: Some(carrier), ..self.clone() }
     }
 
     /// Sends one request, once.
     pub async fn send(&self, mut request: Request<'_>) -> Result<Reply, HttpError> {
+        if let Some(carrier) = &self.carrier {
+            return carrier.carry(request).await;
+        }
         let body = request.body.take().map(reqwest::Body::from);
         self.reply(request, body).await
     }
@@ -167,6 +185,9 @@ impl Http {
         request: Request<'_>,
         body: Option<reqwest::Body>,
     ) -> Result<reqwest::Response, HttpError> {
+        if self.carrier.is_some() {
+            return Err(HttpError::NoConnection);
+        }
         self.check(request.url, request.trust)?;
         let client = match request.trust {
             Trust::Operator => &self.trusted,

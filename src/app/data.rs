@@ -6,7 +6,7 @@ use std::{error::Error, fs::File, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use rusqlite::ErrorCode;
 
-use super::{assemble, bootstrap::try_take_directory, database_of, vault};
+use super::{assemble, bootstrap::try_take_directory, database_of, http, vault};
 use crate::{
     config::Config,
     domain::clock::Clock,
@@ -75,7 +75,8 @@ impl Data {
 
     /// A gateway over the data that works on nothing: it shows, and changes what the store has.
     pub fn gateway(&self, config: &Config) -> anyhow::Result<Gateway> {
-        assemble(config, Clock::System, self.journal.clone(), Arc::new(self.store.clone()))
+        let (journal, store) = (self.journal.clone(), self.store.clone());
+        assemble(config, http(config)?, Clock::System, Arc::new(journal), Arc::new(store))
     }
 
     /// Waits until everything is written.
