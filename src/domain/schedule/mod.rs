@@ -8,6 +8,8 @@ mod tests;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
+use lru::LruCache;
+
 use self::lane::{Lane, LaneKey};
 pub use self::pace::{Limit, Pace};
 use super::{
@@ -23,6 +25,8 @@ pub const SENDING_PER_VENDOR_MAX: usize = 4;
 const LANELESS_PER_VENDOR_MAX: usize = 16;
 /// What has waited longer than this is a backlog and drains at half the pace.
 const BACKLOG_AFTER: Millis = MINUTE;
+/// Merged contacts that are remembered: for as long as work may still name them.
+const MERGES_REMEMBERED: usize = 65_536;
 
 /// The kinds of work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -96,6 +100,8 @@ pub struct Scheduler {
     lanes: HashMap<LaneKey, Lane>,
     /// Of work that a person let go on: it joined the tail.
     places: HashMap<EntryId, EntryId>,
+    /// Contacts that are gone, and who they turned out to be.
+    merged: LruCache<ContactId, ContactId>,
     vendors: HashMap<VendorId, Turn>,
     ring: VecDeque<VendorId>,
     timers: BTreeSet<(Millis, Timer)>,
@@ -117,6 +123,7 @@ impl Scheduler {
             overtaken: HashSet::new(),
             lanes: HashMap::new(),
             places: HashMap::new(),
+            merged: LruCache::unbounded(),
             vendors: HashMap::new(),
             ring: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -165,6 +172,7 @@ impl Scheduler {
         }
         let is_overtaken = self.overtaken.remove(&id);
         let Some(job) = self.jobs.get(&id).cloned() else { return };
+        let job = self.at_home(job);
         let next = match job.kind {
             Kind::Send | Kind::Follow if is_overtaken => {
                 let hold = match next {
@@ -201,19 +209,26 @@ impl Scheduler {
             return;
         }
         let known = self.jobs.get(&job.id).cloned();
+        let job = self.at_home(job);
         if known.is_none() && next == Next::Gone {
             self.release_hold(&job, now);
             return;
         }
         let (vendor, contact) = (job.vendor.clone(), job.contact);
-        // The contact is as the journal has it: after a merge ours may be the former one.
+        // The contact is as the journal has it: ours may be a former one.
         let job = Job { contact, ..known.unwrap_or(job) };
         self.decide(job, next, now);
         self.enter_ring(&vendor);
     }
 
-    /// Two contacts turned out to be one person: their lanes become one, in order.
+    /// Two contacts turned out to be one person: their lanes become one, in order. Work that is
+    /// told of later, or is not in its lane now, may still name the one that is gone.
     pub fn merge(&mut self, from: ContactId, into: ContactId, now: Millis) {
+        let into = self.present(into);
+        self.merged.put(from, into);
+        if self.merged.len() > MERGES_REMEMBERED {
+            self.merged.pop_lru();
+        }
         for (old, new) in LaneKey::both(from).into_iter().zip(LaneKey::both(into)) {
             let Some(lane) = self.lanes.remove(&old) else { continue };
             for id in lane.queue.iter().map(|it| &it.1).chain(&lane.running) {
@@ -296,10 +311,24 @@ impl Scheduler {
         self.jobs.keys().min().map(|it| it.ms())
     }
 
+    /// Who a contact has turned out to be.
+    fn present(&self, mut contact: ContactId) -> ContactId {
+        while let Some(into) = self.merged.peek(&contact) {
+            contact = *into;
+        }
+        contact
+    }
+
+    /// Work as of its present contact, whose lane it waits in.
+    fn at_home(&self, job: Job) -> Job {
+        Job { contact: job.contact.map(|it| self.present(it)), ..job }
+    }
+
     fn insert(&mut self, job: Job, now: Millis) {
         if self.jobs.contains_key(&job.id) {
             return;
         }
+        let job = self.at_home(job);
         let (id, vendor) = (job.id, job.vendor.clone());
         self.vendors.entry(vendor.clone()).or_default().n_jobs += 1;
         let lane = LaneKey::of(&job);

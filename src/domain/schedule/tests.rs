@@ -46,6 +46,34 @@ fn a_lane_is_worked_on_in_order_and_one_at_a_time() {
 }
 
 #[test]
+fn work_that_is_told_of_after_a_merge_waits_in_the_lane_that_is_left() {
+    let (mut scheduler, now) = rested();
+    scheduler.add(job(1, 7, Kind::Message, 0), now);
+    assert_eq!(scheduler.next(now).map(|it| it.id), Some(EntryId(1)));
+    scheduler.merge(ContactId(10), ContactId(7), now);
+    // It was kept before the merge, and whoever kept it tells of it only now.
+    scheduler.add(job(2, 10, Kind::Message, 0), now);
+    assert!(scheduler.next(now).is_none(), "the first is not done");
+    scheduler.finish(EntryId(1), Next::Gone, now);
+    assert_eq!(scheduler.next(now).map(|it| it.id), Some(EntryId(2)));
+}
+
+#[test]
+fn a_fence_opens_its_lane_after_a_merge_too() {
+    let (mut scheduler, now) = rested();
+    scheduler.add(job(1, 10, Kind::Send, 0), now);
+    scheduler.add(job(2, 10, Kind::Send, 0), now);
+    assert_eq!(scheduler.next(now).map(|it| it.id), Some(EntryId(1)));
+    let due = now + 5_000;
+    let fenced = Next::Again { kind: Kind::Follow, due, hold: Some(now + 30_000) };
+    scheduler.finish(EntryId(1), fenced, now);
+    scheduler.merge(ContactId(10), ContactId(7), now);
+    assert_eq!(scheduler.next(due).map(|it| it.kind), Some(Kind::Follow));
+    scheduler.finish(EntryId(1), Next::Gone, due);
+    assert_eq!(scheduler.next(due).map(|it| it.id), Some(EntryId(2)));
+}
+
+#[test]
 fn a_fence_holds_its_out_lane_alone_and_a_signal_opens_it() {
     let (mut scheduler, now) = rested();
     scheduler.add(job(1, 7, Kind::Send, 0), now);
