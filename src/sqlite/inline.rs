@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, config::DbConfig};
 use tokio::sync::oneshot;
 
 use super::{
@@ -20,6 +20,8 @@ pub fn in_memory() -> Result<SharedConnection, DbError> {
     // A commit copies the pages that it changes: small ones are quicker.
     connection.pragma_update(None, "page_size", 1_024)?;
     upgrade(&mut connection)?;
+    // A statement is not prepared again because of what is bound to it.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     connection.set_prepared_statement_cache_capacity(256);
     Ok(Arc::new(Mutex::new(connection)))
 }

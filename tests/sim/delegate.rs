@@ -1,0 +1,227 @@
+//! What the simulation does not touch goes to the real journal as it is.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+use waba_gateway::{
+    domain::{
+        clock::Millis,
+        id::{ContactId, EntryId, ForwardId, VendorId},
+        media::MediaId,
+    },
+    journal::{
+        Backlog, Conversation, Conversations, Counters, Erased, Forward, ForwardEnd, Forwards,
+        ForwardsLoad, JournalError, MediaDue, MediaEnd, MediaJournal, NewUpload, Page, People,
+        Record, Replay, Signs, Span, StoredMedia, Tally, ToForward, Watch,
+    },
+};
+
+use super::journal::Watched;
+
+#[async_trait]
+impl Counters for Watched {
+    async fn hours(&self, vendor: &VendorId, hours: Range<i64>) -> Result<Tally, JournalError> {
+        self.inner.hours(vendor, hours).await
+    }
+
+    async fn count_hours(
+        &self,
+        vendor: &VendorId,
+        hours: Range<i64>,
+    ) -> Result<Tally, JournalError> {
+        self.inner.count_hours(vendor, hours).await
+    }
+
+    fn is_status(&self, word: &str) -> bool {
+        self.inner.is_status(word)
+    }
+}
+
+#[async_trait]
+impl People for Watched {
+    async fn conversations(
+        &self,
+        vendor: &VendorId,
+        before: Option<EntryId>,
+        limit: usize,
+    ) -> Result<Conversations, JournalError> {
+        self.inner.conversations(vendor, before, limit).await
+    }
+
+    async fn conversation(
+        &self,
+        vendor: &VendorId,
+        contact: ContactId,
+    ) -> Result<Option<Conversation>, JournalError> {
+        self.inner.conversation(vendor, contact).await
+    }
+
+    async fn messages_of(
+        &self,
+        vendor: &VendorId,
+        contact: ContactId,
+        span: Span,
+    ) -> Result<Page, JournalError> {
+        self.inner.messages_of(vendor, contact, span).await
+    }
+
+    async fn records(
+        &self,
+        vendor: &VendorId,
+        contact: ContactId,
+        after: EntryId,
+        limit: usize,
+    ) -> Result<Vec<Record>, JournalError> {
+        self.inner.records(vendor, contact, after, limit).await
+    }
+
+    async fn erase(
+        &self,
+        vendor: &VendorId,
+        contact: ContactId,
+        limit: usize,
+        now: Millis,
+    ) -> Result<Erased, JournalError> {
+        self.inner.erase(vendor, contact, limit, now).await
+    }
+}
+
+#[async_trait]
+impl Forwards for Watched {
+    async fn forwarded(&self) -> Vec<VendorId> {
+        self.inner.forwarded().await
+    }
+
+    async fn forwarding(&self) -> Result<Vec<VendorId>, JournalError> {
+        self.inner.forwarding().await
+    }
+
+    async fn next_forward(
+        &self,
+        vendor: &VendorId,
+        skips: usize,
+    ) -> Result<Option<ToForward>, JournalError> {
+        self.inner.next_forward(vendor, skips).await
+    }
+
+    async fn end_forward(&self, id: ForwardId, end: ForwardEnd) -> Result<(), JournalError> {
+        self.inner.end_forward(id, end).await
+    }
+
+    async fn give_up_forwards(
+        &self,
+        vendor: &VendorId,
+        keep: i64,
+        why: &'static str,
+    ) -> Result<bool, JournalError> {
+        self.inner.give_up_forwards(vendor, keep, why).await
+    }
+
+    async fn tidy_forwards(&self, now: Millis) -> Result<ForwardsLoad, JournalError> {
+        self.inner.tidy_forwards(now).await
+    }
+
+    async fn forwards_load(&self) -> Result<ForwardsLoad, JournalError> {
+        self.inner.forwards_load().await
+    }
+
+    async fn forwards(
+        &self,
+        vendor: &VendorId,
+        is_dead: bool,
+        before: Option<ForwardId>,
+        limit: usize,
+    ) -> Result<Vec<Forward>, JournalError> {
+        self.inner.forwards(vendor, is_dead, before, limit).await
+    }
+
+    async fn replay_forwards(
+        &self,
+        vendor: &VendorId,
+        which: Replay,
+        expires: Millis,
+    ) -> Result<(usize, Option<ForwardId>), JournalError> {
+        self.inner.replay_forwards(vendor, which, expires).await
+    }
+
+    async fn drop_forward(&self, vendor: &VendorId, id: ForwardId) -> Result<bool, JournalError> {
+        self.inner.drop_forward(vendor, id).await
+    }
+}
+
+#[async_trait]
+impl MediaJournal for Watched {
+    async fn media(
+        &self,
+        vendor: &VendorId,
+        id: &MediaId,
+    ) -> Result<Option<StoredMedia>, JournalError> {
+        self.inner.media(vendor, id).await
+    }
+
+    async fn media_due(
+        &self,
+        query: MediaDue,
+    ) -> Result<(Vec<StoredMedia>, Option<Millis>), JournalError> {
+        self.inner.media_due(query).await
+    }
+
+    async fn add_media(&self, upload: NewUpload) -> Result<(), JournalError> {
+        self.inner.add_media(upload).await
+    }
+
+    async fn end_media(&self, id: &MediaId, end: MediaEnd) -> Result<bool, JournalError> {
+        self.inner.end_media(id, end).await
+    }
+
+    async fn old_media(&self, before: Millis, limit: usize) -> Result<Vec<MediaId>, JournalError> {
+        self.inner.old_media(before, limit).await
+    }
+
+    async fn media_of(&self, contact: ContactId) -> Result<Vec<MediaId>, JournalError> {
+        self.inner.media_of(contact).await
+    }
+
+    async fn unknown_media(&self, ids: Vec<MediaId>) -> Result<Vec<MediaId>, JournalError> {
+        self.inner.unknown_media(ids).await
+    }
+
+    async fn media_bytes(&self, vendor: &VendorId) -> Result<u64, JournalError> {
+        self.inner.media_bytes(vendor).await
+    }
+
+    async fn forget_media(&self, ids: Vec<MediaId>) -> Result<(), JournalError> {
+        self.inner.forget_media(ids).await
+    }
+}
+
+#[async_trait]
+impl Watch for Watched {
+    async fn vendor_of(&self, id: EntryId) -> Result<Option<VendorId>, JournalError> {
+        self.inner.vendor_of(id).await
+    }
+
+    async fn pause_of(&self, contact: ContactId) -> Result<Option<(Millis, String)>, JournalError> {
+        self.inner.pause_of(contact).await
+    }
+
+    async fn newest(&self) -> Result<Option<Millis>, JournalError> {
+        self.inner.newest().await
+    }
+
+    async fn backlog(
+        &self,
+        vendor: Option<&VendorId>,
+        now: Millis,
+    ) -> Result<Backlog, JournalError> {
+        self.inner.backlog(vendor, now).await
+    }
+
+    async fn signs(
+        &self,
+        vendors: &[VendorId],
+        from_hour: i64,
+    ) -> Result<Vec<Signs>, JournalError> {
+        self.inner.signs(vendors, from_hour).await
+    }
+}

@@ -1,0 +1,264 @@
+//! Wasender: takes messages, loses answers, tells how far they have got, in any order or not at all.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use reqwest::header::AUTHORIZATION;
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+use waba_gateway::{
+    domain::clock::Millis,
+    http::{Carrier, HttpError, Reply, Request},
+};
+
+use super::{
+    bot::{self, reply},
+    wire::{self, Form},
+    world::{Event, Hook, Says, Shared, World, token},
+};
+
+/// A request that the provider has taken.
+#[derive(Clone, Debug)]
+pub struct Sent {
+    pub vendor: usize,
+    pub person: usize,
+    /// What tells its text from all others.
+    pub text: String,
+    /// All of it.
+    pub whole: String,
+    pub ticket: usize,
+    pub whatsapp_id: String,
+    pub at: Millis,
+    /// It fails on its way to the customer.
+    pub fails: bool,
+    /// The best status that was kept, by our own code.
+    pub told: Option<i64>,
+    /// When its echo was kept.
+    pub echoed_at: Option<Millis>,
+}
+
+/// The network.
+pub struct Wire(pub Shared);
+
+#[async_trait]
+impl Carrier for Wire {
+    async fn carry(&self, request: Request<'_>) -> Result<Reply, HttpError> {
+        let (sender, answer) = oneshot::channel();
+        take(&mut self.0.lock().unwrap(), &request, sender);
+        answer.await.unwrap_or(Err(HttpError::NoAnswer))
+    }
+}
+
+pub fn wire(world: &Shared) -> Arc<Wire> {
+    Arc::new(Wire(Arc::clone(world)))
+}
+
+type Answering = oneshot::Sender<Result<Reply, HttpError>>;
+
+fn take(world: &mut World, request: &Request<'_>, answer: Answering) {
+    let body: Value =
+        request.body.as_ref().map_or(Value::Null, |it| serde_json::from_slice(it).unwrap());
+    if request.url.host_str() == Some("bot.test") {
+        return bot::ask(world, &body, answer);
+    }
+    let key = request.headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
+    let key = key.and_then(|it| it.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
+    let path: Vec<String> =
+        request.url.path_segments().unwrap().skip(1).map(str::to_owned).collect();
+    let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    match path[..] {
+        ["send-message"] => send(world, &key, &body, answer),
+        ["messages", ticket, "info"] => info(world, &key, ticket, answer),
+        ["pn-from-lid", lid] => phone(world, &key, lid, answer),
+        ["whatsapp-sessions", session, "message-logs"] => log(world, session, answer),
+        _ => world.after(20, Event::Answer(answer, Ok(reply(404, &json!({}))))),
+    }
+}
+
+fn send(world: &mut World, key: &str, body: &Value, answer: Answering) {
+    let Some(vendor) = world.vendors.iter().position(|it| it.session_key == key) else {
+        world.broke("a vendor sends with its own key", "a send with an unknown key".to_owned());
+        return;
+    };
+    let to = body["to"].as_str().unwrap_or_default().trim_start_matches('+').to_owned();
+    let whole = body["text"].as_str().unwrap_or_default().to_owned();
+    let text = token(&whole);
+    let person = world.people.iter().position(|it| it.vendor == vendor && it.names.phone == to);
+    let Some(person) = person else {
+        let how = format!("{text:?} of {} went to a stranger", world.vendors[vendor].id);
+        world.broke("a vendor's message goes to its own customer", how);
+        return;
+    };
+    world.request_left(vendor, person, &text);
+    let quick = world.rng.between(20, 400);
+    if world.fault(40) {
+        return world.after(1, Event::Answer(answer, Err(HttpError::NoConnection)));
+    }
+    if let Some(refusal) = refusal(world, &text) {
+        return world.after(quick, Event::Answer(answer, Ok(refusal)));
+    }
+    // It leaves now: it arrives although nobody waits for the answer any more, or it does not.
+    let is_hanging = world.fault(60);
+    let is_broken = !is_hanging && world.fault(60);
+    let is_taken = if is_hanging || is_broken { world.rng.chance(500) } else { true };
+    let is_failing = !is_hanging && !is_broken && world.fault(30);
+    let taken_at = world.now() + quick;
+    let ticket = 100 + usize::try_from(world.n_events).unwrap() * 64 + world.rng.below(64);
+    let fails = world.fault(40);
+    if is_taken {
+        let sent = Sent {
+            vendor,
+            person,
+            text,
+            whole,
+            ticket,
+            whatsapp_id: format!("3EB0{ticket:08}"),
+            at: taken_at,
+            fails,
+            told: None,
+            echoed_at: None,
+        };
+        world.at(taken_at, Event::Accept(Box::new(sent)));
+    }
+    let after =
+        if world.fault(60) { world.rng.between(400, 20_000) } else { world.rng.between(1, 300) };
+    let (at, got) = if is_hanging {
+        (world.now() + 30_000, Err(HttpError::NoAnswer))
+    } else if is_broken {
+        (taken_at + after, Err(HttpError::NoAnswer))
+    } else if is_failing {
+        let status = if world.rng.chance(500) { 500 } else { 408 };
+        (taken_at + after, Ok(reply(status, &json!({}))))
+    } else {
+        let body = json!({ "success": true, "data": { "msgId": ticket, "status": "in_progress" } });
+        (taken_at + after, Ok(reply(200, &body)))
+    };
+    world.at(at, Event::Answer(answer, got));
+}
+
+/// It is surely not sent.
+fn refusal(world: &mut World, text: &str) -> Option<Reply> {
+    if world.fault(40) {
+        let seconds = world.rng.between(1, 40);
+        let until = world.now() + seconds * 1_000;
+        world.rules.not_before.insert(text.to_owned(), until);
+        world.rules.disturbed(until);
+        return Some(reply(429, &json!({ "message": "slow down", "retry_after": seconds })));
+    }
+    if world.fault(30) {
+        return Some(reply(503, &json!({ "message": "unavailable" })));
+    }
+    if world.fault(20) {
+        let said = "Your WhatsApp session is not connected";
+        return Some(reply(400, &json!({ "success": false, "message": said })));
+    }
+    if world.fault(10) {
+        return Some(reply(422, &json!({ "success": false, "message": "invalid" })));
+    }
+    None
+}
+
+/// The provider has it now; what it says about it later.
+pub fn accept(world: &mut World, sent: Sent) {
+    world.accepted(&sent);
+    let n = world.sent.len();
+    let names = world.people[sent.person].names.clone();
+    let (id, at) = (sent.whatsapp_id.clone(), world.now());
+    let form = [Form::Phone, Form::Lid, Form::Both][world.rng.below(3)];
+    let text = sent.whole.clone();
+    if world.rng.chance(700) {
+        let event = if world.rng.chance(500) { "message.sent" } else { "messages.upsert" };
+        let body = wire::echo(event, &names, form, &id, &text, at);
+        tell(world, sent.vendor, Says::Echo(n), &body, 3_000, form == Form::Both);
+    }
+    let by_ticket = world.rng.chance(200);
+    let codes: &[i64] = if sent.fails { &[2, 0] } else { &[2, 3, 4] };
+    for (step, code) in (1..).zip(codes) {
+        if !world.rng.chance(800) {
+            continue;
+        }
+        // By its own number it is known only to who got the answer.
+        let says = if by_ticket { Says::Other } else { Says::Status(n, *code) };
+        let id = if by_ticket { sent.ticket.to_string() } else { id.clone() };
+        let body = wire::status(&names, &id, *code, at);
+        tell(world, sent.vendor, says, &body, step * 2_000, false);
+    }
+    world.sent.push(sent);
+}
+
+/// A webhook about a send, at some time, perhaps twice.
+fn tell(world: &mut World, vendor: usize, says: Says, body: &Value, usually: i64, links: bool) {
+    let n_times = if world.rng.chance(150) { 2 } else { 1 };
+    for _ in 0..n_times {
+        let far = world.rng.chance(100);
+        let after = world.rng.between(0, if far { 90_000 } else { usually });
+        let body = body.clone();
+        let hook = Hook { vendor, to: vendor, body, says, tries: 2, links };
+        world.after(after, Event::Hook(Box::new(hook)));
+    }
+}
+
+fn info(world: &mut World, key: &str, ticket: &str, answer: Answering) {
+    let is_away = world.fault(200);
+    let found = world.sent.iter().find(|it| it.ticket.to_string() == ticket);
+    let got = match found {
+        _ if is_away => Err(HttpError::NoAnswer),
+        Some(it) if world.vendors[it.vendor].session_key == key => {
+            let status = if it.fails { 0 } else { 3 };
+            let body = json!({ "data": { "key": { "id": it.whatsapp_id }, "status": status } });
+            Ok(reply(200, &body))
+        }
+        Some(_) => {
+            world.broke("one vendor never asks for another's", format!("asked for {ticket}"));
+            return;
+        }
+        None => Ok(reply(404, &json!({ "message": "not found" }))),
+    };
+    let after = world.rng.between(20, 500);
+    world.after(after, Event::Answer(answer, got));
+}
+
+fn phone(world: &mut World, key: &str, lid: &str, answer: Answering) {
+    let lid = lid.split(['@', '%']).next().unwrap_or_default().to_owned();
+    let vendor = world.vendors.iter().position(|it| it.session_key == key);
+    let found = world.people.iter().find(|it| Some(it.vendor) == vendor && it.names.lid == lid);
+    let phone = found.map(|it| it.names.phone.clone());
+    let got = if world.fault(100) {
+        Ok(reply(500, &json!({})))
+    } else {
+        match phone {
+            Some(phone) => {
+                Ok(reply(200, &json!({ "data": { "pn": format!("{phone}@s.whatsapp.net") } })))
+            }
+            None => Ok(reply(404, &json!({}))),
+        }
+    };
+    let after = world.rng.between(20, 800);
+    world.after(after, Event::Answer(answer, got));
+}
+
+/// The account's log of sends. It is incomplete: what is missing proves nothing.
+fn log(world: &mut World, session: &str, answer: Answering) {
+    let mut items = Vec::new();
+    for it in &world.sent {
+        if world.vendors[it.vendor].session != session || it.ticket % 3 == 0 {
+            continue;
+        }
+        let at = jiff::Timestamp::from_millisecond(it.at).unwrap();
+        let content = json!({ "text": it.whole, "to": world.people[it.person].names.phone });
+        items.push(json!({
+            "id": it.ticket,
+            "to": world.people[it.person].names.phone,
+            "content": content.to_string(),
+            "status": if it.fails { "failed" } else { "sent" },
+            "created_at": format!("{at:.0}"),
+        }));
+    }
+    let got = if world.fault(200) {
+        Err(HttpError::NoAnswer)
+    } else {
+        Ok(reply(200, &json!({ "data": { "data": items } })))
+    };
+    let after = world.rng.between(20, 800);
+    world.after(after, Event::Answer(answer, got));
+}

@@ -1,0 +1,195 @@
+//! The real store, which may be away for a moment.
+
+use async_trait::async_trait;
+use waba_gateway::{
+    domain::{
+        alert::Vitals,
+        clock::Millis,
+        event::Connection,
+        id::{InstanceId, VendorId},
+        vendor::Vendor,
+        waba::{InstanceKey, WabaInstance},
+    },
+    sqlite::DbError,
+    store::{Alert, ApiKey, Census, SqliteStore, Store, StoreError, Watch},
+};
+
+use super::world::Shared;
+
+pub struct Flaky {
+    pub inner: SqliteStore,
+    pub world: Shared,
+}
+
+impl Flaky {
+    fn may_fail(&self) -> Result<(), StoreError> {
+        let mut world = self.world.lock().unwrap();
+        if !world.fault(20) {
+            return Ok(());
+        }
+        let now = world.now();
+        world.rules.disturbed(now);
+        Err(StoreError::from(DbError::Busy))
+    }
+}
+
+#[async_trait]
+impl Store for Flaky {
+    async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError> {
+        self.may_fail()?;
+        self.inner.vendor(id).await
+    }
+
+    async fn vendors(
+        &self,
+        after: Option<&VendorId>,
+        limit: usize,
+    ) -> Result<Vec<Vendor>, StoreError> {
+        self.inner.vendors(after, limit).await
+    }
+
+    async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError> {
+        self.may_fail()?;
+        self.inner.put_vendor(vendor).await
+    }
+
+    async fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) -> Result<(), StoreError> {
+        self.inner.pause(vendor, is_paused).await
+    }
+
+    async fn paused(&self) -> Result<(Vec<VendorId>, bool), StoreError> {
+        self.inner.paused().await
+    }
+
+    async fn instances(&self, vendor: &VendorId) -> Result<Vec<WabaInstance>, StoreError> {
+        self.may_fail()?;
+        self.inner.instances(vendor).await
+    }
+
+    async fn instance_by_key(
+        &self,
+        key: &InstanceKey,
+    ) -> Result<Option<(VendorId, InstanceId)>, StoreError> {
+        self.may_fail()?;
+        self.inner.instance_by_key(key).await
+    }
+
+    async fn is_claimed_by_another(
+        &self,
+        key: &InstanceKey,
+        vendor: &VendorId,
+    ) -> Result<bool, StoreError> {
+        self.inner.is_claimed_by_another(key, vendor).await
+    }
+
+    async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
+        self.inner.has_instance(id).await
+    }
+
+    async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError> {
+        self.inner.put_instance(instance).await
+    }
+
+    async fn put_all(
+        &self,
+        vendors: &[Vendor],
+        instances: &[WabaInstance],
+    ) -> Result<(), StoreError> {
+        self.inner.put_all(vendors, instances).await
+    }
+
+    async fn set_status(
+        &self,
+        instance: &InstanceId,
+        status: Option<Connection>,
+        at: Millis,
+    ) -> Result<bool, StoreError> {
+        self.may_fail()?;
+        self.inner.set_status(instance, status, at).await
+    }
+
+    async fn put_key(&self, key: &ApiKey) -> Result<(), StoreError> {
+        self.inner.put_key(key).await
+    }
+
+    async fn key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
+        self.inner.key_by_hash(hash).await
+    }
+
+    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.inner.keys().await
+    }
+
+    async fn delete_key(&self, id: &str) -> Result<bool, StoreError> {
+        self.inner.delete_key(id).await
+    }
+
+    async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError> {
+        self.inner.changes_after(seq).await
+    }
+
+    async fn delete_instance(
+        &self,
+        vendor: &VendorId,
+        id: &InstanceId,
+    ) -> Result<bool, StoreError> {
+        self.inner.delete_instance(vendor, id).await
+    }
+
+    async fn had_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
+        self.inner.had_instance(id).await
+    }
+
+    async fn set_failure(
+        &self,
+        instance: &InstanceId,
+        error: &'static str,
+        at: Millis,
+    ) -> Result<(), StoreError> {
+        self.may_fail()?;
+        self.inner.set_failure(instance, error, at).await
+    }
+
+    async fn import(
+        &self,
+        vendors: &[Vendor],
+        instances: &[WabaInstance],
+    ) -> Result<(), StoreError> {
+        self.inner.import(vendors, instances).await
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        self.inner.census().await
+    }
+}
+
+#[async_trait]
+impl Watch for Flaky {
+    async fn vitals(&self, vendor: &VendorId) -> Result<Option<Vitals>, StoreError> {
+        self.inner.vitals(vendor).await
+    }
+
+    async fn refused(&self) -> Result<Vec<(VendorId, Vitals)>, StoreError> {
+        self.inner.refused().await
+    }
+
+    async fn vitals_of_all(&self) -> Result<Vitals, StoreError> {
+        self.inner.vitals_of_all().await
+    }
+
+    async fn add_vitals(&self, heard: &[(VendorId, Vitals)]) -> Result<(), StoreError> {
+        self.inner.add_vitals(heard).await
+    }
+
+    async fn disconnected(&self, vendors: &[VendorId]) -> Result<Vec<VendorId>, StoreError> {
+        self.inner.disconnected(vendors).await
+    }
+
+    async fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
+        self.inner.alerts().await
+    }
+
+    async fn change_alerts(&self, raised: &[Alert], ended: &[Alert]) -> Result<(), StoreError> {
+        self.inner.change_alerts(raised, ended).await
+    }
+}
