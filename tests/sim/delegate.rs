@@ -8,11 +8,13 @@ use waba_gateway::{
         clock::Millis,
         id::{ContactId, EntryId, ForwardId, VendorId},
         media::MediaId,
+        retention::ClockMark,
     },
     journal::{
-        Backlog, Conversation, Conversations, Counters, Erased, Forward, ForwardEnd, Forwards,
-        ForwardsLoad, JournalError, MediaDue, MediaEnd, MediaJournal, NewUpload, Page, People,
-        Record, Replay, Signs, Span, StoredMedia, Tally, ToForward, Watch,
+        Backlog, Change, Conversation, Conversations, Counters, Entry, Erased, Forward, ForwardEnd,
+        Forwards, ForwardsLoad, JournalError, Keep, Ledger, Listing, MediaDue, MediaEnd,
+        MediaJournal, NewUpload, Operate, Page, People, Record, Refused, Replay, Replayable,
+        Resume, Resumed, Signs, Span, StoredMedia, Tally, ToForward, Volume, Watch,
     },
 };
 
@@ -223,5 +225,91 @@ impl Watch for Watched {
         from_hour: i64,
     ) -> Result<Vec<Signs>, JournalError> {
         self.inner.signs(vendors, from_hour).await
+    }
+}
+
+#[async_trait]
+impl Operate for Watched {
+    async fn entry(&self, id: EntryId) -> Result<Option<Entry>, JournalError> {
+        self.inner.entry(id).await
+    }
+
+    async fn entries(&self, listing: Listing) -> Result<Vec<Entry>, JournalError> {
+        self.inner.entries(listing).await
+    }
+
+    async fn resume(&self, ids: Vec<EntryId>, resume: Resume) -> Result<Resumed, JournalError> {
+        self.inner.resume(ids, resume).await
+    }
+
+    async fn put_aside(
+        &self,
+        id: EntryId,
+        now: Millis,
+    ) -> Result<Result<Vec<Change>, Refused>, JournalError> {
+        self.inner.put_aside(id, now).await
+    }
+
+    async fn replayable(
+        &self,
+        vendor: &VendorId,
+        after: EntryId,
+        which: Replayable,
+        limit: usize,
+    ) -> Result<Vec<EntryId>, JournalError> {
+        self.inner.replayable(vendor, after, which, limit).await
+    }
+
+    async fn volume(&self) -> Result<Volume, JournalError> {
+        self.inner.volume().await
+    }
+
+    async fn verify(&self, vendor: Option<&VendorId>) -> Result<(Ledger, Ledger), JournalError> {
+        self.inner.verify(vendor).await
+    }
+}
+
+#[async_trait]
+impl Keep for Watched {
+    async fn clock_mark(&self) -> Result<Option<ClockMark>, JournalError> {
+        self.inner.clock_mark().await
+    }
+
+    async fn keep_clock_mark(&self, mark: ClockMark) -> Result<(), JournalError> {
+        self.inner.keep_clock_mark(mark).await
+    }
+
+    async fn end_of_page(
+        &self,
+        after: EntryId,
+        before: EntryId,
+        limit: usize,
+    ) -> Result<Option<EntryId>, JournalError> {
+        self.inner.end_of_page(after, before, limit).await
+    }
+
+    async fn remove_ended(&self, after: EntryId, through: EntryId) -> Result<usize, JournalError> {
+        self.inner.remove_ended(after, through).await
+    }
+
+    async fn idle_contacts(
+        &self,
+        after: ContactId,
+        limit: usize,
+        now: Millis,
+    ) -> Result<(Vec<ContactId>, Option<ContactId>), JournalError> {
+        self.inner.idle_contacts(after, limit, now).await
+    }
+
+    async fn forget_contacts(
+        &self,
+        contacts: Vec<ContactId>,
+        now: Millis,
+    ) -> Result<usize, JournalError> {
+        self.inner.forget_contacts(contacts, now).await
+    }
+
+    async fn forget_hours(&self, before: i64) -> Result<bool, JournalError> {
+        self.inner.forget_hours(before).await
     }
 }

@@ -123,6 +123,7 @@ impl Watched {
                     world.rules.told.entry(job.id).or_insert(tick);
                     twist(&world, job);
                 }
+                Change::Placed { .. } => {}
                 Change::Merged { into, .. } => {
                     world.rules.merged.insert(*into, tick);
                     if world.is_broken(Mutation::MergeLeavesALane) {

@@ -324,6 +324,7 @@ impl Play {
             match change {
                 Change::New(job) => self.scheduler.add(job, self.now),
                 Change::Decided(job, next) => self.scheduler.decided(job, next, self.now),
+                Change::Placed { id, place } => self.scheduler.place(id, place),
                 Change::Merged { from, into } => {
                     self.sums.merges += 1;
                     self.scheduler.merge(from, into, self.now);
@@ -343,7 +344,7 @@ impl Play {
             let page = now(self.journal.waiting(after, 100)).unwrap();
             let last = page.iter().rev().find_map(|it| match it {
                 Change::New(job) | Change::Decided(job, _) => Some(job.id),
-                Change::Merged { .. } => None,
+                Change::Placed { .. } | Change::Merged { .. } => None,
             });
             self.apply(page);
             let Some(last) = last else { break };

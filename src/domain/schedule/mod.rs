@@ -1,6 +1,7 @@
 //! What may start now: vendors in turn, lanes, due times, caps and pace. Pure and in memory; after
 //! a restart it is rebuilt from the journal.
 
+mod job;
 mod lane;
 mod pace;
 #[cfg(test)]
@@ -11,7 +12,10 @@ use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use lru::LruCache;
 
 use self::lane::{Lane, LaneKey};
-pub use self::pace::{Limit, Pace};
+pub use self::{
+    job::{Job, Kind, Next},
+    pace::{Limit, Pace},
+};
 use super::{
     clock::{MINUTE, Millis},
     id::{ContactId, EntryId, InstanceId, VendorId},
@@ -27,52 +31,6 @@ const LANELESS_PER_VENDOR_MAX: usize = 16;
 const BACKLOG_AFTER: Millis = MINUTE;
 /// Merged contacts that are remembered: for as long as work may still name them.
 const MERGES_REMEMBERED: usize = 65_536;
-
-/// The kinds of work.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
-    /// A message, for the responder. Waits in the in lane of its conversation.
-    Message,
-    /// An intent, for the provider. Waits in the out lane of its conversation.
-    Send,
-    /// A signal: no lane.
-    Signal,
-    /// A question to the provider about an intent, or its deadline: no lane.
-    Follow,
-}
-
-/// A piece of work that is waiting.
-#[derive(Clone, Debug)]
-pub struct Job {
-    /// The journal entry.
-    pub id: EntryId,
-    /// Whose it is.
-    pub vendor: VendorId,
-    /// From whose number it would leave.
-    pub instance: InstanceId,
-    /// Its conversation, for messages and intents.
-    pub contact: Option<ContactId>,
-    /// What is to be done.
-    pub kind: Kind,
-    /// Not before this time.
-    pub due: Millis,
-}
-
-/// What became of work that was started, or of work that something else decided about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Next {
-    /// Nothing is left to do.
-    Gone,
-    /// This kind of work again, from `due`; a send keeps its place in its lane.
-    Again {
-        /// What.
-        kind: Kind,
-        /// When.
-        due: Millis,
-        /// Its lane stays closed until then although it has left it.
-        hold: Option<Millis>,
-    },
-}
 
 #[derive(Default)]
 struct Turn {

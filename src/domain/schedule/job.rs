@@ -1,0 +1,52 @@
+//! A piece of work, and what becomes of it.
+
+use crate::domain::{
+    clock::Millis,
+    id::{ContactId, EntryId, InstanceId, VendorId},
+};
+
+/// The kinds of work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    /// A message, for the responder. Waits in the in lane of its conversation.
+    Message,
+    /// An intent, for the provider. Waits in the out lane of its conversation.
+    Send,
+    /// A signal: no lane.
+    Signal,
+    /// A question to the provider about an intent, or its deadline: no lane.
+    Follow,
+}
+
+/// A piece of work that is waiting.
+#[derive(Clone, Debug)]
+pub struct Job {
+    /// The journal entry.
+    pub id: EntryId,
+    /// Whose it is.
+    pub vendor: VendorId,
+    /// From whose number it would leave.
+    pub instance: InstanceId,
+    /// Its conversation, for messages and intents.
+    pub contact: Option<ContactId>,
+    /// What is to be done.
+    pub kind: Kind,
+    /// Not before this time.
+    pub due: Millis,
+}
+
+/// What became of work that was started, or of work that something else decided about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Next {
+    /// Nothing is left to do.
+    Gone,
+    /// This kind of work again, from `due`; a send keeps its place in its lane.
+    Again {
+        /// What.
+        kind: Kind,
+        /// When.
+        due: Millis,
+        /// Its lane stays closed until then although it has left it.
+        hold: Option<Millis>,
+    },
+}
