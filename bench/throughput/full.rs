@@ -82,7 +82,7 @@ pub fn run(directory: &Path, runs: usize, seconds: u64, n_entries: usize) -> any
         medians[9] >= RATIO_MIN,
     );
     verdict(&format!("first 200 within {START_MAX_MS} ms"), medians[0] <= START_MAX_MS);
-    verdict(&format!("at most {MEMORY_MAX_MB} MB"), medians[3] <= MEMORY_MAX_MB);
+    verdict(&format!("at most {MEMORY_MAX_MB} MB under load"), medians[3] <= MEMORY_MAX_MB);
     Ok(())
 }
 
@@ -161,6 +161,8 @@ fn all_vendors(
         usage.rss,
         usage.peak
     );
+    let name = format!("at most {MEMORY_MAX_MB} MB when every vendor has been heard of");
+    verdict(&name, usage.rss <= MEMORY_MAX_MB);
     Ok(ALL_VENDORS)
 }
 

@@ -28,6 +28,7 @@ const TMPFS: u64 = 0x0102_1994;
 /// keeps a webhook. Fails when something was lost, doubled or refused; a figure that is missed is
 /// told and no failure.
 #[derive(Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "they are switches, each on its own")]
 struct Arguments {
     #[arg(value_enum, default_value = "all")]
     what: What,
@@ -87,7 +88,7 @@ enum What {
     Waiting,
     /// With 100,000 vendors and a long past, beside one without.
     Full,
-    /// Beside Express, BullMQ and Redis.
+    /// Beside the usual stack: Node and Redis.
     Peer,
 }
 

@@ -1,4 +1,4 @@
-//! Beside the usual way to take webhooks: Express and BullMQ on two processes, and Redis.
+//! Beside the usual way to take webhooks: Express and `BullMQ` on two processes, and Redis.
 
 use std::{
     fs,

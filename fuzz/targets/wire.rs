@@ -6,6 +6,7 @@ use bytes::Bytes;
 use waba_gateway::{
     domain::{
         clock::Clock,
+        event::What,
         id::InstanceId,
         media::MediaId,
         message::MediaKind,
@@ -59,7 +60,9 @@ pub fn webhook(data: &[u8]) {
         let kept = serde_json::to_vec(&event).expect("events can be kept");
         let again = serde_json::from_slice(&kept).expect("what was kept can be read");
         assert_eq!(event, again);
-        assert!(!String::from_utf8_lossy(&kept).contains(SECRET), "a secret is kept");
+        if let What::Other { raw, .. } = &event.what {
+            assert!(!raw.0.contains(SECRET), "a secret is kept raw");
+        }
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
 /// For one question.
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// For what an admin asks for; much may have to be written.
-const ADMIN_TIMEOUT: Duration = Duration::from_secs(300);
+const ADMIN_TIMEOUT: Duration = Duration::from_mins(5);
 
 /// When a request is made again that was one too many, and how often: a minute lets it through.
 const TOO_MANY_AGAIN: Duration = Duration::from_secs(1);

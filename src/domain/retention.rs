@@ -47,7 +47,7 @@ impl ClockWatch {
         let known = known.unwrap_or_default();
         let seen = known.seen.max(newest.unwrap_or_default());
         let moved = now - seen;
-        let is_jump = seen > 0 && (moved < -JUMP_MAX || moved > AWAY_MAX);
+        let is_jump = seen > 0 && !(-JUMP_MAX..=AWAY_MAX).contains(&moved);
         let mark = if is_jump {
             ClockMark { seen: now, jump: moved, held_for: STEADY_FOR }
         } else {

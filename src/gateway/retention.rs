@@ -22,7 +22,7 @@ const EVERY: Millis = MINUTE;
 /// Between two looks at contacts and counts by the hour.
 const DEEP_EVERY: Millis = 24 * HOUR;
 /// Entries looked at in one transaction: some milliseconds for the writer.
-const ENTRIES_AT_ONCE: usize = 200;
+const ENTRIES_AT_ONCE: usize = 100;
 /// Contacts looked at in one reading, and forgotten in one transaction.
 const CONTACTS_LOOKED_AT: usize = 1_000;
 const CONTACTS_AT_ONCE: usize = 50;
@@ -78,7 +78,7 @@ impl Gateway {
     pub async fn tidy_journal(&self) -> Result<(), JournalError> {
         let mut state = self.inner.retention.0.lock().await;
         let mark = self.look_at_clock(&mut state).await?;
-        self.show_ledger(&self.inner.journal.ledger(None).await?);
+        show(&self.inner.journal.ledger(None).await?);
         if mark.held_for > 0 {
             if !state.is_held {
                 let (by, hours) = (mark.jump / 1_000, mark.held_for / HOUR);
@@ -165,28 +165,26 @@ impl Gateway {
         }
         Ok(())
     }
+}
 
-    fn show_ledger(&self, it: &Ledger) {
-        let events = [
-            ("waiting", it.events_waiting),
-            ("done", it.events_done),
-            ("parked", it.events_parked),
-            ("dead", it.events_dead),
-        ];
-        let sends = [
-            ("waiting", it.intents_waiting),
-            ("sent", it.intents_sent),
-            ("unknown", it.intents_unknown),
-            ("parked", it.intents_parked),
-            ("dead", it.intents_dead),
-        ];
-        for (name, counts) in
-            [(names::LEDGER_EVENTS, &events[..]), (names::LEDGER_SENDS, &sends[..])]
-        {
-            for (state, n) in counts {
-                #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-                gauge!(name, "state" => *state).set(*n as f64);
-            }
+fn show(it: &Ledger) {
+    let events = [
+        ("waiting", it.events_waiting),
+        ("done", it.events_done),
+        ("parked", it.events_parked),
+        ("dead", it.events_dead),
+    ];
+    let sends = [
+        ("waiting", it.intents_waiting),
+        ("sent", it.intents_sent),
+        ("unknown", it.intents_unknown),
+        ("parked", it.intents_parked),
+        ("dead", it.intents_dead),
+    ];
+    for (name, counts) in [(names::LEDGER_EVENTS, &events[..]), (names::LEDGER_SENDS, &sends[..])] {
+        for (state, n) in counts {
+            #[expect(clippy::cast_precision_loss, reason = "a gauge")]
+            gauge!(name, "state" => *state).set(*n as f64);
         }
     }
 }

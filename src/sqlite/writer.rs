@@ -106,7 +106,9 @@ pub(super) fn run(
             }
             // One of them is at fault, and the others shall not pay for it.
             Err(_) => {
-                jobs.into_iter().for_each(|it| alone(connection, it, batch.as_mut(), statements))
+                for job in jobs {
+                    alone(connection, job, batch.as_mut(), statements);
+                }
             }
         }
     }

@@ -74,10 +74,10 @@ async fn a_dead_send_is_replayed_at_the_tail_also_through_a_restart() {
     app.twin.misbehave(vendor.session.id, refuse, Times::Once);
     let dead = api_send(&app, &vendor, "first").await;
     until(&app, &dead, |it| it["state"] == "dead").await;
-    assert_eq!(listed(&app, "state=dead").await, [dead.clone()]);
+    assert_eq!(listed(&app, "state=dead").await, std::slice::from_ref(&dead));
     app.gateway.pause(None, true).await.unwrap();
     let second = api_send(&app, &vendor, "second").await;
-    assert_eq!(listed(&app, "state=waiting").await, [second.clone()]);
+    assert_eq!(listed(&app, "state=waiting").await, std::slice::from_ref(&second));
     let replayed = act(&app, &dead, "replay", json!(null)).await;
     assert_eq!(replayed.status, 200, "{}", replayed.text);
     assert_eq!(replayed.json()["state"], "queued");

@@ -182,6 +182,7 @@ async fn nothing_is_removed_after_the_clock_has_jumped() {
     assert!(is_there(&app).await, "removed by a clock that is not to be believed");
     // Nor after a restart, which knows nothing of the jump itself.
     app.restart().await;
+    tidy(&app).await;
     app.clock.advance(HOUR);
     tidy(&app).await;
     assert!(is_there(&app).await);
