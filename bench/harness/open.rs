@@ -27,6 +27,7 @@ pub struct Load {
 
 /// A webhook that was answered 200.
 #[derive(Clone, Copy)]
+#[expect(clippy::struct_field_names, reason = "they are three times of one thing")]
 pub struct Exchange {
     pub intended_at: Instant,
     pub left_at: Instant,

@@ -20,7 +20,7 @@ use super::{
 };
 
 /// For all that was kept to be worked on.
-const SETTLED_WITHIN: Duration = Duration::from_secs(180);
+const SETTLED_WITHIN: Duration = Duration::from_mins(3);
 
 /// What was found, when nothing was found to be wrong.
 pub struct Found {

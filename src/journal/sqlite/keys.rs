@@ -122,7 +122,11 @@ pub(super) fn claim(
 /// The entries that are known by a contact.
 pub(super) fn entries_of(cx: &mut Cx<'_>, contact: ContactId) -> Result<Vec<EntryId>, DbError> {
     let (first, after) = range(contact);
-    let mut found: Vec<EntryId> = cx.late()?.keys(first, after).iter().map(|it| it.1).collect();
+    let late = cx.late()?.keys(first, after);
+    let days = cx.days()?;
+    // What is too old goes from memory only when it is written elsewhere.
+    let mut found: Vec<EntryId> =
+        late.iter().map(|it| it.1).filter(|it| !days.is_past(*it)).collect();
     for (_, key) in stored(cx, first, after)? {
         found.push(key.1);
     }
@@ -164,12 +168,10 @@ fn range(contact: ContactId) -> (KeyBytes, KeyBytes) {
     (bound(contact.0), bound(contact.0 + 1))
 }
 
-/// Keys in the tables, with the day of their table.
-fn stored(
-    cx: &mut Cx<'_>,
-    first: KeyBytes,
-    after: KeyBytes,
-) -> Result<Vec<(i64, (KeyBytes, EntryId))>, DbError> {
+/// A key in the tables, with the day of its table.
+type Stored = (i64, (KeyBytes, EntryId));
+
+fn stored(cx: &mut Cx<'_>, first: KeyBytes, after: KeyBytes) -> Result<Vec<Stored>, DbError> {
     let mut found = Vec::new();
     for day in cx.days()?.live().to_vec() {
         let sql = format!("SELECT key, entry FROM keys_{day} WHERE key >= ?1 AND key < ?2");

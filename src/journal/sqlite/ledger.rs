@@ -114,7 +114,7 @@ impl Log {
             (self.n_rows, self.epoch) = (0, self.epoch + 1);
         }
         if !new.is_empty() {
-            self.log(connection, new, self.epoch)?;
+            log(connection, new, self.epoch)?;
             for (vendor, delta) in new {
                 self.deltas.entry(vendor.clone()).or_default().add(delta);
             }
@@ -137,19 +137,19 @@ impl Log {
         }
         let before = self.epoch - 1;
         if n_left > 0 {
-            return self.log(connection, &folded, before);
+            return log(connection, &folded, before);
         }
         let sql = "DELETE FROM ledger_log WHERE epoch <= ?1";
         connection.prepare_cached(sql)?.execute([before])?;
         Ok(())
     }
+}
 
-    fn log(&self, connection: &Connection, deltas: &Deltas, epoch: i64) -> Result<(), DbError> {
-        let text = serde_json::to_string(deltas).map_err(|_| DbError::Unreadable("ledger log"))?;
-        let sql = "INSERT INTO ledger_log (deltas, epoch) VALUES (?1, ?2)";
-        connection.prepare_cached(sql)?.execute(params![text, epoch])?;
-        Ok(())
-    }
+fn log(connection: &Connection, deltas: &Deltas, epoch: i64) -> Result<(), DbError> {
+    let text = serde_json::to_string(deltas).map_err(|_| DbError::Unreadable("ledger log"))?;
+    let sql = "INSERT INTO ledger_log (deltas, epoch) VALUES (?1, ?2)";
+    connection.prepare_cached(sql)?.execute(params![text, epoch])?;
+    Ok(())
 }
 
 fn fold(connection: &Connection, vendor: &VendorId, it: &Delta) -> Result<(), DbError> {
