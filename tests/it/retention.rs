@@ -15,7 +15,7 @@ use waba_gateway::{
     },
     gateway::Gateway,
     journal::{
-        Begun, Change, MessageEnd, NewEvent, NewEvents, NewIntent, Recorded, Step, Submitted,
+        Begun, Change, MessageEnd, NewEvent, NewEvents, NewIntent, Recorded, Span, Step, Submitted,
     },
 };
 
@@ -164,6 +164,46 @@ async fn the_file_stops_growing_and_the_ledger_stays_right() {
     app.gateway.tidy_journal().await.unwrap();
     let (ledger, counted) = app.gateway.journal_ledger(None, true).await.unwrap();
     assert_eq!(Some(ledger), counted);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_person_stays_in_its_conversation() {
+    let (mut app, vendor) = still().await;
+    let parked =
+        |now| NewIntent { parked: Some(Reason::NoPhone), ..intent(&vendor, customer(1), now) };
+    let mut kept = Vec::new();
+    for n in 0..3 {
+        exchange(&app.gateway, &vendor, 1, n).await;
+        app.clock.advance(MINUTE);
+        let submitted = app.gateway.journal().submit(parked(app.clock.now())).await.unwrap();
+        let Submitted::New(id, _) = submitted else { panic!("{submitted:?}") };
+        kept.push(id);
+        app.clock.advance(MINUTE);
+    }
+    exchange(&app.gateway, &vendor, 1, 9).await;
+    let conversations = app.gateway.journal().conversations(&vendor.id, None, 9).await.unwrap();
+    let contact = conversations.rows[0].id;
+    let ids = async |app: &TestApp| {
+        let span = Span { cursor: None, limit: 100, is_ascending: true };
+        let page = app.gateway.journal().messages_of(&vendor.id, contact, span).await.unwrap();
+        page.rows.iter().map(|it| it.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&app).await.len(), 11);
+    app.clock.advance((KEPT_DAYS + 1) * DAY);
+    app.gateway.tidy_journal().await.unwrap();
+    assert_eq!(ids(&app).await, kept);
+    app.restart().await;
+    assert_eq!(ids(&app).await, kept);
+    exchange(&app.gateway, &vendor, 1, 10).await;
+    assert_eq!(ids(&app).await.len(), 5);
+    // Whoever erases the customer erases these too.
+    let now = app.clock.now();
+    let erased = app.gateway.journal().erase(&vendor.id, contact, 100, now).await.unwrap();
+    assert!(!erased.is_unknown && !erased.has_more);
+    assert!(ids(&app).await.is_empty());
+    let sql = "SELECT count(*) FROM entries WHERE contact IS NOT NULL";
+    let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
+    assert_eq!(db.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap(), 0);
 }
 
 #[tokio::test]

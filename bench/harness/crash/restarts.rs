@@ -73,7 +73,11 @@ pub async fn restarts(directory: &Path, options: &Options) -> anyhow::Result<Res
     tokio::task::spawn_blocking(move || process.terminate()).await??;
     let found = check::check(&data, &twin, hooks, &calls, 0).await?;
     ensure!(found.n_unknown == 0, "{} replies are unknown", found.n_unknown);
-    ensure!(twin.hook_failures().is_empty(), "reports of the provider failed");
+    let failures = twin.hook_failures();
+    if let Some(first) = failures.first() {
+        let n = failures.len();
+        anyhow::bail!("{n} reports of the provider failed; the first: {}", first.why);
+    }
 
     let (mut waits, mut others) = (vec![Duration::ZERO; periods.len()], Vec::new());
     for call in &calls {

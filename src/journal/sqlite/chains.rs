@@ -155,3 +155,45 @@ fn links(cx: &Cx<'_>, last: EntryId, contact: ContactId) -> Result<Vec<Link>, Db
     })?;
     Ok(rows.collect::<Result<_, _>>()?)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::SCRIPTS;
+
+    #[test]
+    fn what_was_kept_before_there_were_links_gets_them() {
+        let connection = Connection::open_in_memory().unwrap();
+        SCRIPTS[..2].iter().for_each(|it| connection.execute_batch(it).unwrap());
+        for contact in 1..=3 {
+            let sql = "INSERT INTO contacts (id, instance, doc) VALUES (?1, 'waba_a', x'')";
+            connection.execute(sql, [contact]).unwrap();
+        }
+        // Two vendors, two contacts, a group's message, turns and signals in turns.
+        let rows = [(1, 0, 1), (2, 1, 1), (3, 0, 2), (4, 2, 1), (5, 0, 0), (6, 1, 1), (7, 3, 1)];
+        for (id, kind, contact) in rows {
+            let vendor = if contact == 2 { "b" } else { "a" };
+            let sql = "INSERT INTO entries
+                (id, kind, account, is_open, vendor, instance, contact, body, life)
+                VALUES (?1, ?2, 1, 0, ?3, 'waba', nullif(?4, 0), x'', '')";
+            connection.execute(sql, params![id, kind, vendor, contact]).unwrap();
+        }
+        connection.execute_batch(SCRIPTS[2]).unwrap();
+        let ids = |sql: &str, from: i64| -> Vec<i64> {
+            let sql = format!("{sql} SELECT id FROM walk");
+            let mut statement = connection.prepare(&sql).unwrap();
+            statement.query_map([from], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+        };
+        let state = State::default();
+        let end = |contact, chain| state.end(&connection, ContactId(contact), chain).unwrap().0;
+        assert_eq!(ids(CONVERSATION, end(1, Chain::Turns)), [7, 4, 1]);
+        assert_eq!(ids(CONVERSATION, end(1, Chain::Signals)), [6, 2]);
+        assert_eq!(ids(CONVERSATION, end(2, Chain::Turns)), [3]);
+        assert_eq!((end(2, Chain::Signals), end(3, Chain::Turns)), (0, 0));
+        for (vendor, want) in [("a", vec![7, 5, 4, 1]), ("b", vec![3]), ("c", vec![])] {
+            let vendor = VendorId::parse(vendor).unwrap();
+            let last = state.end_of_vendor(&connection, &vendor).unwrap().0;
+            assert_eq!(ids(OF_VENDOR, last), want);
+        }
+    }
+}

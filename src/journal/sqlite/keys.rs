@@ -127,9 +127,7 @@ pub(super) fn entries_of(cx: &mut Cx<'_>, contact: ContactId) -> Result<Vec<Entr
     // What is too old goes from memory only when it is written elsewhere.
     let mut found: Vec<EntryId> =
         late.iter().map(|it| it.1).filter(|it| !days.is_past(*it)).collect();
-    for (_, key) in stored(cx, first, after)? {
-        found.push(key.1);
-    }
+    found.extend(stored(cx, first, after)?.into_iter().map(|it| it.1));
     Ok(found)
 }
 
@@ -140,20 +138,16 @@ pub(super) fn join(cx: &mut Cx<'_>, from: ContactId, into: ContactId) -> Result<
         key[..8].copy_from_slice(&into.0.to_be_bytes());
         key
     };
-    for (key, id) in cx.late()?.keys(first, after) {
-        let key = renamed(key);
-        if cx.late()?.key(&key).is_none() {
-            cx.late()?.put_key(key, id);
-            // So that a restart finds it too.
-            let sql = "UPDATE entries SET dedupe = ?2 WHERE id = ?1";
-            cx.connection.prepare_cached(sql)?.execute(params![id.0, key])?;
-        }
-    }
-    for (day, (key, id)) in stored(cx, first, after)? {
+    let mut known = stored(cx, first, after)?;
+    known.extend(cx.late()?.keys(first, after));
+    for (key, id) in known {
         let key = renamed(key);
         if find(cx, &key)?.is_none() {
+            // At once into the tables too: what is written late is known again after a restart by
+            // its entry, and that one has the former key.
             let connection = cx.connection;
-            cx.days()?.put_into(connection, day, &key, id)?;
+            cx.days()?.put(connection, &key, id)?;
+            cx.late()?.put_key(key, id);
         }
     }
     Ok(())
@@ -168,10 +162,12 @@ fn range(contact: ContactId) -> (KeyBytes, KeyBytes) {
     (bound(contact.0), bound(contact.0 + 1))
 }
 
-/// A key in the tables, with the day of its table.
-type Stored = (i64, (KeyBytes, EntryId));
-
-fn stored(cx: &mut Cx<'_>, first: KeyBytes, after: KeyBytes) -> Result<Vec<Stored>, DbError> {
+/// Keys in the tables.
+fn stored(
+    cx: &mut Cx<'_>,
+    first: KeyBytes,
+    after: KeyBytes,
+) -> Result<Vec<(KeyBytes, EntryId)>, DbError> {
     let mut found = Vec::new();
     for day in cx.days()?.live().to_vec() {
         let sql = format!("SELECT key, entry FROM keys_{day} WHERE key >= ?1 AND key < ?2");
@@ -179,7 +175,7 @@ fn stored(cx: &mut Cx<'_>, first: KeyBytes, after: KeyBytes) -> Result<Vec<Store
         let rows = statement
             .query_map(params![first, after], |row| Ok((row.get(0)?, EntryId(row.get(1)?))))?;
         for row in rows {
-            found.push((day, row?));
+            found.push(row?);
         }
     }
     Ok(found)

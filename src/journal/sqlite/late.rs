@@ -51,6 +51,9 @@ pub(super) struct Late {
     /// This process writes entries, so that what is here is all there is. Beside another process
     /// that does, everything is read anew.
     is_ours: bool,
+    /// Entries after which what they tell is written, and rows of that in each transaction.
+    write_after: usize,
+    rows_at_least: usize,
     /// Of the open transaction.
     open: Part,
     waiting: Part,
@@ -63,6 +66,8 @@ impl Default for Late {
     fn default() -> Self {
         Self {
             is_ours: false,
+            write_after: WRITE_AFTER,
+            rows_at_least: ROWS_AT_LEAST,
             open: Part::default(),
             waiting: Part::default(),
             leaving: None,
@@ -73,6 +78,11 @@ impl Default for Late {
 }
 
 impl Late {
+    /// Writes so early, and so little at once, that a simulation of few entries sees it.
+    pub(super) fn simulated(&mut self) {
+        (self.write_after, self.rows_at_least) = (8, 1);
+    }
+
     /// Reads what the tables do not have yet; from then on it is kept up to date here.
     pub(super) fn take(&mut self, connection: &Connection) -> Result<(), DbError> {
         if !self.is_ours {
@@ -221,7 +231,7 @@ impl Late {
         connection: &Connection,
         days: &mut Days,
     ) -> Result<(), DbError> {
-        let mut budget = ROWS_AT_LEAST + 2 * self.open.n_entries;
+        let mut budget = self.rows_at_least + 2 * self.open.n_entries;
         if let Some(leaving) = &mut self.leaving {
             leaving.write(connection, days, &mut budget)?;
         }
@@ -253,7 +263,7 @@ impl Late {
         if self.leaving.as_ref().is_some_and(Leaving::is_written) {
             self.leaving = None;
         }
-        if self.leaving.is_none() && self.waiting.n_entries >= WRITE_AFTER {
+        if self.leaving.is_none() && self.waiting.n_entries >= self.write_after {
             self.leaving = Some(std::mem::take(&mut self.waiting).into());
         }
     }

@@ -72,6 +72,7 @@ impl SqliteJournal {
     #[must_use]
     pub fn inline(connection: SharedConnection, vault: Arc<Vault>) -> Self {
         let state = State::default();
+        state.lock().late.simulated();
         let db = Db::inline(connection, state.batch());
         Self { db, vault, state }
     }
