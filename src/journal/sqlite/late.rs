@@ -108,6 +108,13 @@ impl Late {
         chain: Chain,
     ) -> Result<Option<EntryId>, DbError> {
         self.look(connection)?;
+        // The transaction may be on disk a moment before that is noted here.
+        if let Some(open) = self.open.ends.get(&(contact, chain)) {
+            let sql = "SELECT 1 FROM entries WHERE id = ?1 AND contact = ?2";
+            if connection.prepare_cached(sql)?.exists([open.0, contact.0])? {
+                return Ok(Some(*open));
+            }
+        }
         match self.late_end((contact, chain)) {
             Some(found) => Ok(Some(found)),
             None => stored_end(connection, (contact, chain)),
@@ -121,6 +128,12 @@ impl Late {
         vendor: &VendorId,
     ) -> Result<Option<EntryId>, DbError> {
         self.look(connection)?;
+        if let Some(open) = self.open.vendors.get(vendor) {
+            let sql = "SELECT 1 FROM entries WHERE id = ?1";
+            if connection.prepare_cached(sql)?.exists([open.0])? {
+                return Ok(Some(*open));
+            }
+        }
         match self.late_end_of_vendor(vendor) {
             Some(found) => Ok(Some(found)),
             None => stored_end_of_vendor(connection, vendor),
