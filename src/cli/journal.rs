@@ -332,7 +332,8 @@ mod tests {
     #[test]
     fn a_time_is_a_span_back_or_a_time() {
         let near = |text: &str, ms: Millis| {
-            let ago = Clock::System.now() - since(text).unwrap();
+            let at = since(text).unwrap();
+            let ago = Clock::System.now() - at;
             (ms..ms + MINUTE).contains(&ago)
         };
         assert!(near("30m", 30 * MINUTE) && near("6h", 6 * HOUR) && near("2d", 48 * HOUR));
