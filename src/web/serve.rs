@@ -1,14 +1,6 @@
 //! Connections: HTTP/1.1, headers within a time, all answered before the end.
 
-use std::{
-    convert::Infallible,
-    pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{convert::Infallible, pin::pin, sync::Arc, time::Duration};
 
 use axum::{Router, body::Body, extract::Request, response::Response};
 use hyper::{
@@ -115,11 +107,8 @@ async fn converse(
     let _ = stream.set_nodelay(true);
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
     let (near, evicted) = (ends.near.clone(), seat.evicted.clone());
-    let (since, has_asked) = (Instant::now(), Arc::new(AtomicBool::new(false)));
-    let asked = Arc::clone(&has_asked);
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
         let (router, near, busy) = (router.clone(), near.clone(), seat.busy());
-        asked.store(true, Ordering::Relaxed);
         // A task of its own: a caller that hangs up must not stop half-way what has begun.
         let answer = tokio::spawn(async move {
             let request: Request = request.map(Body::new);
@@ -138,10 +127,6 @@ async fn converse(
     let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
     let end = async {
         ends.stop.cancelled().await;
-        // Who has only just connected is about to ask.
-        if !has_asked.load(Ordering::Relaxed) {
-            tokio::time::sleep(LINGER.saturating_sub(since.elapsed())).await;
-        }
         // A timer: when it fires, what has arrived by then is known to the connection too.
         tokio::time::sleep(LAST_LOOK).await;
     };
