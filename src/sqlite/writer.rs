@@ -67,7 +67,7 @@ where
 pub(super) struct Statements(Arc<AtomicU64>);
 
 impl Statements {
-    /// Counts from now on. It costs less than a hundredth of what a statement does.
+    /// Counts from now on, each statement that SQLite begins.
     pub(super) fn of(connection: &mut Connection) -> rusqlite::Result<Self> {
         let n = Arc::new(AtomicU64::new(0));
         let count = Arc::clone(&n);
