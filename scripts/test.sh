@@ -6,10 +6,11 @@ cd "$(dirname "$0")/.."
 step() { printf '\n== %s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
-# The C compiler builds SQLite, the TLS library's cryptography and the failing disk of the tests; the certificates and curl are for downloads;
+# The C compiler builds SQLite, the TLS library's cryptography, the allocator (with make) and the failing disk of the tests; the certificates and curl are for downloads;
 # strace shows that a webhook is on disk before it is answered; python3 and node run the examples.
 missing_packages() {
   command -v cc >/dev/null || echo gcc
+  command -v make >/dev/null || echo make
   [ -e /usr/include/stdlib.h ] || echo libc6-dev
   [ -e /etc/ssl/certs/ca-certificates.crt ] || echo ca-certificates
   command -v curl >/dev/null || echo curl

@@ -65,6 +65,9 @@ Examples:
   waba-gateway completions zsh > ~/.zfunc/_waba-gateway      (with ~/.zfunc in fpath)
   waba-gateway completions fish > ~/.config/fish/completions/waba-gateway.fish";
 
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let command = Arguments::parse().command.unwrap_or(Command::Serve);
     let run = || -> anyhow::Result<ExitCode> {
