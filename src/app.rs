@@ -10,7 +10,7 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
+use tokio::{net::TcpListener, runtime::Handle, sync::Mutex, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -74,12 +74,13 @@ pub struct Listeners {
 
 impl App {
     /// Starts the gateway: takes the directory, opens what is in it, takes up what was unfinished,
-    /// serves.
+    /// serves. `work` runs what webhooks gave to do, which can wait while webhooks cannot.
     pub async fn start(
         config: &Config,
         clock: Clock,
         listeners: Listeners,
         metrics: PrometheusHandle,
+        work: &Handle,
     ) -> anyhow::Result<Self> {
         let lock = bootstrap::take_directory(&config.data_dir)?;
         let vault = Arc::new(bootstrap::vault(config)?);
@@ -118,13 +119,13 @@ impl App {
         let metrics = listeners.metrics;
         others.extend(metrics.map(|it| serve(METRICS_CONNECTIONS_MAX, it, web.metrics_router())));
         others.push(tokio::spawn(changes::watch(gateway.clone(), db.clone(), ends.stop.clone())));
-        others.push(tokio::spawn(worker::forward(gateway.clone(), stop_work.clone())));
+        others.push(work.spawn(worker::forward(gateway.clone(), stop_work.clone())));
         others.push(tokio::spawn(watch::watch(gateway.clone(), ends.stop.clone())));
         let (tender, stop) = (gateway.clone(), stop_work.clone());
         others.push(tokio::spawn(async move { tender.tend_media(stop).await }));
         let (tender, stop) = (gateway.clone(), stop_work.clone());
         others.push(tokio::spawn(async move { tender.tend_journal(stop).await }));
-        let worker = tokio::spawn(worker::run(gateway.clone(), stop_work.clone()));
+        let worker = work.spawn(worker::run(gateway.clone(), stop_work.clone()));
         Ok(Self {
             gateway,
             address,

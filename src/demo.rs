@@ -7,7 +7,10 @@ use std::{collections::HashMap, process::ExitCode};
 
 use anyhow::Context;
 use secrecy::ExposeSecret;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    runtime::Handle,
+    signal::unix::{SignalKind, signal},
+};
 
 use self::show::Show;
 use crate::{
@@ -58,7 +61,7 @@ pub async fn run(once: bool, language: Language) -> anyhow::Result<ExitCode> {
         ("MIN_FREE_DISK", "0".to_owned()),
     ]);
     let config = Config::from_lookup(|name| variables.get(name).cloned())?;
-    let app = App::start(&config, Clock::System, listeners, metrics).await?;
+    let app = App::start(&config, Clock::System, listeners, metrics, &Handle::current()).await?;
     let words = Words::new(
         format!("waba-gateway demo: gateway on {base}, simulated Wasender on {}", twin.api_url()),
         format!(

@@ -14,6 +14,7 @@ pub mod journal;
 pub mod lang;
 pub mod media;
 pub mod present;
+pub mod priority;
 pub mod provider;
 pub mod responder;
 pub mod sqlite;

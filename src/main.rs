@@ -10,6 +10,7 @@ use secrecy::ExposeSecret;
 use std::io::IsTerminal;
 use tokio::{
     net::TcpListener,
+    runtime::{Handle, Runtime},
     signal::unix::{SignalKind, signal},
 };
 use waba_gateway::{
@@ -19,7 +20,7 @@ use waba_gateway::{
     demo,
     domain::clock::Clock,
     lang::Language,
-    telemetry, web,
+    priority, telemetry, web,
 };
 
 /// Many vendors talk to their customers on WhatsApp, each from their own number.
@@ -73,7 +74,12 @@ fn main() -> ExitCode {
     let run = || -> anyhow::Result<ExitCode> {
         let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
         let end = match command {
-            Command::Serve => runtime.block_on(serve()),
+            Command::Serve => {
+                let work = background()?;
+                let end = runtime.block_on(serve(work.handle()));
+                work.shutdown_background();
+                end
+            }
             Command::Demo { once, lang } => {
                 let language = lang.unwrap_or_else(config::language);
                 runtime.block_on(demo::run(once, language))
@@ -100,7 +106,16 @@ fn main() -> ExitCode {
     })
 }
 
-async fn serve() -> anyhow::Result<ExitCode> {
+/// For what can wait while webhooks cannot.
+fn background() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .thread_name("work")
+        .on_thread_start(priority::stand_back)
+        .enable_all()
+        .build()
+}
+
+async fn serve(work: &Handle) -> anyhow::Result<ExitCode> {
     let config = Config::from_environment()?;
     telemetry::start_logging();
     web::raise_open_files();
@@ -108,7 +123,7 @@ async fn serve() -> anyhow::Result<ExitCode> {
     let listeners = listen(&config).await?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let app = App::start(&config, Clock::System, listeners, metrics).await?;
+    let app = App::start(&config, Clock::System, listeners, metrics, work).await?;
     tell_where(&app, &config);
     tokio::select! {
         _ = terminate.recv() => {}

@@ -42,9 +42,10 @@ impl Inline {
         F: FnMut(&Connection) -> Result<T, DbError> + Send + 'static,
     {
         let (reply, mut answer) = oneshot::channel();
-        let mut jobs: [Box<dyn Job>; 1] = [Box::new(Op::new(f, reply))];
+        let mut jobs: Vec<Box<dyn Job>> = vec![Box::new(Op::new(f, reply))];
         let mut batch = lock(&self.batch);
-        let end = transaction(&lock(&self.connection), &mut jobs, batch.as_mut());
+        let end =
+            transaction(&lock(&self.connection), &mut jobs, std::iter::empty(), batch.as_mut());
         if end.is_ok() {
             batch.committed(1, 0);
         }

@@ -2,13 +2,16 @@
 //! is waiting in one transaction, and a few readers.
 
 pub mod backup;
+mod checkpoint;
 mod disk;
 mod inline;
+mod queue;
+mod readers;
 mod writer;
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, mpsc},
+    sync::{Arc, Mutex},
     thread::JoinHandle,
     time::Duration,
 };
@@ -17,8 +20,11 @@ use rusqlite::{Connection, OpenFlags, TransactionBehavior, config::DbConfig};
 use tokio::sync::oneshot;
 
 use self::{
+    checkpoint::Checkpoints,
     disk::Disk,
     inline::Inline,
+    queue::{Queue, Urgency},
+    readers::Readers,
     writer::{Job, Op, Statements},
 };
 pub use self::{
@@ -27,19 +33,13 @@ pub use self::{
     writer::Batch,
 };
 
-/// Writes that may wait for the writer; one more is refused.
-const WRITES_WAITING_MAX: usize = 8_192;
-/// Connections for reading.
+/// Connections for callers to read by, and for work on what was taken.
 const N_READERS: usize = 2;
+const N_READERS_BEHIND: usize = 2;
 /// How long a connection waits for another process's transaction.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
-/// Page cache of the writer and of a reader, in KiB.
+/// Page cache of the writer, in KiB.
 const WRITER_CACHE_KIB: i64 = 12 * 1024;
-const READER_CACHE_KIB: i64 = 1024;
-
-/// Pages in the write-ahead file before they are copied back. Hot pages are written many times
-/// between two copies and copied once; at 4 KiB this is 64 MiB.
-const CHECKPOINT_PAGES: i64 = 16 * 1024;
 
 /// One script for each version; a released one never changes.
 pub(crate) const SCRIPTS: &[&str] =
@@ -90,10 +90,10 @@ pub struct Db {
 
 struct Shared {
     path: PathBuf,
-    writes: Mutex<Option<mpsc::SyncSender<Box<dyn Job>>>>,
+    queue: Arc<Queue>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    readers: Vec<Mutex<Connection>>,
-    turn: std::sync::atomic::AtomicUsize,
+    readers: Readers,
+    behind: Readers,
     disk: Disk,
     /// In place of all the above.
     inline: Option<Inline>,
@@ -106,25 +106,23 @@ impl Db {
         disk::refuse_lone_wal(path)?;
         let mut connection = connect(path, WRITER_CACHE_KIB)?;
         upgrade(&mut connection)?;
-        let mut readers = Vec::new();
-        for _ in 0..N_READERS {
-            let reader = connect(path, READER_CACHE_KIB)?;
-            reader.pragma_update(None, "query_only", true)?;
-            readers.push(Mutex::new(reader));
-        }
+        let readers = Readers::open(path, N_READERS)?;
+        let behind = Readers::open(path, N_READERS_BEHIND)?;
         let statements = Statements::of(&mut connection)?;
-        let (writes, waiting) = mpsc::sync_channel(WRITES_WAITING_MAX);
+        let checkpoints = Checkpoints::of(&mut connection, path)?;
+        let queue = Arc::new(Queue::default());
+        let served = Arc::clone(&queue);
         let writer = std::thread::Builder::new()
             .name("sqlite-writer".to_owned())
-            .spawn(move || writer::run(&connection, &waiting, batch, &statements))
+            .spawn(move || writer::run(&connection, &served, batch, &statements, checkpoints))
             .map_err(|_| DbError::Closed)?;
         Ok(Self {
             shared: Arc::new(Shared {
                 path: path.to_owned(),
-                writes: Mutex::new(Some(writes)),
+                queue,
                 writer: Mutex::new(Some(writer)),
                 readers,
-                turn: std::sync::atomic::AtomicUsize::new(0),
+                behind,
                 disk: Disk::default(),
                 inline: None,
             }),
@@ -137,10 +135,10 @@ impl Db {
         Self {
             shared: Arc::new(Shared {
                 path: PathBuf::new(),
-                writes: Mutex::default(),
+                queue: Arc::default(),
                 writer: Mutex::default(),
-                readers: Vec::new(),
-                turn: std::sync::atomic::AtomicUsize::new(0),
+                readers: Readers::none(),
+                behind: Readers::none(),
                 disk: Disk::default(),
                 inline: Some(Inline::new(connection, batch)),
             }),
@@ -158,16 +156,34 @@ impl Db {
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, DbError> + Send + 'static,
     {
+        self.write_as(Urgency::Asked, f).await
+    }
+
+    /// As [`Self::write`], for work on what was taken: what callers wait for goes first, and it is
+    /// never refused for what waits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub async fn write_behind<T, F>(&self, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, DbError> + Send + 'static,
+    {
+        self.write_as(Urgency::Behind, f).await
+    }
+
+    async fn write_as<T, F>(&self, urgency: Urgency, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, DbError> + Send + 'static,
+    {
         if let Some(inline) = &self.shared.inline {
             return inline.write(f);
         }
         let (reply, answer) = oneshot::channel();
         let op: Box<dyn Job> = Box::new(Op::new(f, reply));
-        let sender = lock(&self.shared.writes).clone().ok_or(DbError::Closed)?;
-        sender.try_send(op).map_err(|error| match error {
-            mpsc::TrySendError::Full(_) => DbError::Busy,
-            mpsc::TrySendError::Disconnected(_) => DbError::Closed,
-        })?;
+        self.shared.queue.push(urgency, op)?;
         let end = answer.await.map_err(|_| DbError::Closed)?;
         self.shared.disk.note(&end);
         end
@@ -189,12 +205,25 @@ impl Db {
             return inline.read(f);
         }
         let shared = Arc::clone(&self.shared);
-        let turn = shared.turn.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        // Without a permit it would wait on a thread, and many would wait on many.
+        let permit = shared.readers.permit().await?;
         let run = move || {
-            let reader = &shared.readers[turn % shared.readers.len()];
-            f(&lock(reader))
+            let _permit = permit;
+            f(&shared.readers.one())
         };
         tokio::task::spawn_blocking(run).await.map_err(|_| DbError::Closed)?
+    }
+
+    /// Runs `f` on a reader at once, on whoever asks: for short reads by work on what was taken,
+    /// whose threads do nothing else.
+    pub fn read_behind<T>(
+        &self,
+        f: impl FnOnce(&Connection) -> Result<T, DbError>,
+    ) -> Result<T, DbError> {
+        match &self.shared.inline {
+            Some(inline) => inline.read(f),
+            None => f(&self.shared.behind.one()),
+        }
     }
 
     /// Runs `f` on a connection of its own, so that nobody waits for a reader meanwhile.
@@ -207,11 +236,7 @@ impl Db {
             return inline.read(f);
         }
         let shared = Arc::clone(&self.shared);
-        let run = move || {
-            let reader = connect(&shared.path, READER_CACHE_KIB)?;
-            reader.pragma_update(None, "query_only", true)?;
-            f(&reader)
-        };
+        let run = move || f(&readers::reader(&shared.path)?);
         tokio::task::spawn_blocking(run).await.map_err(|_| DbError::Closed)?
     }
 
@@ -225,7 +250,7 @@ impl Db {
     pub async fn version(&self) -> Result<i64, DbError> {
         let shared = Arc::clone(&self.shared);
         let run = move || {
-            let reader = lock(&shared.readers[0]);
+            let reader = shared.readers.first();
             Ok(reader.pragma_query_value(None, "data_version", |row| row.get(0))?)
         };
         tokio::task::spawn_blocking(run).await.map_err(|_| DbError::Closed)?
@@ -233,7 +258,7 @@ impl Db {
 
     /// Waits until everything that was asked for is written, and ends the writer.
     pub fn close(&self) {
-        lock(&self.shared.writes).take();
+        self.shared.queue.close();
         if let Some(writer) = lock(&self.shared.writer).take() {
             // A writer that panicked has told so itself.
             let _ = writer.join();
@@ -254,7 +279,7 @@ fn connect(path: &Path, cache_kib: i64) -> Result<Connection, DbError> {
     switch_to_wal(&connection)?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -cache_kib)?;
-    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    connection.pragma_update(None, "wal_autocheckpoint", checkpoint::PAGES)?;
     connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
     // A statement is not prepared again because of what is bound to it.
     connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;

@@ -1,9 +1,11 @@
 //! The writer thread: takes whatever waits, runs it in one transaction, commits once, answers all.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-    mpsc::Receiver,
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use rusqlite::{
@@ -12,10 +14,14 @@ use rusqlite::{
 };
 use tokio::sync::oneshot;
 
-use super::DbError;
+use super::{DbError, checkpoint::Checkpoints, queue::Queue};
 
 /// Writes in one transaction.
 const BATCH_MAX: usize = 256;
+/// How long a transaction takes in what may wait: callers who come meanwhile wait for its end.
+const BEHIND_FOR: Duration = Duration::from_millis(2);
+/// As many of those come in each transaction, whoever else waits, so that they come at all.
+const BEHIND_MIN: usize = 8;
 
 /// Told of each transaction.
 pub trait Batch: Send {
@@ -83,34 +89,67 @@ impl Statements {
     }
 }
 
-/// Runs until all senders are gone.
+/// Ends the queue with the thread that serves it, however that ends: who waits is told.
+struct Served<'a>(&'a Queue);
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+        let mut left = Vec::new();
+        self.0.wait(usize::MAX, &mut left);
+        left.extend(std::iter::from_fn(|| self.0.behind()));
+        left.into_iter().for_each(|it| it.answer(Err(DbError::Closed)));
+    }
+}
+
+/// Runs until the queue is closed and empty.
 pub(super) fn run(
     connection: &Connection,
-    waiting: &Receiver<Box<dyn Job>>,
+    queue: &Queue,
     mut batch: Box<dyn Batch>,
     statements: &Statements,
+    mut checkpoints: Checkpoints,
 ) {
-    while let Ok(first) = waiting.recv() {
-        let mut jobs = vec![first];
-        while jobs.len() < BATCH_MAX {
-            let Ok(job) = waiting.try_recv() else { break };
-            jobs.push(job);
-        }
-        match transaction(connection, &mut jobs, batch.as_mut()) {
+    let _served = Served(queue);
+    let mut jobs = Vec::new();
+    while queue.wait(BATCH_MAX, &mut jobs) {
+        let more = Behind { queue, left: BEHIND_MIN, until: Instant::now() + BEHIND_FOR };
+        match transaction(connection, &mut jobs, more, batch.as_mut()) {
             Ok(()) => {
                 batch.committed(jobs.len(), statements.take());
-                jobs.into_iter().for_each(|it| it.answer(Ok(())));
+                jobs.drain(..).for_each(|it| it.answer(Ok(())));
+                checkpoints.committed(connection);
             }
             Err(error) if jobs.len() == 1 => {
-                jobs.into_iter().for_each(|it| it.answer(Err(error.clone())));
+                jobs.drain(..).for_each(|it| it.answer(Err(error.clone())));
             }
             // One of them is at fault, and the others shall not pay for it.
             Err(_) => {
-                for job in jobs {
+                for job in jobs.drain(..) {
                     alone(connection, job, batch.as_mut(), statements);
                 }
             }
         }
+    }
+}
+
+/// Writes that are taken into a transaction while it has time.
+struct Behind<'a> {
+    queue: &'a Queue,
+    /// Taken even when there is no time.
+    left: usize,
+    until: Instant,
+}
+
+impl Iterator for Behind<'_> {
+    type Item = Box<dyn Job>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if self.left == 0 && Instant::now() > self.until {
+            return None;
+        }
+        self.left = self.left.saturating_sub(1);
+        self.queue.behind()
     }
 }
 
@@ -121,7 +160,7 @@ fn alone(
     statements: &Statements,
 ) {
     let mut jobs = vec![job];
-    let end = transaction(connection, &mut jobs, batch);
+    let end = transaction(connection, &mut jobs, std::iter::empty(), batch);
     if end.is_ok() {
         batch.committed(1, statements.take());
     }
@@ -130,12 +169,14 @@ fn alone(
     }
 }
 
+/// Runs these and more in one transaction; what was run is among `jobs` afterwards.
 pub(super) fn transaction(
     connection: &Connection,
-    jobs: &mut [Box<dyn Job>],
+    jobs: &mut Vec<Box<dyn Job>>,
+    more: impl Iterator<Item = Box<dyn Job>>,
     batch: &mut dyn Batch,
 ) -> Result<(), DbError> {
-    let end = attempt(connection, jobs, batch);
+    let end = attempt(connection, jobs, more, batch);
     if let Err(error) = &end {
         end_process_if_unsynced(error);
         batch.rolled_back();
@@ -149,12 +190,25 @@ pub(super) fn transaction(
 
 fn attempt(
     connection: &Connection,
-    jobs: &mut [Box<dyn Job>],
+    jobs: &mut Vec<Box<dyn Job>>,
+    mut more: impl Iterator<Item = Box<dyn Job>>,
     batch: &mut dyn Batch,
 ) -> Result<(), DbError> {
+    // One at least, so that an error is somebody's.
+    if jobs.is_empty() {
+        jobs.extend(more.next());
+    }
     connection.prepare_cached("BEGIN IMMEDIATE")?.execute(())?;
-    for job in jobs {
+    for job in &mut *jobs {
         job.run(connection)?;
+    }
+    while jobs.len() < BATCH_MAX
+        && let Some(job) = more.next()
+    {
+        jobs.push(job);
+        if let Some(job) = jobs.last_mut() {
+            job.run(connection)?;
+        }
     }
     batch.before_commit(connection)?;
     connection.prepare_cached("COMMIT")?.execute(())?;
@@ -163,7 +217,7 @@ fn attempt(
 
 /// After a failed fsync nobody knows what is on disk, and asking again would lie: the kernel has
 /// dropped the pages. Only a fresh start reads what is really there.
-fn end_process_if_unsynced(error: &DbError) {
+pub(super) fn end_process_if_unsynced(error: &DbError) {
     let DbError::Sqlite(error) = error else { return };
     if error.sqlite_error_code() != Some(ErrorCode::SystemIoFailure) {
         return;

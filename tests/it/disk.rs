@@ -118,8 +118,12 @@ impl Server {
 
     /// A customer's message; its entry when it was answered 200.
     async fn post(&self, n: usize) -> Result<EntryId, u16> {
+        self.post_text(n, "horaires").await
+    }
+
+    async fn post_text(&self, n: usize, text: &str) -> Result<EntryId, u16> {
         let customer = Customer::new(&format!("+22170555{n:04}"));
-        let body = real_message(&format!("K{n}"), &customer, "horaires", now_secs());
+        let body = real_message(&format!("K{n}"), &customer, text, now_secs());
         let headers = [("x-webhook-signature", self.secret.as_str())];
         let body = body.to_string().into_bytes();
         let Some(answer) = self.admin.try_raw("POST", &self.hook, &headers, body).await else {

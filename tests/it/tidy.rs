@@ -8,7 +8,7 @@ use std::{
 
 /// Lower layers first. A module may use modules of the layers before its own, and no others.
 const LAYERS: &[&[&str]] = &[
-    &["domain", "lang"],
+    &["domain", "lang", "priority"],
     &["config", "telemetry", "http", "vault", "sqlite", "media", "present"],
     &["journal", "store", "cache"],
     &["provider", "responder"],

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use anyhow::Context;
+use tokio::runtime::Handle;
 use url::{Host, Url};
 
 use crate::{
@@ -64,7 +65,8 @@ impl Copied {
         copy_config.response_api = response_api.cloned();
         copy_config.forward_secret.clone_from(&config.forward_secret);
         let metrics = telemetry::start_metrics()?;
-        let app = App::start(&copy_config, Clock::System, listeners, metrics).await?;
+        let app =
+            App::start(&copy_config, Clock::System, listeners, metrics, &Handle::current()).await?;
         let session = twin.add_session(NewSession {
             id: number.wasender.instance_id.as_ref().and_then(|it| it.parse().ok()),
             account_protection: number.account_protection,

@@ -152,11 +152,11 @@ impl Forwards for SqliteJournal {
         skips: usize,
     ) -> Result<Option<ToForward>, JournalError> {
         let vendor = vendor.clone();
-        self.read(move |connection, vault| rows::next(connection, vault, &vendor, skips)).await
+        self.read_behind(|connection, vault| rows::next(connection, vault, &vendor, skips))
     }
 
     async fn end_forward(&self, id: ForwardId, end: ForwardEnd) -> Result<(), JournalError> {
-        self.write(move |cx| rows::ended(cx, id, &end)).await
+        self.write_behind(move |cx| rows::ended(cx, id, &end)).await
     }
 
     async fn give_up_forwards(

@@ -35,7 +35,7 @@ impl Keep for SqliteJournal {
     }
 
     async fn keep_clock_mark(&self, mark: ClockMark) -> Result<(), JournalError> {
-        self.write(move |cx| {
+        self.write_behind(move |cx| {
             let value = serde_json::to_vec(&mark).map_err(|_| DbError::Unreadable("clock"))?;
             let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('clock', ?1)";
             cx.connection.prepare_cached(sql)?.execute([value])?;
@@ -63,7 +63,7 @@ impl Keep for SqliteJournal {
     }
 
     async fn remove_ended(&self, after: EntryId, through: EntryId) -> Result<usize, JournalError> {
-        self.write(move |cx| remove(cx, after, through)).await
+        self.write_behind(move |cx| remove(cx, after, through)).await
     }
 
     async fn idle_contacts(
@@ -80,7 +80,7 @@ impl Keep for SqliteJournal {
         contacts: Vec<ContactId>,
         now: Millis,
     ) -> Result<usize, JournalError> {
-        self.write(move |cx| {
+        self.write_behind(move |cx| {
             let mut n = 0;
             for contact in &contacts {
                 n += usize::from(forget_contact(cx, *contact, now)?);
@@ -96,7 +96,7 @@ impl Keep for SqliteJournal {
         if vendors.is_empty() {
             return Ok(false);
         }
-        self.write(move |cx| {
+        self.write_behind(move |cx| {
             let sql = "DELETE FROM hours WHERE (vendor, hour, what) IN (SELECT vendor, hour, what
                 FROM hours WHERE vendor = ?1 AND hour < ?2 ORDER BY hour LIMIT ?3)";
             let mut statement = cx.connection.prepare_cached(sql)?;

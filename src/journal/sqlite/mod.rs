@@ -84,18 +84,36 @@ impl SqliteJournal {
     }
 
     /// Runs `f` in the next transaction, with what the writer remembers.
-    async fn write<T, F>(&self, mut f: F) -> Result<T, JournalError>
+    async fn write<T, F>(&self, f: F) -> Result<T, JournalError>
     where
         T: Send + 'static,
         F: FnMut(&mut Cx<'_>) -> Result<T, DbError> + Send + 'static,
     {
+        Ok(self.db.write(self.remembering(f)).await?)
+    }
+
+    /// The same for work on what was taken: callers' writes go first.
+    async fn write_behind<T, F>(&self, f: F) -> Result<T, JournalError>
+    where
+        T: Send + 'static,
+        F: FnMut(&mut Cx<'_>) -> Result<T, DbError> + Send + 'static,
+    {
+        Ok(self.db.write_behind(self.remembering(f)).await?)
+    }
+
+    fn remembering<T, F>(
+        &self,
+        mut f: F,
+    ) -> impl FnMut(&Connection) -> Result<T, DbError> + Send + 'static + use<T, F>
+    where
+        F: FnMut(&mut Cx<'_>) -> Result<T, DbError> + Send + 'static,
+    {
         let (vault, state) = (Arc::clone(&self.vault), self.state.clone());
-        let run = move |connection: &Connection| {
+        move |connection: &Connection| {
             let mut memory = state.lock();
             let mut cx = Cx { connection, vault: &vault, memory: &mut memory, changes: Vec::new() };
             f(&mut cx)
-        };
-        Ok(self.db.write(run).await?)
+        }
     }
 
     /// As [`Self::read`], for what has to know where conversations end.
@@ -106,6 +124,14 @@ impl SqliteJournal {
     {
         let state = self.state.clone();
         self.read(move |connection, vault| f(connection, vault, &state)).await
+    }
+
+    /// Reads at once, on the thread of the work that asks.
+    fn read_behind<T>(
+        &self,
+        f: impl FnOnce(&Connection, &Vault) -> Result<T, DbError>,
+    ) -> Result<T, JournalError> {
+        Ok(self.db.read_behind(|connection| f(connection, &self.vault))?)
     }
 
     async fn read<T, F>(&self, f: F) -> Result<T, JournalError>
@@ -130,30 +156,27 @@ impl Journal for SqliteJournal {
     }
 
     async fn message(&self, id: EntryId) -> Result<Option<ToAnswer>, JournalError> {
-        self.read_chains(move |connection, vault, ends| {
-            answer::to_answer(connection, vault, ends, id)
-        })
-        .await
+        self.read_behind(|connection, vault| answer::to_answer(connection, vault, &self.state, id))
     }
 
     async fn settle(&self, id: EntryId, end: MessageEnd) -> Result<Vec<Change>, JournalError> {
-        self.write(move |cx| intents::settle_message(cx, id, &end)).await
+        self.write_behind(move |cx| intents::settle_message(cx, id, &end)).await
     }
 
     async fn begin(&self, id: EntryId, now: Millis) -> Result<Begun, JournalError> {
-        self.write(move |cx| intents::begin(cx, id, now)).await
+        self.write_behind(move |cx| intents::begin(cx, id, now)).await
     }
 
     async fn step(&self, id: EntryId, step: Step, now: Millis) -> Result<Stepped, JournalError> {
-        self.write(move |cx| intents::step(cx, id, &step, now)).await
+        self.write_behind(move |cx| intents::step(cx, id, &step, now)).await
     }
 
     async fn intent(&self, id: EntryId) -> Result<Option<ToFollow>, JournalError> {
-        self.read(move |connection, vault| show::to_follow(connection, vault, id)).await
+        self.read_behind(|connection, vault| show::to_follow(connection, vault, id))
     }
 
     async fn recheck(&self, id: EntryId, now: Millis) -> Result<Rechecked, JournalError> {
-        self.write(move |cx| echo::recheck(cx, id, now)).await
+        self.write_behind(move |cx| echo::recheck(cx, id, now)).await
     }
 
     async fn learn(
@@ -237,10 +260,9 @@ impl Journal for SqliteJournal {
         text_key: i64,
         since: Millis,
     ) -> Result<bool, JournalError> {
-        self.read_chains(move |connection, _, ends| {
-            said::text(connection, ends, contact, (text_key, since))
+        self.read_behind(|connection, _| {
+            said::text(connection, &self.state, contact, (text_key, since))
         })
-        .await
     }
 
     async fn in_flight(&self, instance: &InstanceId) -> Result<i64, JournalError> {

@@ -111,3 +111,21 @@ async fn a_database_file_that_cannot_be_synced_costs_nothing() {
     assert_eq!(kept.len(), 2 * N_HOOKS);
     check(&server.data(), vault(), &kept, "after a failed sync of the database file").await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sync_of_the_database_file_that_fails_while_it_serves_ends_the_process() {
+    let responders = json!([{ "kind": "rules", "otherwise": "merci" }]);
+    let mut server = Server::start(responders).await;
+    server.layer.fail("db-sync-fails");
+    // The write-ahead file is copied back when it has 64 MiB.
+    let (text, mut kept) = ("a".repeat(1 << 20), Vec::new());
+    for n in 0..200 {
+        let Ok(id) = server.post_text(n, &text).await else { break };
+        kept.push(id);
+    }
+    assert!((16..200).contains(&kept.len()), "{}", kept.len());
+    assert_eq!(server.process().ended(DEADLINE).await.code(), Some(74));
+    assert_eq!(server.log().matches("the disk could not be synced").count(), 1);
+    server.layer.mend("db-sync-fails");
+    check(&server.data(), vault(), &kept, "after a failed sync of the database file").await;
+}

@@ -8,6 +8,7 @@ use std::{collections::HashMap, path::PathBuf, sync::OnceLock, time::Duration};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
+use tokio::runtime::Handle;
 use waba_gateway::{
     app::{App, Listeners, loopback},
     config::Config,
@@ -104,7 +105,9 @@ pub async fn start(config: &Config, clock: Clock, main: tokio::net::TcpListener)
     // A process counts with the first it starts, whatever is started again in it.
     static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
     let metrics = METRICS.get_or_init(|| telemetry::start_metrics().unwrap()).clone();
-    App::start(config, clock, Listeners { main, metrics: None }, metrics).await.unwrap()
+    App::start(config, clock, Listeners { main, metrics: None }, metrics, &Handle::current())
+        .await
+        .unwrap()
 }
 
 /// A vendor with one number, known to the twin, its webhooks set up.
