@@ -1,5 +1,5 @@
-//! 10,000 webhooks a second, come what may, each to be answered by its vendor: the replies may
-//! wait, a 200 may not.
+//! 10,000 webhooks a second, come what may, from customers who wrote before, each to be answered by
+//! its vendor: the replies may wait, a 200 may not.
 
 use std::{
     fs,
@@ -8,7 +8,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::ensure;
@@ -19,6 +19,7 @@ use crate::{
         figures::{Table, Times, count, verdict},
         gateway::{Data, Replies},
         hook::{Hooks, Shape, VENDORS},
+        load::send_all,
         open::{Exchange, Load, open_loop},
         provider::{Behaviour, Event, Provider},
     },
@@ -30,6 +31,10 @@ const CONNECTIONS: usize = 256;
 /// Enough that nobody asks so often that it looks like two bots talking.
 const CUSTOMERS: usize = 100;
 const WARM_UP: Duration = Duration::from_secs(3);
+/// The numbers of the webhooks by which each customer wrote before: others than those measured.
+const BEFORE: usize = 100_000_000;
+const N_BEFORE: usize = VENDORS * CUSTOMERS;
+const ANSWERED_WITHIN: Duration = Duration::from_mins(5);
 const P99_MAX_MS: f64 = 15.0;
 
 struct Run {
@@ -107,13 +112,20 @@ async fn one(
     let behaviour = Behaviour { reports: None, hangs_for: None, on_event: Box::new(on_event) };
     let provider = Provider::start(behaviour)?;
     let gateway = data.start(&provider.api_url())?;
+    let shape = Shape { first: BEFORE, customers_per_vendor: CUSTOMERS, ..Shape::default() };
+    send_all(gateway.address, &Arc::new(Hooks::new(shape)?), CONNECTIONS, 0, N_BEFORE).await?;
+    let since = Instant::now();
+    while n_sent.load(Ordering::Relaxed) < N_BEFORE {
+        ensure!(since.elapsed() < ANSWERED_WITHIN, "those who wrote before are not answered");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     let sent = open_loop(load(gateway.address, hooks, n_hooks)).await?;
-    let (usage, n_replies) = (gateway.process.usage()?, n_sent.load(Ordering::Relaxed));
+    let (usage, n_replies) = (gateway.process.usage()?, n_sent.load(Ordering::Relaxed) - N_BEFORE);
     let n_waiting = gateway.counter("waba_journal_waiting").await?;
     gateway.process.terminate()?;
     let ledger = data.ledger().await?;
     ensure!(
-        usize::try_from(ledger.accepted) == Ok(n_hooks)
+        usize::try_from(ledger.accepted) == Ok(N_BEFORE + n_hooks)
             && usize::try_from(ledger.intents_sent) == Ok(n_sent.load(Ordering::Relaxed)),
         "{n_hooks} were answered 200, {} sent, and the ledger has {ledger:?}",
         n_sent.load(Ordering::Relaxed)
