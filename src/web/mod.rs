@@ -17,6 +17,7 @@ mod health;
 mod hours;
 mod instances;
 pub(crate) mod journal;
+mod linger;
 mod media;
 mod messages;
 mod new_message;

@@ -16,6 +16,7 @@ use tower::ServiceExt;
 
 use super::{
     connections::{Connections, Seat, connections_max},
+    linger::Lingering,
     panicked,
 };
 
@@ -33,10 +34,17 @@ const GOODBYE: Duration = Duration::from_secs(2);
 pub const LINGER: Duration = Duration::from_secs(1);
 /// Before a quiet connection is closed, for what has arrived on it to be seen.
 const LAST_LOOK: Duration = Duration::from_millis(5);
+/// For a caller who has just connected to say what it wants, when the end has come.
+const FIRST_REQUEST: Duration = Duration::from_secs(1);
 /// For a caller that does not read its answer to take more of it, in milliseconds.
 const UNREAD_TIMEOUT_MS: u32 = 30_000;
 /// After a failed accept, which is most often a lack of file descriptors.
 const ACCEPT_AGAIN: Duration = Duration::from_millis(50);
+
+/// Callers that may wait to be accepted (`somaxconn` is 4,096 on Linux). Of one more the system
+/// drops the first packet or, worse, resets the connection; most libraries ask for 128, which a
+/// busy moment or a restart exceeds.
+const BACKLOG: i32 = 4_096;
 
 /// When serving ends.
 #[derive(Clone, Default)]
@@ -59,6 +67,8 @@ pub async fn serve_at_most(
     router: Router,
     ends: Ends,
 ) {
+    // Again, as whoever made the socket had its own idea of it.
+    let _ = rustix::net::listen(&listener, BACKLOG);
     let seats = Connections::new(n_connections);
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
@@ -107,7 +117,11 @@ async fn converse(
     let _ = stream.set_nodelay(true);
     let _ = rustix::net::sockopt::set_tcp_user_timeout(&stream, UNREAD_TIMEOUT_MS);
     let (near, evicted) = (ends.near.clone(), seat.evicted.clone());
+    // When the first request has come.
+    let asked = CancellationToken::new();
+    let asks = asked.clone();
     let answer = service_fn(move |request: hyper::Request<Incoming>| {
+        asks.cancel();
         let (router, near, busy) = (router.clone(), near.clone(), seat.busy());
         // A task of its own: a caller that hangs up must not stop half-way what has begun.
         let answer = tokio::spawn(async move {
@@ -124,11 +138,13 @@ async fn converse(
             Ok::<_, Infallible>(answer)
         }
     });
-    let mut connection = pin!(http.serve_connection(TokioIo::new(stream), answer));
+    let mut connection = pin!(http.serve_connection(TokioIo::new(Lingering::new(stream)), answer));
     let end = async {
         ends.stop.cancelled().await;
         // A timer: when it fires, what has arrived by then is known to the connection too.
         tokio::time::sleep(LAST_LOOK).await;
+        // Who knows of no answer yet cannot have been told to leave.
+        let _ = tokio::time::timeout(FIRST_REQUEST, asked.cancelled()).await;
     };
     tokio::select! {
         // The connection first, so that it is closed only when nothing has arrived on it. A caller
