@@ -10,7 +10,12 @@ use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use metrics_exporter_prometheus::PrometheusHandle;
-use tokio::{net::TcpListener, runtime::Handle, sync::Mutex, task::JoinHandle};
+use tokio::{
+    net::TcpListener,
+    runtime::Handle,
+    sync::{Mutex, Semaphore},
+    task::JoinHandle,
+};
 use tokio_util::sync::CancellationToken;
 
 pub use self::{
@@ -23,8 +28,8 @@ use crate::{
     config::{Config, Targets},
     domain::{clock::Clock, id::EntryId, secret::SecretString},
     gateway::{
-        Alerts, Attention, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner, MediaKeeper,
-        Retention, Settings, Work,
+        ANSWERING_MAX, Alerts, Attention, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner,
+        MediaKeeper, Retention, Settings, Work,
     },
     http::{Allow, Http, Reach, reach},
     journal::{SharedJournal, SqliteJournal},
@@ -213,6 +218,7 @@ pub fn assemble(
         heard: Heard::default(),
         alerts: Alerts::default(),
         retention: Retention::default(),
+        answering: Semaphore::new(ANSWERING_MAX),
     }))
 }
 

@@ -35,7 +35,7 @@ use std::{
     },
 };
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use url::Url;
 
 pub use self::{
@@ -124,7 +124,14 @@ pub struct Inner {
     pub alerts: Alerts,
     /// How far removing what is old has got.
     pub retention: Retention,
+    /// Of messages that are answered, so many are at the journal at once. Thousands in its queue
+    /// would keep the sends that come of them waiting as long as they wait themselves. Nobody holds
+    /// one while a responder is asked.
+    pub answering: Semaphore,
 }
+
+/// Messages that are answered and at the journal at once.
+pub const ANSWERING_MAX: usize = 64;
 
 /// What the last look at the free disk space showed.
 #[derive(Default)]

@@ -48,9 +48,11 @@ impl Gateway {
     /// Answers one message. Dropping it at any point loses nothing: the message is asked about
     /// again.
     pub async fn reply(&self, job: &Job) -> Result<Next, WorkError> {
+        let at_the_journal = self.inner.answering.acquire().await;
         let Some(message) = self.inner.journal.message(job.id).await? else {
             return Ok(Next::Gone);
         };
+        drop(at_the_journal);
         // A responder that was asked is not asked again for want of room.
         self.inner.journal.can_keep().await?;
         let end = match self.inner.registry.get(&message.vendor).await? {
@@ -66,7 +68,9 @@ impl Gateway {
         if let Some(why) = end.unanswered {
             tracing::debug!(why = why.as_str(), "not answered");
         }
+        let at_the_journal = self.inner.answering.acquire().await;
         let changes = self.inner.journal.settle(job.id, end).await?;
+        drop(at_the_journal);
         self.inner.work.apply(changes);
         Ok(Next::Gone)
     }
