@@ -75,16 +75,19 @@ impl AsyncWrite for Lingering {
                 closing.insert(Box::pin(sleep(FOR)))
             }
         };
+        // Before reading, which whoever goes on sending could keep us at.
+        if until.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Ok(()));
+        }
         let mut dropped = [0; 4 * 1024];
         loop {
             let mut buffer = ReadBuf::new(&mut dropped);
             match Pin::new(&mut *stream).poll_read(cx, &mut buffer) {
-                Poll::Ready(Ok(())) if !buffer.filled().is_empty() && !until.is_elapsed() => {}
+                Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {}
                 // It has closed too, or is gone.
                 Poll::Ready(_) => return Poll::Ready(Ok(())),
-                Poll::Pending => break,
+                Poll::Pending => return Poll::Pending,
             }
         }
-        until.as_mut().poll(cx).map(Ok)
     }
 }
