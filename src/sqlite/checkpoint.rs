@@ -143,7 +143,8 @@ fn checkpoint(connection: &Connection) -> Option<(i64, i64)> {
     let found = connection
         .query_row("PRAGMA wal_checkpoint(PASSIVE)", (), |row| Ok((row.get(1)?, row.get(2)?)));
     match found {
-        Ok(found) => Some(found),
+        // Less than none: another process is at it.
+        Ok(found) => (found.0 >= 0).then_some(found),
         Err(error) => {
             // The pages stay where they are, and are read from there.
             tracing::warn!(error = %error, "the write-ahead file could not be copied back; it grows until it can");
