@@ -186,7 +186,7 @@ impl Journal for SqliteJournal {
         address: Address,
     ) -> Result<Vec<Change>, JournalError> {
         let instance = instance.clone();
-        self.write(move |cx| {
+        self.write_behind(move |cx| {
             contacts::learn(cx, &instance, contact, &address)?;
             Ok(std::mem::take(&mut cx.changes))
         })
