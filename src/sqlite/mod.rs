@@ -42,8 +42,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 const WRITER_CACHE_KIB: i64 = 12 * 1024;
 
 /// One script for each version; a released one never changes.
-pub(crate) const SCRIPTS: &[&str] =
-    &[include_str!("schema_1.sql"), include_str!("schema_2.sql"), include_str!("schema_3.sql")];
+pub(crate) const SCRIPTS: &[&str] = &[
+    include_str!("schema_1.sql"),
+    include_str!("schema_2.sql"),
+    include_str!("schema_3.sql"),
+    include_str!("schema_4.sql"),
+];
 
 /// The database could not do what was asked. Nothing of it was written.
 #[derive(Debug, Clone, thiserror::Error)]
