@@ -28,8 +28,8 @@ pub use self::reach::{Reach, reach};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The largest answer we read, in bytes.
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
-/// Idle connections kept for one host.
-const IDLE_PER_HOST_MAX: usize = 32;
+/// Idle connections kept for one host: all vendors' sends go to the same few.
+const IDLE_PER_HOST_MAX: usize = 256;
 /// Until a file's first byte, and between two pieces of it.
 const DOWNLOAD_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Where WhatsApp keeps files; the only hosts that customers' URLs reach.

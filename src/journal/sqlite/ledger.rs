@@ -9,7 +9,7 @@ use super::{hours::Hours, keep};
 use crate::{domain::id::VendorId, journal::Ledger, sqlite::DbError};
 
 /// Transactions that are logged before they are folded into the ledger.
-const FOLD_EVERY: usize = 256;
+const FOLD_EVERY: usize = 1_024;
 
 /// What one transaction adds to a vendor's line.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
