@@ -33,6 +33,8 @@ use crate::{
 
 /// Each may send 224 messages a minute, and shall not be what is measured.
 const VENDORS: usize = 2_000;
+/// Few enough that most have written before.
+const CUSTOMERS: usize = 4;
 /// Round trips under way in the closed loop.
 const WINDOW: usize = 512;
 const CONNECTIONS: usize = 64;
@@ -61,11 +63,16 @@ struct Closed {
 pub fn run(directory: &Path, runs: usize, seconds: u64, is_flat: bool) -> anyhow::Result<()> {
     let how = if is_flat { Reports::Flat } else { Reports::Real };
     println!(
-        "round trips: {VENDORS} vendors, {}; {seconds} s a run after {} s of warm-up: a closed loop with {WINDOW} under way, then an open loop at half its rate",
+        "round trips: {VENDORS} vendors with {CUSTOMERS} customers each, {}; {seconds} s a run after {} s of warm-up: a closed loop with {WINDOW} under way, then an open loop at half its rate",
         if is_flat { "two statuses by Wasender's number" } else { "an echo and two statuses" },
         WARM_UP.as_secs()
     );
-    let shape = Shape { n_vendors: VENDORS, n_signed: 100_000, ..Shape::default() };
+    let shape = Shape {
+        n_vendors: VENDORS,
+        customers_per_vendor: CUSTOMERS,
+        n_signed: 100_000,
+        ..Shape::default()
+    };
     let stage = Stage {
         hooks: Arc::new(Hooks::new(shape)?),
         runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,

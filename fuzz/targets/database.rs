@@ -102,7 +102,7 @@ async fn open(path: &Path, vault: Arc<Vault>) {
     let page = journal.messages(&v, None, 50).await;
     for row in page.into_iter().flat_map(|it| it.rows) {
         let _ = journal.journey(&v, row.id).await;
-        let _ = (journal.message(row.id).await, journal.intent(row.id).await);
+        let _ = (journal.message(row.id, true).await, journal.intent(row.id).await);
         let _ = journal.begin(row.id, 1_760_000_000_000).await;
         let end = MessageEnd {
             intents: Vec::new(),

@@ -48,14 +48,16 @@ impl Gateway {
     /// Answers one message. Dropping it at any point loses nothing: the message is asked about
     /// again.
     pub async fn reply(&self, job: &Job) -> Result<Next, WorkError> {
+        let service = self.inner.registry.get(&job.vendor).await?;
+        let with_history = service.as_ref().is_some_and(|it| it.needs_history());
         let at_the_journal = self.inner.answering.acquire().await;
-        let Some(message) = self.inner.journal.message(job.id).await? else {
+        let Some(message) = self.inner.journal.message(job.id, with_history).await? else {
             return Ok(Next::Gone);
         };
         drop(at_the_journal);
         // A responder that was asked is not asked again for want of room.
         self.inner.journal.can_keep().await?;
-        let end = match self.inner.registry.get(&message.vendor).await? {
+        let end = match service {
             Some(service) => match self.decide(&service, job.id, message).await {
                 Err(WorkError::Provider(_)) => {
                     let due = self.inner.clock.now() + ADDRESS_AGAIN;

@@ -79,8 +79,13 @@ pub trait Journal:
     /// Keeps a decision to send that came from outside.
     async fn submit(&self, intent: NewIntent) -> Result<Submitted, JournalError>;
 
-    /// What is needed to answer a message. `None`: it has ended, or is none.
-    async fn message(&self, id: EntryId) -> Result<Option<ToAnswer>, JournalError>;
+    /// What is needed to answer a message, with the turns before it where they are wanted. `None`:
+    /// it has ended, or is none.
+    async fn message(
+        &self,
+        id: EntryId,
+        with_history: bool,
+    ) -> Result<Option<ToAnswer>, JournalError>;
 
     /// Ends a message, together with the intents that answer it.
     async fn settle(&self, id: EntryId, end: MessageEnd) -> Result<Vec<Change>, JournalError>;

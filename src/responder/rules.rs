@@ -31,4 +31,8 @@ impl Responder for RulesResponder {
             None => Answer::Pass,
         })
     }
+
+    fn needs_history(&self) -> bool {
+        false
+    }
 }

@@ -79,6 +79,13 @@ impl VendorService {
         if is_open || self.out_of_hours.is_empty() { &self.responders } else { &self.out_of_hours }
     }
 
+    /// Whether any of its responders looks at the turns before a message.
+    #[must_use]
+    pub fn needs_history(&self) -> bool {
+        let mut all = self.responders.iter().chain(&self.out_of_hours).flatten();
+        all.any(|it| it.needs_history())
+    }
+
     /// Whether the vendor is open at this time, by the clock where this instance's number is. One
     /// that has no business hours always is.
     #[must_use]

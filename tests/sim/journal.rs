@@ -368,9 +368,13 @@ impl Journal for Watched {
         })
     }
 
-    async fn message(&self, id: EntryId) -> Result<Option<ToAnswer>, JournalError> {
+    async fn message(
+        &self,
+        id: EntryId,
+        with_history: bool,
+    ) -> Result<Option<ToAnswer>, JournalError> {
         self.before().await?;
-        let message = self.inner.message(id).await?;
+        let message = self.inner.message(id, with_history).await?;
         if let Some(message) = &message {
             self.check_asked(id, message);
         }

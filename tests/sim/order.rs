@@ -411,7 +411,9 @@ impl Play {
             let due = self.now + self.rng.between(100, 5_000);
             return Next::Again { kind: Kind::Message, due, hold: None };
         }
-        let Some(message) = now(self.journal.message(job.id)).unwrap() else { return Next::Gone };
+        let Some(message) = now(self.journal.message(job.id, true)).unwrap() else {
+            return Next::Gone;
+        };
         let (n, name) = self.messages[&job.id];
         let linked_at = self.conversations[n].linked_at;
         // What began before the names were known to be one person's may still end in any order.

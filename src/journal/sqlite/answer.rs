@@ -1,22 +1,23 @@
 //! What is needed to answer a message: the conversation before it, and what it chooses.
 
+use std::ops::ControlFlow;
+
 use rusqlite::{Connection, Row};
 
 use super::{
-    chains::CONVERSATION,
-    contacts,
-    entries::{self, COLUMNS, EntryRow, INTENT, MESSAGE},
+    chains, contacts,
+    entries::{self, COLUMNS, DONE, EntryRow, INTENT, MESSAGE, SIGNAL, WAITING},
     late::Chain,
     said, show,
     state::State,
 };
 use crate::{
     domain::{
-        answer::{ANSWERS_PER_WINDOW_MAX, EQUAL_WINDOW},
+        answer::{ANSWERS_PER_WINDOW_MAX, EQUAL_ANSWERS_MAX, EQUAL_WINDOW, LOOP_WINDOW},
         choices,
         clock::Millis,
         event::{Event, What},
-        id::EntryId,
+        id::{ContactId, EntryId},
         message::{Choice, Content, Text},
     },
     journal::{ToAnswer, Turn},
@@ -28,12 +29,18 @@ use crate::{
 const TURNS_MAX: usize = 10;
 /// Entries that are looked at for the answers of the last hour.
 const ENTRIES_MAX: usize = 256;
+/// In [`COLUMNS`], and after them.
+const KIND_AT: usize = 1;
+const ACCOUNT_AT: usize = 2;
+const CONTACT_AT: usize = 6;
+const BODY_AT: usize = 15;
+const PREV_AT: usize = 16;
 
 pub(super) fn to_answer(
     connection: &Connection,
     vault: &Vault,
     ends: &State,
-    id: EntryId,
+    (id, with_history): (EntryId, bool),
 ) -> Result<Option<ToAnswer>, DbError> {
     let Some((row, body)) = show::with_body(connection, id)? else { return Ok(None) };
     let Some(contact) = row.contact.filter(|_| row.is_open && row.kind == MESSAGE) else {
@@ -45,25 +52,26 @@ pub(super) fn to_answer(
         .prepare_cached(sql)?
         .query_row([contact.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
     let address = contacts::open(vault, row.instance.as_str(), &doc)?.address;
-    let mut before = Before { chosen: Chosen::by(&event, id), ..Before::default() };
-    // What came after the message is not its history, but its answers count for the loop guard.
-    let sql = format!(
-        "{CONVERSATION} SELECT {COLUMNS}, body FROM walk CROSS JOIN entries USING (id)
-            WHERE contact = ?2 AND kind IN (0, 2, 3) AND account IN (0, 1) LIMIT {ENTRIES_MAX}"
-    );
+    let chosen = Chosen::by(&event, id);
+    let mut before = Before { with_history, chosen, ..Before::default() };
     let last = ends.end(connection, contact, Chain::Turns)?;
-    let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([last.0, contact.0])?;
-    while let Some(found) = rows.next()? {
+    let mut n_left = ENTRIES_MAX;
+    let sql = format!("SELECT {COLUMNS}, body, prev FROM entries WHERE id = ?1");
+    chains::walk(connection, last, (&sql, PREV_AT), |found| {
+        // What came after the message is not its history, but its answers count for the loop guard.
+        if !is_turn(found, contact)? {
+            return Ok(ControlFlow::Continue(()));
+        }
         let entry = EntryRow::read(found)?;
         if before.is_full(&entry, id) {
-            break;
+            return Ok(ControlFlow::Break(()));
         }
         before.look_at(connection, vault, &entry, id, found)?;
-    }
-    let Before { mut history, answers, chosen, .. } = before;
+        n_left -= 1;
+        Ok(if n_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    let Before { mut history, answers, chosen, is_answered, .. } = before;
     history.reverse();
-    let is_answered = !answers.is_empty() || history.iter().any(|it| !it.is_user);
     let is_new = !is_answered && !said::by_vendor(connection, last, contact)?;
     let chosen = chosen.option;
     let is_replayed = row.life.place.is_some();
@@ -83,10 +91,22 @@ pub(super) fn to_answer(
     }))
 }
 
+/// Whether an entry is something that was said in this conversation, and not given up.
+fn is_turn(row: &Row<'_>, contact: ContactId) -> Result<bool, DbError> {
+    let (of, kind, account): (Option<i64>, i64, i64) =
+        (row.get(CONTACT_AT)?, row.get(KIND_AT)?, row.get(ACCOUNT_AT)?);
+    Ok(of == Some(contact.0) && kind != SIGNAL && matches!(account, WAITING | DONE))
+}
+
 /// What is known of a conversation, looked at from its latest entry backwards.
 #[derive(Default)]
 struct Before {
+    with_history: bool,
     history: Vec<Turn>,
+    /// Turns before the message, up to [`TURNS_MAX`].
+    n_turns: usize,
+    /// Somebody on the vendor's side has said something.
+    is_answered: bool,
     answers: Vec<(Millis, i64)>,
     /// What the latest of them answers.
     latest_origin: Option<EntryId>,
@@ -95,9 +115,12 @@ struct Before {
 
 impl Before {
     fn is_full(&self, entry: &EntryRow, id: EntryId) -> bool {
-        let is_old = entry.id.ms() < id.ms() - EQUAL_WINDOW;
-        let has_answers = is_old || self.answers.len() > ANSWERS_PER_WINDOW_MAX;
-        self.history.len() >= TURNS_MAX && has_answers
+        let is_older = |window| entry.id.ms() < id.ms() - window;
+        let has_answers = is_older(EQUAL_WINDOW)
+            || self.answers.len() > ANSWERS_PER_WINDOW_MAX
+            || (is_older(LOOP_WINDOW) && self.answers.len() >= EQUAL_ANSWERS_MAX);
+        let is_wanted = self.with_history || self.chosen.is_open;
+        has_answers && (self.n_turns >= TURNS_MAX || !is_wanted)
     }
 
     fn look_at(
@@ -115,13 +138,15 @@ impl Before {
             self.latest_origin = entry.origin;
             self.answers.push((entry.id.ms(), entry.text_key.unwrap_or_default()));
         }
-        let is_turn = self.history.len() < TURNS_MAX;
-        if entry.id >= id || !(is_turn || self.chosen.is_open) {
+        self.is_answered |= entry.kind != MESSAGE;
+        let is_turn = entry.id < id && self.n_turns < TURNS_MAX;
+        if !is_turn || !(self.with_history || self.chosen.is_open) {
             return Ok(());
         }
-        let body: Vec<u8> = row.get("body")?;
+        self.n_turns += 1;
+        let body: Vec<u8> = row.get(BODY_AT)?;
         let (_, content) = show::said(vault, entry, &body)?;
-        if is_turn {
+        if self.with_history {
             let edited = show::edited(connection, vault, entry)?;
             let said = content.as_ref().map(|it| Text(it.as_text().to_owned()));
             let text = edited.or(said).unwrap_or_default();

@@ -1,7 +1,9 @@
 //! Reading a conversation, or a vendor's messages, from the latest entry backwards: each names the
 //! one before it.
 
-use rusqlite::{Connection, OptionalExtension, params};
+use std::ops::ControlFlow;
+
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use super::{
     late::Chain,
@@ -18,7 +20,36 @@ pub(super) const CONVERSATION: &str = "WITH RECURSIVE walk (id, prev) AS (
         SELECT id, prev FROM entries WHERE id = ?1
         UNION ALL SELECT e.id, e.prev FROM walk CROSS JOIN entries e ON e.id = walk.prev)";
 
-/// The same, down to the entry after `?2`: the answers to that one are among them.
+/// Looks at the entries of a conversation from this one backwards, until `look` has seen enough or
+/// there is none before; as of one moment. `sql` reads one entry by its id, with the one before it
+/// as column number `prev_at`. For who looks at a few only: a query that walks by itself sets up
+/// tables first, which costs more than some steps.
+pub(super) fn walk(
+    connection: &Connection,
+    last: EntryId,
+    (sql, prev_at): (&str, usize),
+    mut look: impl FnMut(&Row<'_>) -> Result<ControlFlow<()>, DbError>,
+) -> Result<(), DbError> {
+    let mut steps = || {
+        let mut statement = connection.prepare_cached(sql)?;
+        let mut next = Some(last.0);
+        while let Some(id) = next {
+            let mut rows = statement.query([id])?;
+            let Some(row) = rows.next()? else { break };
+            next = row.get(prev_at)?;
+            if look(row)?.is_break() {
+                break;
+            }
+        }
+        Ok(())
+    };
+    connection.prepare_cached("BEGIN")?.execute(())?;
+    let end = steps();
+    connection.prepare_cached("COMMIT")?.execute(())?;
+    end
+}
+
+/// The same as [`CONVERSATION`], down to the entry after `?2`: the answers to that one are among them.
 pub(super) const ANSWERS: &str = "WITH RECURSIVE walk (id, prev) AS (
         SELECT id, prev FROM entries WHERE id = ?1 AND id > ?2
         UNION ALL SELECT e.id, e.prev FROM walk CROSS JOIN entries e ON e.id = walk.prev

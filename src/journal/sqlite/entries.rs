@@ -22,6 +22,7 @@ pub(super) const ECHO: i64 = 3;
 
 pub(super) const WAITING: i64 = 0;
 pub(super) const DONE: i64 = 1;
+pub(super) const DEAD: i64 = 4;
 
 /// The note of an entry whose customer was erased.
 pub(super) const ERASED: &str = "erased";

@@ -155,8 +155,14 @@ impl Journal for SqliteJournal {
         self.write(move |cx| intents::submit(cx, &intent)).await
     }
 
-    async fn message(&self, id: EntryId) -> Result<Option<ToAnswer>, JournalError> {
-        self.read_behind(|connection, vault| answer::to_answer(connection, vault, &self.state, id))
+    async fn message(
+        &self,
+        id: EntryId,
+        with_history: bool,
+    ) -> Result<Option<ToAnswer>, JournalError> {
+        self.read_behind(|connection, vault| {
+            answer::to_answer(connection, vault, &self.state, (id, with_history))
+        })
     }
 
     async fn settle(&self, id: EntryId, end: MessageEnd) -> Result<Vec<Change>, JournalError> {

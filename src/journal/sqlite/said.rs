@@ -1,10 +1,12 @@
 //! What was said in a conversation, however long ago.
 
+use std::ops::ControlFlow;
+
 use rusqlite::{Connection, params};
 
 use super::{
-    chains::CONVERSATION,
-    entries::{ECHO, INTENT},
+    chains,
+    entries::{DEAD, ECHO, INTENT},
     late::Chain,
     state::State,
 };
@@ -23,11 +25,14 @@ pub(super) fn by_vendor(
     last: EntryId,
     contact: ContactId,
 ) -> Result<bool, DbError> {
-    let sql = format!(
-        "{CONVERSATION} SELECT 1 FROM walk CROSS JOIN entries USING (id)
-            WHERE contact = ?2 AND kind IN ({INTENT}, {ECHO}) AND account <> 4 LIMIT 1"
-    );
-    Ok(connection.prepare_cached(&sql)?.exists([last.0, contact.0])?)
+    let sql = "SELECT prev, contact, kind, account FROM entries WHERE id = ?1";
+    let mut is_found = false;
+    chains::walk(connection, last, (sql, 0), |row| {
+        let (of, kind, account): (Option<i64>, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        is_found = of == Some(contact.0) && matches!(kind, INTENT | ECHO) && account != DEAD;
+        Ok(if is_found { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    })?;
+    Ok(is_found)
 }
 
 /// Whether a text with this key was sent to a contact since this time, or may yet be.
