@@ -32,8 +32,12 @@ pub(super) struct Inline {
 }
 
 impl Inline {
-    pub(super) fn new(connection: SharedConnection, batch: Box<dyn Batch>) -> Self {
-        Self { connection, batch: Mutex::new(batch) }
+    pub(super) fn new(
+        connection: SharedConnection,
+        mut batch: Box<dyn Batch>,
+    ) -> Result<Self, DbError> {
+        batch.opened(&mut lock(&connection))?;
+        Ok(Self { connection, batch: Mutex::new(batch) })
     }
 
     pub(super) fn write<T, F>(&self, f: F) -> Result<T, DbError>

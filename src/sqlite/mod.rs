@@ -106,12 +106,13 @@ struct Shared {
 impl Db {
     /// Opens the file, brings it up to date and starts the writer. `batch` is told of each
     /// transaction's end.
-    pub fn open(path: &Path, batch: Box<dyn Batch>) -> Result<Self, DbError> {
+    pub fn open(path: &Path, mut batch: Box<dyn Batch>) -> Result<Self, DbError> {
         disk::refuse_lone_wal(path)?;
         let mut connection = connect(path, WRITER_CACHE_KIB)?;
         upgrade(&mut connection)?;
         let readers = Readers::open(path, N_READERS)?;
         let behind = Readers::open(path, N_READERS_BEHIND)?;
+        batch.opened(&mut connection)?;
         let statements = Statements::of(&mut connection)?;
         let checkpoints = Checkpoints::of(&mut connection, path)?;
         let queue = Arc::new(Queue::default());
@@ -134,9 +135,8 @@ impl Db {
     }
 
     /// A handle that does everything at once, on whoever asks; for the simulation.
-    #[must_use]
-    pub fn inline(connection: SharedConnection, batch: Box<dyn Batch>) -> Self {
-        Self {
+    pub fn inline(connection: SharedConnection, batch: Box<dyn Batch>) -> Result<Self, DbError> {
+        Ok(Self {
             shared: Arc::new(Shared {
                 path: PathBuf::new(),
                 queue: Arc::default(),
@@ -144,9 +144,9 @@ impl Db {
                 readers: Readers::none(),
                 behind: Readers::none(),
                 disk: Disk::default(),
-                inline: Some(Inline::new(connection, batch)),
+                inline: Some(Inline::new(connection, batch)?),
             }),
-        }
+        })
     }
 
     /// Runs `f` in the next transaction and answers when that is on disk. `f` may be run a second

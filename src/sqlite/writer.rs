@@ -25,6 +25,10 @@ const BEHIND_MIN: usize = 8;
 
 /// Told of each transaction.
 pub trait Batch: Send {
+    /// This connection will do the writing.
+    fn opened(&mut self, _connection: &mut Connection) -> Result<(), DbError> {
+        Ok(())
+    }
     /// The last chance to write something into the transaction.
     fn before_commit(&mut self, connection: &Connection) -> Result<(), DbError>;
     /// Nothing of the transaction was kept: what was remembered of it is wrong.

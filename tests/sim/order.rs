@@ -175,7 +175,7 @@ impl Play {
         let connection = in_memory().unwrap();
         let key = SecretString::from("c2ltdWxhdGlvbiBzaW11bGF0aW9uIHNpbXVsYXRpb24=");
         let vault = Arc::new(Vault::new(&key, &[]).unwrap());
-        let journal = SqliteJournal::inline(Arc::clone(&connection), Arc::clone(&vault));
+        let journal = SqliteJournal::inline(Arc::clone(&connection), Arc::clone(&vault)).unwrap();
         let mut play = Self {
             connection,
             vault,
@@ -336,7 +336,8 @@ impl Play {
     fn restart(&mut self) {
         self.sums.restarts += 1;
         self.process += 1;
-        self.journal = SqliteJournal::inline(Arc::clone(&self.connection), Arc::clone(&self.vault));
+        self.journal =
+            SqliteJournal::inline(Arc::clone(&self.connection), Arc::clone(&self.vault)).unwrap();
         self.scheduler = Scheduler::new(self.now);
         self.limit();
         let mut after = EntryId(0);

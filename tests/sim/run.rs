@@ -160,6 +160,7 @@ impl Run<'_> {
 
     fn journal(&self) -> SqliteJournal {
         SqliteJournal::inline(Arc::clone(&self.place.connection), Arc::clone(&self.place.vault))
+            .unwrap()
     }
 
     /// A new process on what the last one has written.

@@ -6,7 +6,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{
     append::{self, New, Prepared, PreparedEvent, Signal},
     contacts,
-    entries::{self, COLUMNS, ECHO, EntryRow, INTENT, MESSAGE, SIGNAL},
+    entries::{self, COLUMNS, ECHO, EntryRow, INTENT, SIGNAL},
     forwards, hours, intents,
     marks::{self, Mark},
     state::Cx,
@@ -209,18 +209,31 @@ pub(super) fn by_pid(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbErro
     if let Some(found) = by_whatsapp_id(cx, pid)? {
         return Ok(Some(found));
     }
+    if let Some(found) = cx.memory.recent.by_tid(pid) {
+        return Ok(Some(found));
+    }
     // Some dialects speak of a send by the provider's own number for it.
     let sql = format!("SELECT {COLUMNS} FROM entries WHERE tid = ?1 LIMIT 1");
     Ok(cx.connection.prepare_cached(&sql)?.query_row([pid], EntryRow::read).optional()?)
 }
 
 fn by_whatsapp_id(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
-    // An intent before anything else: it is what somebody waits for.
-    let sql = format!(
-        "SELECT {COLUMNS} FROM entries WHERE pid = ?1 AND kind IN ({MESSAGE}, {INTENT}, {ECHO})
-         ORDER BY kind = {INTENT} DESC LIMIT 1"
-    );
-    Ok(cx.connection.prepare_cached(&sql)?.query_row([pid], EntryRow::read).optional()?)
+    if let Some(found) = cx.memory.recent.by_pid(pid) {
+        return Ok(Some(found));
+    }
+    // In any order and as none of a list: sorting and lists set up tables first.
+    let sql = format!("SELECT {COLUMNS} FROM entries WHERE pid = ?1 AND kind <> {SIGNAL}");
+    let mut statement = cx.connection.prepare_cached(&sql)?;
+    let mut found = None;
+    for row in statement.query_map([pid], EntryRow::read)? {
+        let row = row?;
+        // An intent before anything else: it is what somebody waits for.
+        if row.kind == INTENT {
+            return Ok(Some(row));
+        }
+        found = found.or(Some(row));
+    }
+    Ok(found)
 }
 
 enum Whose {

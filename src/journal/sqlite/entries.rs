@@ -161,6 +161,27 @@ impl EntryRow {
         })
     }
 
+    /// What was just inserted.
+    pub(super) fn made(new: &NewRow<'_>, life: Life) -> Self {
+        Self {
+            id: new.id,
+            kind: new.kind,
+            account: new.account,
+            is_open: new.is_open,
+            vendor: new.vendor.clone(),
+            instance: new.instance.clone(),
+            contact: new.contact,
+            pid: new.pid,
+            text_key: new.text_key,
+            begun_at: None,
+            origin: new.origin,
+            status: new.status,
+            note: new.note.map(str::to_owned),
+            life,
+            tid: None,
+        }
+    }
+
     /// The work it is, as far as the scheduler must know.
     pub(super) fn job(&self, kind: Kind, due: Millis) -> Job {
         Job {
@@ -175,8 +196,30 @@ impl EntryRow {
 }
 
 pub(super) fn load(cx: &Cx<'_>, id: EntryId) -> Result<Option<EntryRow>, DbError> {
+    if let Some(found) = cx.memory.recent.get(id) {
+        return Ok(Some(found));
+    }
     let sql = format!("SELECT {COLUMNS} FROM entries WHERE id = ?1");
     Ok(cx.connection.prepare_cached(&sql)?.query_row([id.0], EntryRow::read).optional()?)
+}
+
+/// Writes what a step of an intent changes.
+pub(super) fn write_intent(cx: &Cx<'_>, row: &EntryRow) -> Result<(), DbError> {
+    let sql = "UPDATE entries SET account = ?2, is_open = ?3, pid = ?4, begun_at = ?5, status = ?6,
+        note = ?7, life = ?8, tid = ?9 WHERE id = ?1";
+    cx.connection.prepare_cached(sql)?.execute(params![
+        row.id.0,
+        row.account,
+        row.is_open,
+        row.pid,
+        row.begun_at,
+        row.status,
+        row.note,
+        row.life.text(),
+        row.tid,
+    ])?;
+    cx.memory.recent.put(row.clone());
+    Ok(())
 }
 
 pub(super) fn body(cx: &Cx<'_>, id: EntryId) -> Result<Vec<u8>, DbError> {

@@ -169,6 +169,7 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
     };
     entries::insert(cx, &row)?;
     cx.delta(&intent.vendor).hours.outbound(new.id, life::status_word(life.delivery.as_ref()), 1);
+    cx.memory.recent.put(EntryRow::made(&row, life));
     if told.is_some() {
         forwards::insert(cx, &intent.vendor, new.id, Topic::Status, (told, note), intent.now)?;
     }
@@ -297,35 +298,35 @@ fn advance_with(
     let answered_after = answered::after(cx, &row, &after, now)?;
     row.life.answered_after = row.life.answered_after.or(answered_after);
     row.life.delivery = Some(after.clone());
-    let sql = "UPDATE entries SET account = ?2, is_open = ?3, pid = ?4, begun_at = ?5, status = ?6,
-        note = ?7, life = ?8, tid = ?9 WHERE id = ?1";
-    cx.connection.prepare_cached(sql)?.execute(params![
-        row.id.0,
+    let reason = life::reason(&after.state);
+    let account_before = row.account;
+    row = EntryRow {
         account,
-        next != Some(Next::Gone),
+        is_open: next != Some(Next::Gone),
         pid,
         begun_at,
-        after.status.map(Status::code),
-        if is_erased { Some(ERASED) } else { life::reason(&after.state) },
-        row.life.text(),
+        status: after.status.map(Status::code),
+        note: if is_erased { Some(ERASED) } else { reason }.map(str::to_owned),
         tid,
-    ])?;
+        ..row
+    };
+    entries::write_intent(cx, &row)?;
     if is_erased && next == Some(Next::Gone) {
         erase::ended(cx, row.id)?;
     }
     let news = life::told(&after).filter(|it| row.life.forward && told != Some(it));
     if news.is_some() {
-        let why = (news, life::reason(&after.state));
+        let why = (news, reason);
         forwards::insert(cx, &row.vendor, row.id, Topic::Status, why, now)?;
     }
     let delta = cx.delta(&row.vendor);
-    delta.intents[usize::try_from(row.account).unwrap_or_default()] -= 1;
+    delta.intents[usize::try_from(account_before).unwrap_or_default()] -= 1;
     delta.intents[usize::try_from(account).unwrap_or_default()] += 1;
     delta.hours.moved(row.id, word, life::status_word(Some(&after)));
     if let Some(ms) = answered_after {
         delta.hours.answered(row.id, ms);
     }
-    let is_sent = account == life::code(Account::Sent) && row.account != account;
+    let is_sent = account == life::code(Account::Sent) && account_before != account;
     let follower = row.life.part.and_then(|it| it.after);
     if let Some(follower) = follower.filter(|_| is_sent) {
         groups::release(cx, follower, now)?;

@@ -20,6 +20,7 @@ mod marks;
 mod media;
 mod operate;
 mod people;
+mod recent;
 mod said;
 mod show;
 mod start;
@@ -69,12 +70,11 @@ impl SqliteJournal {
     }
 
     /// The journal in a database without threads, for the simulation.
-    #[must_use]
-    pub fn inline(connection: SharedConnection, vault: Arc<Vault>) -> Self {
+    pub fn inline(connection: SharedConnection, vault: Arc<Vault>) -> Result<Self, DbError> {
         let state = State::default();
         state.lock().late.simulated();
-        let db = Db::inline(connection, state.batch());
-        Self { db, vault, state }
+        let db = Db::inline(connection, state.batch())?;
+        Ok(Self { db, vault, state })
     }
 
     /// The database, for the store in the same file.

@@ -17,6 +17,7 @@ use super::{
     keys::{Days, Filters},
     late::{Chain, Late},
     ledger::{Delta, Log},
+    recent::Recent,
 };
 use crate::{
     domain::{
@@ -52,6 +53,7 @@ pub(super) struct Memory {
     days: Option<Days>,
     filters: Filters,
     pub(super) late: Late,
+    pub(super) recent: Recent,
     /// Vendors that got events to forward in the open transaction.
     pub(super) forwarded: HashSet<VendorId>,
 }
@@ -74,6 +76,7 @@ impl Memory {
             days: None,
             filters,
             late: Late::default(),
+            recent: Recent::default(),
             forwarded: HashSet::new(),
         }
     }
@@ -147,6 +150,7 @@ impl Memory {
     fn rolled_back(&mut self) {
         self.last_id = None;
         self.contacts.clear();
+        self.recent.clear();
         self.deltas.clear();
         (self.ledger, self.days) = (None, None);
         self.forwarded.clear();
@@ -191,6 +195,10 @@ impl State {
 }
 
 impl Batch for State {
+    fn opened(&mut self, connection: &mut Connection) -> Result<(), DbError> {
+        self.lock().recent.watch(connection)
+    }
+
     fn before_commit(&mut self, connection: &Connection) -> Result<(), DbError> {
         let mut memory = self.lock();
         memory.days(connection)?;
