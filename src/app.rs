@@ -27,9 +27,10 @@ use crate::{
     cache::memory::InstanceCache,
     config::{Config, Targets},
     domain::{clock::Clock, id::EntryId, secret::SecretString},
+    firebase::Firebase,
     gateway::{
         ANSWERING_MAX, Alerts, Attention, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner,
-        MediaKeeper, Retention, Settings, Work,
+        KeysUsed, MediaKeeper, Retention, Settings, Work,
     },
     http::{Allow, Http, Reach, reach},
     journal::{SharedJournal, SqliteJournal},
@@ -191,6 +192,9 @@ pub fn assemble(
     };
     let registry =
         VendorRegistry::new(Arc::clone(&store), manager.clone(), parts, config.cache_ttl);
+    let firebase = config.firebase.as_ref().map(|(project, keys_url)| {
+        Firebase::new(project, keys_url.clone(), http.clone(), clock.clone())
+    });
     Ok(Gateway::new(Inner {
         journal,
         store,
@@ -216,6 +220,8 @@ pub fn assemble(
         synced: Mutex::default(),
         failures: Failures::default(),
         heard: Heard::default(),
+        firebase,
+        keys_used: KeysUsed::default(),
         alerts: Alerts::default(),
         retention: Retention::default(),
         answering: Semaphore::new(ANSWERING_MAX),

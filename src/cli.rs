@@ -3,6 +3,7 @@
 //! journal is done by the server, or here while none may run.
 
 mod ago;
+mod audit;
 mod backup;
 mod doctor;
 mod exchange;
@@ -53,6 +54,9 @@ pub enum Command {
     /// Make, list and revoke keys for the administration.
     #[command(subcommand)]
     Key(key::Command),
+    /// Show what was changed, when and by whom.
+    #[command(long_about = audit::ABOUT, after_help = audit::AFTER)]
+    Audit(audit::Arguments),
     /// List, show, pause, resume and test vendors.
     #[command(subcommand)]
     Vendor(vendor::Command),
@@ -71,6 +75,7 @@ pub async fn run(command: Command) -> ExitCode {
         Command::Backup(arguments) => backup::back_up(arguments).await,
         Command::Restore(arguments) => backup::restore(arguments).await,
         Command::Key(command) => key::run(command).await,
+        Command::Audit(arguments) => audit::run(&arguments).await,
         Command::Vendor(command) => vendor::run(command).await,
         Command::Twin(arguments) => twin::run(&arguments).await,
     };

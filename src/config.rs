@@ -26,6 +26,9 @@ use crate::{
 const WASENDER_API_URL: &str = "https://www.wasenderapi.com/api";
 /// In many old files, and not an address of the real API (`docs/CONTRACT.md` §1).
 const WASENDER_API_URL_WRONG: &str = "api.wasenderapi.com";
+/// Where Google publishes the keys that prove Firebase ID tokens.
+const FIREBASE_KEYS_URL: &str =
+    "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com";
 /// What has ended is kept for so many days at least: a message may come again for eight.
 const RETENTION_DAYS_MIN: i64 = 9;
 const RETENTION_DAYS_MAX: i64 = 36_500;
@@ -47,6 +50,8 @@ pub struct Config {
     pub admin_key: Option<SecretString>,
     /// The encryption key, where the operator set one.
     pub encryption_key: Option<SecretString>,
+    /// The project whose users may call with their ID tokens, and where its keys are published.
+    pub firebase: Option<(String, Url)>,
     /// Keys that older data was sealed with.
     pub old_encryption_keys: Vec<SecretString>,
     /// Base of Wasender's API.
@@ -120,6 +125,7 @@ impl Config {
             data_dir: vars.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into(),
             admin_key: vars.admin_key(),
             encryption_key: vars.encryption_key("ENCRYPTION_KEY"),
+            firebase: vars.firebase(),
             old_encryption_keys: vars.old_keys(),
             wasender_url: vars.wasender_url(),
             wasender_token: vars.secret("WASENDER_API_KEY"),
@@ -174,6 +180,12 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
                 self.faults.push(format!("{name}: this version knows {only} only"));
             }
         }
+    }
+
+    fn firebase(&mut self) -> Option<(String, Url)> {
+        let default = Url::parse(FIREBASE_KEYS_URL).expect("the constant is a URL");
+        let keys_url = self.url("FIREBASE_KEYS_URL").unwrap_or(default);
+        self.text("FIREBASE_PROJECT_ID").map(|it| (it, keys_url))
     }
 
     fn listen(&mut self) -> SocketAddr {
@@ -322,77 +334,4 @@ fn file_values(text: &str) -> Result<HashMap<String, String>, BadConfig> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(vars: &[(&str, &str)]) -> Result<Config, BadConfig> {
-        Config::from_lookup(|name| vars.iter().find(|it| it.0 == name).map(|it| it.1.to_owned()))
-    }
-
-    #[test]
-    fn everything_has_a_default() {
-        let config = config(&[]).unwrap();
-        assert_eq!(config.listen.to_string(), "127.0.0.1:9002");
-        assert_eq!(config.base_url.as_str(), "http://localhost:9002/");
-        assert_eq!(config.max_answer_age, 6 * HOUR);
-        assert_eq!(config.retention, 30 * 24 * HOUR);
-    }
-
-    #[test]
-    fn what_may_come_again_is_kept() {
-        let days = |text| config(&[("RETENTION_DAYS", text)]).map(|it| it.retention / HOUR / 24);
-        assert_eq!((days("9").unwrap(), days("365").unwrap()), (9, 365));
-        for bad in ["8", "0", "-1", "36501", "a month"] {
-            assert!(days(bad).is_err(), "{bad}");
-        }
-    }
-
-    #[test]
-    fn a_port_alone_is_for_everybody() {
-        assert_eq!(config(&[("PORT", "80")]).unwrap().listen.to_string(), "0.0.0.0:80");
-        let both = [("PORT", "80"), ("LISTEN_ADDR", "127.0.0.1:81")];
-        assert_eq!(config(&both).unwrap().listen.to_string(), "127.0.0.1:81");
-    }
-
-    #[test]
-    fn all_faults_are_told_at_once_and_no_value_is() {
-        let error = config(&[
-            ("LISTEN_ADDR", "hunter2-a"),
-            ("APP_BASE_URL", "hunter2-b"),
-            ("ADMIN_API_KEY", "hunter2-c"),
-            ("ENCRYPTION_KEY", "hunter2-d"),
-            ("BODY_BYTES_MAX", "hunter2-e"),
-            ("STORE", "hunter2-f"),
-            ("WASENDER_API_URL", "https://api.wasenderapi.com/api/v1"),
-        ]);
-        let error = error.unwrap_err();
-        assert_eq!(error.0.len(), 7, "{error}");
-        let text = error.to_string();
-        assert!(!text.contains("hunter2"), "{text}");
-        assert!(text.contains("use https://www.wasenderapi.com/api"), "{text}");
-    }
-
-    #[test]
-    fn the_name_of_the_response_api_chooses_its_dialect_unless_that_is_set() {
-        let dialect = |vars: &[(&str, &str)]| config(vars).unwrap().response_api.unwrap().dialect;
-        let (new, old) = (("RESPONSE_API_URL", "http://a"), ("RESPONSE_API_BASE_URL", "http://b"));
-        assert!(matches!(dialect(&[new]), Dialect::Bot));
-        assert!(matches!(dialect(&[new, old]), Dialect::Bot));
-        assert!(matches!(dialect(&[old, ("RESPONSE_API_DIALECT", "bot")]), Dialect::Bot));
-        let id = ("RESPONSE_API_CHATBOT_ID", "bot_9");
-        let Dialect::Conversation { chatbot_id, web_id } = dialect(&[old, id]) else {
-            panic!("not the predecessor's dialect")
-        };
-        assert_eq!((chatbot_id.as_str(), web_id.is_none()), ("bot_9", true));
-        assert!(config(&[new, ("RESPONSE_API_DIALECT", "twilio")]).is_err());
-        assert!(config(&[]).unwrap().response_api.is_none());
-    }
-
-    #[test]
-    fn targets_are_networks_addresses_or_hosts() {
-        let targets =
-            config(&[("ALLOW_TARGETS", "10.0.0.0/8, 192.168.1.5 bot.internal")]).unwrap().targets;
-        assert_eq!((targets.nets.len(), targets.hosts.len()), (2, 1));
-        assert!(config(&[("ALLOW_TARGETS", "10.0.0.0/99")]).is_err());
-    }
-}
+mod tests;

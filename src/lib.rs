@@ -8,6 +8,7 @@ pub mod cli;
 pub mod config;
 pub mod demo;
 pub mod domain;
+pub mod firebase;
 pub mod gateway;
 pub mod http;
 pub mod journal;

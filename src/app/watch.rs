@@ -40,4 +40,9 @@ async fn keep_now(gateway: &Gateway) {
     {
         tracing::warn!(error = %Chain(&error), "what was heard of vendors could not be written");
     }
+    if let Err(error) = gateway.keep_keys_used().await
+        && !is_of_disk(&error)
+    {
+        tracing::warn!(error = %Chain(&error), "when keys were last used could not be written");
+    }
 }

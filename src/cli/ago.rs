@@ -30,6 +30,15 @@ pub(super) fn ago(at: Millis, now: Millis) -> Words {
     span(now - at).with(|en| format!("{en} ago"), |fr| format!("il y a {fr}"))
 }
 
+/// A span as it is typed: `30m`, `6h`, `2d`.
+pub(super) fn typed_span(text: &str) -> Option<Millis> {
+    let span = |unit: char, ms: Millis| {
+        let n: i64 = text.strip_suffix(unit)?.parse().ok().filter(|it| *it > 0)?;
+        n.checked_mul(ms)
+    };
+    span('m', MINUTE).or_else(|| span('h', HOUR)).or_else(|| span('d', 24 * HOUR))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

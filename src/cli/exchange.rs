@@ -69,6 +69,9 @@ pub(super) async fn import(path: &Path, is_dry_run: bool) -> Ended {
     }
     let opened = Opened::to_write().await?;
     let imported = opened.gateway.import_vendors(&text, is_dry_run).await;
+    if imported.is_ok() && !is_dry_run {
+        opened.record("importVendors", None, None).await;
+    }
     opened.close();
     let done = match imported {
         Ok(done) => done,

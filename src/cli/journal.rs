@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        clock::{Clock, HOUR, MINUTE, Millis, from_iso},
+        clock::{Clock, Millis, from_iso},
         id::{EntryId, VendorId},
     },
     gateway::{AdminError, LISTED_MAX},
@@ -315,11 +315,7 @@ fn state(word: &str) -> Result<Listed, String> {
 
 /// A span back from now, or a time.
 fn since(text: &str) -> Result<Millis, String> {
-    let span = |unit: char, ms: Millis| {
-        let n: i64 = text.strip_suffix(unit)?.parse().ok().filter(|it| *it > 0)?;
-        Some(Clock::System.now() - n.checked_mul(ms)?)
-    };
-    let ago = span('m', MINUTE).or_else(|| span('h', HOUR)).or_else(|| span('d', 24 * HOUR));
+    let ago = ago::typed_span(text).map(|it| Clock::System.now() - it);
     ago.or_else(|| from_iso(text)).ok_or_else(|| {
         "it is a span like 30m, 6h or 2d, or a time like 2026-01-31T08:00:00Z".to_owned()
     })
@@ -328,6 +324,7 @@ fn since(text: &str) -> Result<Millis, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::clock::{HOUR, MINUTE};
 
     #[test]
     fn a_time_is_a_span_back_or_a_time() {

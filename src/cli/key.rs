@@ -6,11 +6,15 @@ use serde_json::{Value, json};
 
 use super::{
     EXIT_FAULT, Ended,
+    ago::typed_span,
     opened::Opened,
     output::{complain, json, line, print, table},
 };
 use crate::{
-    domain::{clock::iso, id::VendorId},
+    domain::{
+        clock::{Clock, HOUR, Millis, iso},
+        id::VendorId,
+    },
     gateway::{NewKey, is_adopted},
     store::ApiKey,
 };
@@ -30,6 +34,9 @@ pub enum Command {
         /// It may look and change nothing
         #[arg(long)]
         read_only: bool,
+        /// It is good for nothing after so long: 12h, 90d
+        #[arg(long, value_name = "TIME", value_parser = lasting)]
+        expires_in: Option<Millis>,
         /// Print one JSON document
         #[arg(long)]
         json: bool,
@@ -48,6 +55,9 @@ pub enum Command {
     },
 }
 
+/// The longest life of a key that is not to last for ever.
+const LASTING_MAX: Millis = 3_660 * 24 * HOUR;
+
 const CREATE: &str = "\
 Make a key and print it, this once.
 
@@ -58,7 +68,7 @@ const CREATE_AFTER: &str = "\
 Examples:
   KEY=$(waba-gateway key create --name deploy)
   waba-gateway key create --name shop --vendor vendor_001
-  waba-gateway key create --name dashboard --read-only --json
+  waba-gateway key create --name dashboard --read-only --expires-in 90d --json
 
 Exit codes: 0 made, 1 no such vendor, 2 could not run";
 
@@ -70,8 +80,9 @@ Exit codes: 0 revoked, 1 no such key, 2 could not run";
 
 pub(super) async fn run(command: Command) -> Ended {
     match command {
-        Command::Create { name, vendor, read_only, json } => {
-            create(NewKey { name, vendor, read_only }, json).await
+        Command::Create { name, vendor, read_only, expires_in, json } => {
+            let expires_at = expires_in.map(|it| Clock::System.now() + it);
+            create(NewKey { name, vendor, read_only, expires_at }, json).await
         }
         Command::List { json } => list(json).await,
         Command::Revoke { id } => revoke(&id).await,
@@ -86,6 +97,7 @@ async fn create(new: NewKey, as_json: bool) -> Ended {
         return Ok(EXIT_FAULT);
     }
     let (made, key) = opened.gateway.create_key(new).await?;
+    opened.record("createKey", made.vendor.as_ref(), Some(&made.id)).await;
     opened.close();
     if as_json {
         let mut document = shown(&made);
@@ -100,23 +112,33 @@ async fn create(new: NewKey, as_json: bool) -> Ended {
 
 async fn list(as_json: bool) -> Ended {
     let opened = Opened::to_read().await?;
-    let keys = opened.gateway.store().keys().await?;
+    let keys = opened.gateway.keys().await?;
     opened.close();
     if as_json {
         json(&json!({ "keys": keys.iter().map(shown).collect::<Vec<_>>() }));
         return Ok(0);
     }
-    let rows: Vec<[String; 4]> = keys
-        .iter()
-        .map(|it| [it.id.clone(), it.name.clone(), access(it), iso(it.created_at)])
-        .collect();
-    print(&table(["ID", "NAME", "ACCESS", "CREATED"], &rows));
+    let now = Clock::System.now();
+    let ends = |it: &ApiKey| match it.expires_at {
+        None => "never".to_owned(),
+        Some(at) if at <= now => "expired".to_owned(),
+        Some(at) => iso(at),
+    };
+    let used = |it: &ApiKey| it.used_at.map_or("never".to_owned(), iso);
+    let row = |it: &ApiKey| {
+        [it.id.clone(), it.name.clone(), access(it), iso(it.created_at), ends(it), used(it)]
+    };
+    let rows: Vec<[String; 6]> = keys.iter().map(row).collect();
+    print(&table(["ID", "NAME", "ACCESS", "CREATED", "EXPIRES", "LAST USED"], &rows));
     Ok(0)
 }
 
 async fn revoke(id: &str) -> Ended {
     let opened = Opened::to_write().await?;
     let has_been = opened.gateway.store().delete_key(id).await?;
+    if has_been {
+        opened.record("deleteKey", None, Some(id)).await;
+    }
     opened.close();
     if !has_been {
         complain(&format!("there is no key {id}; \"waba-gateway key list\" shows those there are"));
@@ -131,6 +153,11 @@ async fn revoke(id: &str) -> Ended {
     Ok(0)
 }
 
+fn lasting(text: &str) -> Result<Millis, String> {
+    let lasting = typed_span(text).filter(|it| *it <= LASTING_MAX);
+    lasting.ok_or_else(|| "it is a span like 12h or 90d, of at most 10 years".to_owned())
+}
+
 fn access(key: &ApiKey) -> String {
     let of = key.vendor.as_ref().map_or("admin".to_owned(), ToString::to_string);
     if key.read_only { format!("{of}, read only") } else { of }
@@ -143,5 +170,7 @@ fn shown(key: &ApiKey) -> Value {
         "vendorId": key.vendor,
         "readOnly": key.read_only,
         "createdAt": iso(key.created_at),
+        "expiresAt": key.expires_at.map(iso),
+        "lastUsedAt": key.used_at.map(iso),
     })
 }

@@ -7,7 +7,7 @@ use crate::{
     app::{Data, database_of},
     config::Config,
     domain::{id::VendorId, vendor::Vendor},
-    gateway::{AdminError, Gateway},
+    gateway::{AdminError, BY_CLI, Gateway},
     sqlite,
 };
 
@@ -57,6 +57,13 @@ impl Opened {
                 Ok(None)
             }
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Puts a change on record that was made here, by whoever may run this program on these data.
+    pub(super) async fn record(&self, what: &str, vendor: Option<&VendorId>, about: Option<&str>) {
+        if self.gateway.put_on_record(BY_CLI, what, vendor, about).await.is_err() {
+            complain("note: the change was made, and could not be put on record");
         }
     }
 

@@ -137,6 +137,8 @@ async fn pause(id: &VendorId, is_paused: bool) -> Ended {
         return Ok(EXIT_FAULT);
     }
     opened.gateway.pause(Some(id), is_paused).await?;
+    let what = if is_paused { "pauseVendor" } else { "resumeVendor" };
+    opened.record(what, Some(id), None).await;
     opened.close();
     line(&if is_paused {
         format!("{id} is paused: nothing is sent until \"waba-gateway vendor resume {id}\"")

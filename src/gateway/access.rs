@@ -1,10 +1,20 @@
 //! Who may ask for what: gateway keys, admin or bound to one vendor.
 
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
 use sha2::{Digest, Sha256};
 
 use super::Gateway;
 use crate::{
-    domain::{id::VendorId, secret::SecretString},
+    domain::{
+        clock::{MINUTE, Millis},
+        id::VendorId,
+        secret::SecretString,
+    },
+    firebase::{Firebase, Identity, TokenError},
     store::{ApiKey, StoreError},
 };
 use secrecy::ExposeSecret;
@@ -13,10 +23,54 @@ use secrecy::ExposeSecret;
 const PREFIX: &str = "wgk_";
 /// How the ids of keys begin that were not made through the API.
 const ADOPTED_PREFIX: &str = "key_admin_";
+/// How those are named on record and in limits that are no keys but users of the application.
+const USER_PREFIX: &str = "firebase:";
+/// The values of the claim `role` that make a user an admin (`docs/CONTRACT.md` §1).
+const ADMIN_ROLES: [&str; 2] = ["admin", "super_admin"];
 /// Random bytes of a key.
 const KEY_BYTES: usize = 32;
 /// The longest name of a key, in characters.
 const NAME_CHARS_MAX: usize = 100;
+
+/// How exactly it is known when a key was last used.
+const USED_EVERY: Millis = MINUTE;
+
+/// When keys were last used, and what of it is not on disk yet.
+#[derive(Default)]
+pub struct KeysUsed(Mutex<HashMap<String, (Millis, bool)>>);
+
+impl KeysUsed {
+    fn note(&self, id: &str, now: Millis) {
+        let mut used = self.lock();
+        match used.get_mut(id) {
+            Some((at, _)) if now - *at < USED_EVERY => {}
+            Some(it) => *it = (now, true),
+            None => {
+                used.insert(id.to_owned(), (now, true));
+            }
+        }
+    }
+
+    fn news(&self) -> Vec<(String, Millis)> {
+        let used = self.lock();
+        used.iter().filter(|it| it.1.1).map(|(id, it)| (id.clone(), it.0)).collect()
+    }
+
+    /// These are on disk. Those that are not used any more are forgotten.
+    fn kept(&self, written: &[(String, Millis)], now: Millis) {
+        let mut used = self.lock();
+        for (id, at) in written {
+            if let Some(it) = used.get_mut(id).filter(|it| it.0 == *at) {
+                it.1 = false;
+            }
+        }
+        used.retain(|_, it| it.1 || now - it.0 < USED_EVERY);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<String, (Millis, bool)>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// Who asks.
 #[derive(Clone, Debug)]
@@ -55,6 +109,9 @@ pub enum AccessError {
     /// The store cannot say.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nobody can say now whose token it is.
+    #[error(transparent)]
+    Unknown(TokenError),
 }
 
 /// A key to make.
@@ -65,9 +122,20 @@ pub struct NewKey {
     pub vendor: Option<VendorId>,
     /// It may only look.
     pub read_only: bool,
+    /// From when on it is good for nothing.
+    pub expires_at: Option<Millis>,
 }
 
 impl Caller {
+    /// A user of the application: an admin by their role, or the vendor of that id.
+    fn of(Identity { uid, role }: Identity) -> Result<Self, AccessError> {
+        let is_admin = role.is_some_and(|it| ADMIN_ROLES.contains(&it.as_str()));
+        let vendor = (!is_admin).then(|| VendorId::parse(&uid)).transpose();
+        // Nobody here has an id like this.
+        let vendor = vendor.map_err(|_| AccessError::Forbidden)?;
+        Ok(Self { key_id: format!("{USER_PREFIX}{uid}"), vendor, read_only: false })
+    }
+
     /// Whether the caller may do that. Whether the vendor exists is not asked, so that nothing is
     /// learnt of others.
     pub fn may(&self, access: Access<'_>) -> Result<(), AccessError> {
@@ -88,9 +156,21 @@ pub fn hash(key: &str) -> [u8; 32] {
 }
 
 impl Gateway {
-    /// Who has this key.
+    /// Who has this key, or this Firebase ID token.
     pub async fn caller(&self, key: &str) -> Result<Caller, AccessError> {
+        if let Some(firebase) = self.inner.firebase.as_ref().filter(|_| Firebase::is_token(key)) {
+            return match firebase.verify(key).await {
+                Ok(identity) => Caller::of(identity),
+                Err(TokenError::Invalid) => Err(AccessError::NoKey),
+                Err(error @ TokenError::KeysAway) => Err(AccessError::Unknown(error)),
+            };
+        }
         let found = self.inner.store.key_by_hash(&hash(key)).await?.ok_or(AccessError::NoKey)?;
+        let now = self.inner.clock.now();
+        if found.expires_at.is_some_and(|it| it <= now) {
+            return Err(AccessError::NoKey);
+        }
+        self.inner.keys_used.note(&found.id, now);
         Ok(Caller { key_id: found.id, vendor: found.vendor, read_only: found.read_only })
     }
 
@@ -104,9 +184,35 @@ impl Gateway {
             vendor: new.vendor,
             read_only: new.read_only,
             created_at: self.inner.clock.now(),
+            expires_at: new.expires_at,
+            used_at: None,
         };
         self.inner.store.put_key(&made).await?;
         Ok((made, key))
+    }
+
+    /// All keys, with when they were last used to this moment.
+    pub async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        let mut keys = self.inner.store.keys().await?;
+        let used = self.inner.keys_used.lock();
+        for key in &mut keys {
+            key.used_at = key.used_at.max(used.get(&key.id).map(|it| it.0));
+        }
+        Ok(keys)
+    }
+
+    /// Writes when keys were last used.
+    ///
+    /// # Errors
+    ///
+    /// What was not written is written the next time.
+    pub async fn keep_keys_used(&self) -> Result<(), StoreError> {
+        let news = self.inner.keys_used.news();
+        if !news.is_empty() {
+            self.inner.store.set_keys_used(&news).await?;
+        }
+        self.inner.keys_used.kept(&news, self.inner.clock.now());
+        Ok(())
     }
 
     /// Keeps the admin key that the operator chose, or that was made at first start. The one kept
@@ -125,6 +231,8 @@ impl Gateway {
             vendor: None,
             read_only: false,
             created_at: self.inner.clock.now(),
+            expires_at: None,
+            used_at: None,
         };
         self.inner.store.put_key(&made).await
     }

@@ -6,6 +6,7 @@ mod alerts;
 mod analytics;
 mod ask;
 mod attention;
+mod audit;
 mod changes;
 mod content;
 mod deliver;
@@ -20,6 +21,7 @@ mod operate;
 mod people;
 mod reply;
 mod retention;
+mod rotate;
 mod setup;
 mod status;
 mod vitals;
@@ -39,11 +41,12 @@ use tokio::sync::{Mutex, MutexGuard, Semaphore};
 use url::Url;
 
 pub use self::{
-    access::{Access, AccessError, Caller, NewKey, hash, is_adopted, random_key},
+    access::{Access, AccessError, Caller, KeysUsed, NewKey, hash, is_adopted, random_key},
     admin::{AdminError, VendorChange, signing_secret},
     alerts::Alerts,
     analytics::{Asked, Counted},
     attention::Attention,
+    audit::BY_CLI,
     changes::ChangeError,
     exchange::{Export, IMPORT_VENDORS_MAX, ImportError, ImportFault, Imported},
     failures::Failures,
@@ -55,6 +58,7 @@ pub use self::{
     operate::{LISTED_MAX, Replayed, Stats},
     people::EraseError,
     retention::Retention,
+    rotate::{Rotated, Rotation},
     setup::{
         SetUp, SetUpDone, SetUpError, StatusOfInstance, WEBHOOK_EVENTS, can_reach, shown_url,
         webhook_url,
@@ -68,6 +72,7 @@ use crate::{
         clock::{Clock, Millis},
         id::{InstanceId, VendorId},
     },
+    firebase::Firebase,
     http::Http,
     journal::SharedJournal,
     provider::{Providers, Wasender},
@@ -120,6 +125,10 @@ pub struct Inner {
     pub failures: Failures,
     /// What was heard of vendors' callers and is not on disk yet.
     pub heard: Heard,
+    /// Proves ID tokens, where the application's users may call.
+    pub firebase: Option<Firebase>,
+    /// When keys were last used.
+    pub keys_used: KeysUsed,
     /// The open alerts.
     pub alerts: Alerts,
     /// How far removing what is old has got.

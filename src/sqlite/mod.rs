@@ -47,6 +47,7 @@ pub(crate) const SCRIPTS: &[&str] = &[
     include_str!("schema_2.sql"),
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
+    include_str!("schema_5.sql"),
 ];
 
 /// The database could not do what was asked. Nothing of it was written.

@@ -1,5 +1,6 @@
 //! Vendors, instances and keys.
 
+mod audit;
 mod census;
 mod document;
 pub mod exchange;
@@ -13,6 +14,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 pub use self::{
+    audit::{Audit, Deed},
     census::{Census, Failure},
     sqlite::{SqliteStore, check_key},
     watch::{Alert, Watch},
@@ -35,7 +37,7 @@ pub struct StoreError(#[from] DbError);
 
 /// Vendors, instances and keys. `None` is "does not exist", an error is "could not find out".
 #[async_trait]
-pub trait Store: Watch + Send + Sync {
+pub trait Store: Watch + Audit + Send + Sync {
     /// A vendor.
     async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError>;
 
@@ -102,6 +104,9 @@ pub trait Store: Watch + Send + Sync {
     /// All keys.
     async fn keys(&self) -> Result<Vec<ApiKey>, StoreError>;
 
+    /// Keeps when keys were last used, by their ids.
+    async fn set_keys_used(&self, used: &[(String, Millis)]) -> Result<(), StoreError>;
+
     /// Revokes a key. Whether there was one.
     async fn delete_key(&self, id: &str) -> Result<bool, StoreError>;
 
@@ -149,6 +154,10 @@ pub struct ApiKey {
     pub read_only: bool,
     /// When it was made.
     pub created_at: Millis,
+    /// From when on it is good for nothing.
+    pub expires_at: Option<Millis>,
+    /// When it was last used, to the minute.
+    pub used_at: Option<Millis>,
 }
 
 /// A store, shared.

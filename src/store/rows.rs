@@ -42,6 +42,9 @@ pub(super) fn instance(vault: &Vault, raw: RawInstance) -> Result<WabaInstance, 
     Ok(document.instance(instance_id(&id)?, vendor_id(&vendor)?, &status, last_sync))
 }
 
+pub(super) const KEY_COLUMNS: &str =
+    "id, hash, name, vendor, read_only, created_at, expires_at, used_at";
+
 pub(super) fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
     let vendor: Option<String> = row.get(3)?;
     let bad =
@@ -53,6 +56,8 @@ pub(super) fn api_key(row: &Row<'_>) -> rusqlite::Result<ApiKey> {
         vendor: vendor.map(|it| VendorId::parse(&it)).transpose().map_err(bad)?,
         read_only: row.get(4)?,
         created_at: row.get(5)?,
+        expires_at: row.get(6)?,
+        used_at: row.get(7)?,
     })
 }
 

@@ -7,7 +7,9 @@ use rusqlite::{Connection as Sqlite, OptionalExtension, params};
 
 use super::{
     ApiKey, Census, Store, StoreError, census, put,
-    rows::{api_key, instance, instance_id, raw_instance, raw_vendor, vendor, vendor_id},
+    rows::{
+        KEY_COLUMNS, api_key, instance, instance_id, raw_instance, raw_vendor, vendor, vendor_id,
+    },
 };
 use crate::{
     domain::{
@@ -233,11 +235,22 @@ impl Store for SqliteStore {
     async fn put_key(&self, key: &ApiKey) -> Result<(), StoreError> {
         let key = key.clone();
         self.write(move |connection, _| {
-            let sql = "INSERT INTO api_keys (id, hash, name, vendor, read_only, created_at)
-                VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+            let sql = "INSERT INTO api_keys
+                (id, hash, name, vendor, read_only, created_at, expires_at)
+                VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT DO NOTHING";
             let vendor = key.vendor.as_ref().map(VendorId::as_str);
-            let values = params![key.id, key.hash, key.name, vendor, key.read_only, key.created_at];
-            connection.execute(sql, values)?;
+            connection.execute(
+                sql,
+                params![
+                    key.id,
+                    key.hash,
+                    key.name,
+                    vendor,
+                    key.read_only,
+                    key.created_at,
+                    key.expires_at
+                ],
+            )?;
             Ok(())
         })
         .await
@@ -246,9 +259,8 @@ impl Store for SqliteStore {
     async fn key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
         let hash = *hash;
         self.read(move |connection, _| {
-            let sql = "SELECT id, hash, name, vendor, read_only, created_at FROM api_keys
-                WHERE hash = ?1";
-            let mut statement = connection.prepare_cached(sql)?;
+            let sql = format!("SELECT {KEY_COLUMNS} FROM api_keys WHERE hash = ?1");
+            let mut statement = connection.prepare_cached(&sql)?;
             Ok(statement.query_row([hash], api_key).optional()?)
         })
         .await
@@ -256,11 +268,23 @@ impl Store for SqliteStore {
 
     async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         self.read(|connection, _| {
-            let sql = "SELECT id, hash, name, vendor, read_only, created_at FROM api_keys
-                ORDER BY created_at, id";
-            let mut statement = connection.prepare(sql)?;
+            let sql = format!("SELECT {KEY_COLUMNS} FROM api_keys ORDER BY created_at, id");
+            let mut statement = connection.prepare(&sql)?;
             let rows = statement.query_map((), api_key)?;
             Ok(rows.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn set_keys_used(&self, used: &[(String, Millis)]) -> Result<(), StoreError> {
+        let used = used.to_vec();
+        self.write(move |connection, _| {
+            let sql = "UPDATE api_keys SET used_at = ?2 WHERE id = ?1";
+            let mut statement = connection.prepare_cached(sql)?;
+            for (id, at) in &used {
+                statement.execute(params![id, at])?;
+            }
+            Ok(())
         })
         .await
     }

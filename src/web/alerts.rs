@@ -46,11 +46,7 @@ impl From<&Alert> for AlertView {
 /// Each is raised once and ended once. They are looked for once a minute.
 #[utoipa::path(get, path = "/alerts", tag = "Operation", operation_id = "listAlerts",
     responses((status = 200, description = "what somebody must look at", body = AlertsView)))]
-pub(super) async fn list(
-    State(web): State<Web>,
-    admin: Admin,
-) -> Result<Answer<AlertsView>, ApiError> {
-    admin.may_read()?;
+pub(super) async fn list(State(web): State<Web>, _: Admin) -> Result<Answer<AlertsView>, ApiError> {
     let open = web.gateway.alerts().await?;
     let alerts = open.iter().take(SHOWN_MAX).map(AlertView::from).collect();
     Ok(Answer(AlertsView { total: open.len(), alerts }))

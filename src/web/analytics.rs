@@ -79,9 +79,8 @@ impl From<Census> for CensusView {
     responses((status = 200, description = "counts, and the latest failures", body = CensusView)))]
 pub(super) async fn instances(
     State(web): State<Web>,
-    admin: Admin,
+    _: Admin,
 ) -> Result<Answer<CensusView>, ApiError> {
-    admin.may_read()?;
     Ok(Answer(web.gateway.store().census().await?.into()))
 }
 

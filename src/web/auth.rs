@@ -4,12 +4,12 @@ use std::num::NonZeroU32;
 
 use axum::{
     extract::FromRequestParts,
-    http::{HeaderMap, Method, header::AUTHORIZATION, request::Parts},
+    http::{Method, header::AUTHORIZATION, request::Parts},
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use serde::Deserialize;
 
-use super::{Web, error::ApiError, extract::Path};
+use super::{Web, audit::By, error::ApiError, extract::Path};
 use crate::{
     domain::id::VendorId,
     gateway::{Access, AccessError, Caller},
@@ -80,18 +80,15 @@ impl FromRequestParts<Web> for IsAdmin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, ApiError> {
-        Ok(Self(caller(web, &parts.headers).await?.vendor.is_none()))
+        Ok(Self(caller(web, parts).await?.vendor.is_none()))
     }
 }
 
-/// A caller that may be an admin; the handler asks for what.
+/// An admin that may do what the method says.
 pub(super) struct Admin(Caller);
 
 impl Admin {
-    pub(super) fn may_read(&self) -> Result<(), AccessError> {
-        self.0.may(Access::Admin { changes: false })
-    }
-
+    /// For what gives secrets away although it changes nothing.
     pub(super) fn may_change(&self) -> Result<(), AccessError> {
         self.0.may(Access::Admin { changes: true })
     }
@@ -111,7 +108,7 @@ impl FromRequestParts<Web> for ForVendor {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, ApiError> {
-        let caller = caller(web, &parts.headers).await?;
+        let caller = caller(web, parts).await?;
         let Path(path) = Path::<VendorPath>::from_request_parts(parts, web).await?;
         // What cannot be an id is nobody's vendor: to a vendor's key it is as any other.
         let vendor = VendorId::parse(&path.vendor_id);
@@ -119,8 +116,11 @@ impl FromRequestParts<Web> for ForVendor {
             caller.may(Access::Admin { changes: false })?;
             return Err(crate::gateway::AdminError::NoVendor.into());
         };
-        let is_read = matches!(parts.method, Method::GET | Method::HEAD);
-        caller.may(if is_read { Access::Read(&vendor) } else { Access::Write(&vendor) })?;
+        caller.may(if is_read(&parts.method) {
+            Access::Read(&vendor)
+        } else {
+            Access::Write(&vendor)
+        })?;
         let path = parts.uri.path();
         let is_send = parts.method == Method::POST && UNLIMITED.iter().any(|it| path.ends_with(it));
         if !is_send {
@@ -135,17 +135,27 @@ impl FromRequestParts<Web> for Admin {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, web: &Web) -> Result<Self, ApiError> {
-        let caller = caller(web, &parts.headers).await?;
+        let caller = caller(web, parts).await?;
+        // Before the body is looked at: what is wrong with it is of no interest to who may not.
+        caller.may(Access::Admin { changes: !is_read(&parts.method) })?;
         web.limits.check(&caller, None)?;
         Ok(Self(caller))
     }
 }
 
-async fn caller(web: &Web, headers: &HeaderMap) -> Result<Caller, ApiError> {
-    let given = headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
+async fn caller(web: &Web, parts: &Parts) -> Result<Caller, ApiError> {
+    let given = parts.headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
     let key = given.and_then(|it| {
         let (scheme, key) = it.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     });
-    Ok(web.gateway.caller(key.ok_or(AccessError::NoKey)?).await?)
+    let caller = web.gateway.caller(key.ok_or(AccessError::NoKey)?).await?;
+    if let Some(by) = parts.extensions.get::<By>() {
+        by.is(&caller.key_id);
+    }
+    Ok(caller)
 }

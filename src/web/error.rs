@@ -116,7 +116,7 @@ impl ApiError {
             Self::Access(error) => match error {
                 AccessError::NoKey => StatusCode::UNAUTHORIZED,
                 AccessError::Forbidden => StatusCode::FORBIDDEN,
-                AccessError::Store(_) => StatusCode::SERVICE_UNAVAILABLE,
+                AccessError::Store(_) | AccessError::Unknown(_) => StatusCode::SERVICE_UNAVAILABLE,
             },
             Self::Admin(error) | Self::SetUp(SetUpError::Admin(error)) => admin(error),
             Self::SetUp(error) => set_up(error),

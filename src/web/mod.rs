@@ -4,6 +4,7 @@ mod admin;
 mod alerts;
 mod analytics;
 mod answers;
+pub(crate) mod audit;
 mod auth;
 mod body;
 mod connections;
@@ -25,6 +26,7 @@ mod openapi;
 mod people;
 mod records;
 mod responders;
+mod rotate;
 mod send;
 mod serve;
 mod vendors;
@@ -75,7 +77,7 @@ impl Web {
 
     /// Everything that is served.
     pub fn router(&self) -> Router {
-        let (routes, _) = described_routes().split_for_parts();
+        let (routes, _) = described_routes(Some(self)).split_for_parts();
         routes
             .fallback(|| async { ApiError::NoRoute })
             .method_not_allowed_fallback(|| async { ApiError::NoMethod })
@@ -103,9 +105,10 @@ impl Web {
     }
 }
 
-/// Every route with its description: none is served that is not in `/openapi.json`.
-fn described_routes() -> OpenApiRouter<Web> {
-    let others = admin_routes()
+/// Every route with its description: none is served that is not in `/openapi.json`. Without a `Web`
+/// for the description alone.
+fn described_routes(web: Option<&Web>) -> OpenApiRouter<Web> {
+    let others = admin_routes(web)
         .merge(health::routes())
         .routes(routes!(openapi::document))
         .merge(docs::routes())
@@ -114,7 +117,7 @@ fn described_routes() -> OpenApiRouter<Web> {
     OpenApiRouter::with_openapi(openapi::base()).merge(webhooks::routes()).merge(others)
 }
 
-fn admin_routes() -> OpenApiRouter<Web> {
+fn admin_routes(web: Option<&Web>) -> OpenApiRouter<Web> {
     let of_vendor = OpenApiRouter::default()
         .routes(routes!(vendors::put, vendors::get))
         .routes(routes!(vendors::renew_signing_secret))
@@ -124,6 +127,7 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(instances::create, instances::list))
         .routes(routes!(instances::get, waba::put, waba::delete))
         .routes(routes!(waba::switch_provider))
+        .routes(routes!(rotate::secret))
         .routes(routes!(instances::set_up))
         .routes(routes!(instances::status))
         .routes(routes!(send::send_text))
@@ -156,12 +160,19 @@ fn admin_routes() -> OpenApiRouter<Web> {
         .routes(routes!(analytics::instances))
         .routes(routes!(analytics::messages))
         .routes(routes!(alerts::list))
+        .routes(routes!(audit::list))
         .merge(journal::routes())
         .merge(exchange::routes());
-    OpenApiRouter::default()
+    let mut administration = OpenApiRouter::default()
         .nest("/api/admin/vendors/{vendor_id}", of_vendor)
+        .nest("/api/admin", of_all);
+    if let Some(web) = web {
+        let record = middleware::from_fn_with_state(web.clone(), audit::audited);
+        administration = administration.layer(record);
+    }
+    OpenApiRouter::default()
+        .merge(administration)
         .nest("/api/v1/vendors/{vendor_id}", own)
-        .nest("/api/admin", of_all)
         .layer(DefaultBodyLimit::max(ADMIN_BODY_BYTES_MAX))
 }
 

@@ -22,7 +22,7 @@ use super::answers::ErrorView;
 
 /// It changes only with the program.
 static DOCUMENT: LazyLock<Bytes> = LazyLock::new(|| {
-    let document = described(super::described_routes().into_openapi());
+    let document = described(super::described_routes(None).into_openapi());
     document.to_json().expect("the document has no key that is not text").into()
 });
 

@@ -304,6 +304,10 @@ pub(super) struct KeyView {
     vendor_id: Option<String>,
     read_only: bool,
     created_at: String,
+    /// From when on it is good for nothing; null: until it is revoked.
+    expires_at: Option<String>,
+    /// When it was last used, to the minute; null: never.
+    last_used_at: Option<String>,
 }
 
 impl From<&ApiKey> for KeyView {
@@ -314,6 +318,8 @@ impl From<&ApiKey> for KeyView {
             vendor_id: it.vendor.as_ref().map(ToString::to_string),
             read_only: it.read_only,
             created_at: iso(it.created_at),
+            expires_at: it.expires_at.map(iso),
+            last_used_at: it.used_at.map(iso),
         }
     }
 }

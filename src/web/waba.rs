@@ -204,6 +204,6 @@ impl SwitchBody {
     }
 }
 
-fn told(what: &str, remarks: &[String]) -> String {
+pub(super) fn told(what: &str, remarks: &[String]) -> String {
     std::iter::once(what).chain(remarks.iter().map(String::as_str)).collect::<Vec<_>>().join("; ")
 }

@@ -16,6 +16,7 @@ mod disk;
 mod documents;
 mod examples;
 mod exchange;
+mod firebase;
 mod forward;
 mod fuzz;
 #[expect(dead_code, reason = "the benches use the rest")]
@@ -23,6 +24,7 @@ mod fuzz;
 mod harness;
 mod instances;
 mod intake;
+mod keys;
 mod leaks;
 mod media;
 mod migrate;

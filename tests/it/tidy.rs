@@ -11,7 +11,7 @@ const LAYERS: &[&[&str]] = &[
     &["domain", "lang", "priority"],
     &["config", "telemetry", "http", "vault", "sqlite", "media", "present"],
     &["journal", "store", "cache"],
-    &["provider", "responder"],
+    &["provider", "responder", "firebase"],
     &["vendor"],
     &["gateway"],
     &["worker", "web", "twin"],

@@ -11,7 +11,7 @@ use waba_gateway::{
         waba::{InstanceKey, WabaInstance},
     },
     sqlite::DbError,
-    store::{Alert, ApiKey, Census, SqliteStore, Store, StoreError, Watch},
+    store::{Alert, ApiKey, Audit, Census, Deed, SqliteStore, Store, StoreError, Watch},
 };
 
 use super::world::Shared;
@@ -112,6 +112,10 @@ impl Store for Flaky {
         self.inner.put_key(key).await
     }
 
+    async fn set_keys_used(&self, used: &[(String, Millis)]) -> Result<(), StoreError> {
+        self.inner.set_keys_used(used).await
+    }
+
     async fn key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
         self.inner.key_by_hash(hash).await
     }
@@ -160,6 +164,22 @@ impl Store for Flaky {
 
     async fn census(&self) -> Result<Census, StoreError> {
         self.inner.census().await
+    }
+}
+
+#[async_trait]
+impl Audit for Flaky {
+    async fn add_deed(&self, deed: &Deed) -> Result<(), StoreError> {
+        self.inner.add_deed(deed).await
+    }
+
+    async fn deeds(
+        &self,
+        vendor: Option<&VendorId>,
+        before: Option<i64>,
+        limit: usize,
+    ) -> Result<Vec<(i64, Deed)>, StoreError> {
+        self.inner.deeds(vendor, before, limit).await
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
         clock::{Millis, iso},
         id::{EntryId, VendorId},
     },
-    gateway::{AdminError, Gateway},
+    gateway::{AdminError, BY_CLI, Gateway},
     web::journal::{EntryView, JournalReplayedView},
 };
 
@@ -74,7 +74,24 @@ impl Deed {
         }
     }
 
+    /// As the server would put it on record.
+    fn on_record(&self) -> (&'static str, Option<&VendorId>, Option<String>) {
+        match self {
+            Self::Park(id) => ("journalPark", None, Some(id.to_string())),
+            Self::Release(id) => ("journalRelease", None, Some(id.to_string())),
+            Self::Replay { id, .. } => ("journalReplay", None, Some(id.to_string())),
+            Self::ReplaySince { vendor, .. } => ("journalReplayMany", Some(vendor), None),
+        }
+    }
+
     async fn here(&self, gateway: &Gateway) -> Result<Value, AdminError> {
+        let done = self.do_here(gateway).await?;
+        let (what, vendor, about) = self.on_record();
+        gateway.put_on_record(BY_CLI, what, vendor, about.as_deref()).await?;
+        Ok(done)
+    }
+
+    async fn do_here(&self, gateway: &Gateway) -> Result<Value, AdminError> {
         let entry = match self {
             Self::Park(id) => gateway.put_aside(*id, BY).await?,
             Self::Release(id) => gateway.release(*id, BY).await?,

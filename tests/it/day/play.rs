@@ -370,7 +370,7 @@ impl Day {
 
 /// A caller that may look at everything.
 async fn looker(app: &TestApp) -> Client {
-    let new = NewKey { name: "looker".to_owned(), vendor: None, read_only: true };
+    let new = NewKey { name: "looker".to_owned(), vendor: None, read_only: true, expires_at: None };
     let (_, key) = app.gateway.create_key(new).await.unwrap();
     app.admin.with_key(key.expose_secret())
 }
