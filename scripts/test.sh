@@ -7,7 +7,7 @@ step() { printf '\n== %s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
 # The C compiler builds SQLite, the TLS library's cryptography, the allocator (with make) and the failing disk of the tests; the certificates and curl are for downloads;
-# strace shows that a webhook is on disk before it is answered; python3 and node run the examples.
+# strace shows that a webhook is on disk before it is answered; python3 and node run the examples, node also the Firestore of the tests.
 missing_packages() {
   command -v cc >/dev/null || echo gcc
   command -v make >/dev/null || echo make
@@ -18,6 +18,7 @@ missing_packages() {
   command -v strace >/dev/null || echo strace
   command -v python3 >/dev/null || echo python3
   command -v node >/dev/null || echo nodejs
+  command -v npm >/dev/null || echo npm
 }
 
 install_packages() {
@@ -59,6 +60,9 @@ install_rust() {
 export PATH="$PATH:${CARGO_HOME:-$HOME/.cargo}/bin"
 install_packages
 install_rust "$(sed -n 's/^rust-version = "\(.*\)"$/\1/p' Cargo.toml)"
+
+step "npm ci (the Firestore of the tests)"
+(cd tests/firestore-emulator && npm ci --ignore-scripts --no-audit --no-fund)
 
 step "format"
 cargo fmt --check
