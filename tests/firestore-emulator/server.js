@@ -81,9 +81,9 @@ const unary = (f) => async (call, cb) => { try { cb(null, await f(call.request, 
 const first = async (p) => (await p)[0];
 const collect = (stream) => new Promise((res, rej) => { const a = []; stream.on('data', (d) => a.push(d)); stream.on('end', () => res(a)); stream.on('error', rej); });
 const pump = (f) => (call) => {
-  let s; try { s = f(call.request); } catch (e) { return call.destroy(Object.assign(new Error(e.message), fail(e))); }
+  let s; try { s = f(call.request); } catch (e) { return call.emit('error', fail(e)); }
   s.on('data', (d) => call.write(d)); s.on('end', () => call.end());
-  s.on('error', (e) => call.destroy(Object.assign(new Error(e.message), fail(e))));
+  s.on('error', (e) => call.emit('error', fail(e)));
   call.on('cancelled', () => s.destroy());
 };
 async function getOne(c, name, extra = {}) {
@@ -166,9 +166,9 @@ const impl = {
         resume.asked(q.addTarget);
         if (!s) { s = client(q.database).listen();
           s.on('data', (d) => resume.isOld(d) || call.write(d)); s.on('end', () => call.end());
-          s.on('error', (e) => call.destroy(Object.assign(new Error(e.message), fail(e)))); }
+          s.on('error', (e) => call.emit('error', fail(e))); }
         s.write(q);
-      } catch (e) { call.destroy(Object.assign(new Error(e.message), fail(e))); }
+      } catch (e) { call.emit('error', fail(e)); }
     });
     const stop = () => { if (s) s.destroy(); }; call.on('end', () => { stop(); call.end(); }); call.on('cancelled', stop); call.on('error', stop);
   },
@@ -178,7 +178,7 @@ const impl = {
       if (n++ === 0) { call.write({ streamId: id, streamToken: Buffer.from([0]) }); if (!q.writes?.length) return; }
       try { const r = await first(client(q.database).commit({ database: q.database, writes: q.writes }));
         call.write({ streamId: id, streamToken: Buffer.from(String(n)), writeResults: r.writeResults, commitTime: r.commitTime });
-      } catch (e) { call.destroy(Object.assign(new Error(e.message), fail(e))); } }); });
+      } catch (e) { call.emit('error', fail(e)); } }); });
     call.on('end', () => chain.then(() => call.end()));
   },
 };
