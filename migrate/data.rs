@@ -3,11 +3,7 @@
 use std::{fs::File, path::Path};
 
 use anyhow::Context;
-use waba_gateway::{
-    app,
-    config::Config,
-    store::{SqliteStore, Store},
-};
+use waba_gateway::{app, config::Config, store::Store};
 
 use super::plan::Plan;
 
@@ -35,8 +31,8 @@ impl Data {
     }
 
     /// Vendors and instances.
-    pub fn store(&self) -> &SqliteStore {
-        &self.data.store
+    pub fn store(&self) -> &dyn Store {
+        self.data.store.as_ref()
     }
 
     /// Keeps everything that is planned, or nothing.

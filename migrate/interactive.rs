@@ -12,7 +12,6 @@ use waba_gateway::{
         secret::{SecretString, masked},
     },
     lang::Language,
-    store::Store,
 };
 
 use super::{
@@ -91,7 +90,7 @@ pub async fn run(options: &Interactive) -> anyhow::Result<ExitCode> {
 
 async fn ask(config: &Config, person: &mut Person, language: Language) -> anyhow::Result<Vec<Row>> {
     let data = Data::open_to_read(config).await?;
-    let store = data.as_ref().map(|it| it.store() as &dyn Store);
+    let store = data.as_ref().map(Data::store);
     let rows = Interview { person, language, store, rows: Vec::new() }.all().await;
     if let Some(data) = data {
         data.close();
@@ -101,7 +100,7 @@ async fn ask(config: &Config, person: &mut Person, language: Language) -> anyhow
 
 async fn preview(config: &Config, rows: Vec<Row>) -> anyhow::Result<Plan> {
     let data = Data::open_to_read(config).await?;
-    let store = data.as_ref().map(|it| it.store() as &dyn Store);
+    let store = data.as_ref().map(Data::store);
     let plan = plan::make(rows, store, Clock::System.now()).await;
     if let Some(data) = data {
         data.close();

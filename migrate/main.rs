@@ -16,7 +16,7 @@ use std::{
 };
 
 use clap::{Args, Parser, Subcommand};
-use waba_gateway::{config::Config, domain::clock::Clock, store::Store, telemetry};
+use waba_gateway::{config::Config, domain::clock::Clock, telemetry};
 
 use self::{
     data::Data,
@@ -167,7 +167,7 @@ async fn run(batch: &Batch) -> anyhow::Result<ExitCode> {
     } else {
         Data::open_to_read(&config).await?
     };
-    let store = data.as_ref().map(|it| it.store() as &dyn Store);
+    let store = data.as_ref().map(Data::store);
     let plan = plan::make(rows, store, Clock::System.now()).await?;
     let may_write = may_write && (plan.n_bad() == 0 || batch.keep_going);
     let written = match &data {

@@ -4,6 +4,8 @@ mod backup;
 mod bootstrap;
 mod changes;
 mod data;
+mod late;
+mod stores;
 mod watch;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
@@ -18,10 +20,12 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
+use self::stores::Stores;
 pub use self::{
     backup::{Restored, back_up, restore},
     bootstrap::{operator_key, vault},
     data::{Data, patiently},
+    late::store_is_away,
 };
 use crate::{
     cache::memory::InstanceCache,
@@ -37,7 +41,7 @@ use crate::{
     provider::{Providers, Wasender},
     responder::{Circuits, Means},
     sqlite::{Db, DbError},
-    store::{SharedStore, SqliteStore},
+    store::SharedStore,
     vendor::{Parts, VendorRegistry, WabaManager},
     web::{self, Ends, Web},
     worker,
@@ -98,8 +102,7 @@ impl App {
         };
         let journal = tokio::task::spawn_blocking(open).await?.context("open waba.db")?;
         let db = journal.db().clone();
-        let store = SqliteStore::new(db.clone(), Arc::clone(&vault));
-        store.check_key().await.context("the encryption key does not fit the data")?;
+        let stores = Stores::open(config, &db, &vault).await?;
         let restored = journal.park_restored(clock.now()).await.context("a backup's work")?;
         if let Some(n_entries) = restored {
             tracing::warn!(
@@ -107,9 +110,8 @@ impl App {
                 "these data come from a backup: what was unfinished in it is parked until a person releases it"
             );
         }
-        let gateway = assemble(config, http(config)?, clock, Arc::new(journal), Arc::new(store))?;
-        let new_admin_key = bootstrap::admin_key(config, &gateway).await?;
-        take_up(&gateway).await.context("take up unfinished work")?;
+        let gateway = assemble(config, http(config)?, clock, Arc::new(journal), stores.shared())?;
+        let (new_admin_key, late) = late::start(config, &gateway).await?;
         gateway.take_up_forwards().await.context("take up events to forward")?;
         gateway.load_vitals().await.context("take up who is refused")?;
 
@@ -124,7 +126,9 @@ impl App {
         let mut others = vec![serve(web::connections_max(), listeners.main, web.router())];
         let metrics = listeners.metrics;
         others.extend(metrics.map(|it| serve(METRICS_CONNECTIONS_MAX, it, web.metrics_router())));
-        others.push(tokio::spawn(changes::watch(gateway.clone(), db.clone(), ends.stop.clone())));
+        others.push(tokio::spawn(changes::watch(gateway.clone(), ends.stop.clone())));
+        others.extend(stores.listen(&ends.stop));
+        others.extend(late.map(|it| it.spawn(gateway.clone(), ends.stop.clone())));
         others.push(work.spawn(worker::forward(gateway.clone(), stop_work.clone())));
         others.push(tokio::spawn(watch::watch(gateway.clone(), ends.stop.clone())));
         let (tender, stop) = (gateway.clone(), stop_work.clone());
@@ -235,11 +239,11 @@ pub fn http(config: &Config) -> anyhow::Result<Http> {
 
 /// Takes up what was unfinished when the last process ended.
 pub async fn take_up(gateway: &Gateway) -> anyhow::Result<()> {
-    let (paused, all) = gateway.store().paused().await?;
-    paused.iter().for_each(|it| gateway.work().pause(Some(it), true));
-    if all {
-        gateway.work().pause(None, true);
-    }
+    hold_paused(gateway).await?;
+    take_up_entries(gateway).await
+}
+
+async fn take_up_entries(gateway: &Gateway) -> anyhow::Result<()> {
     let (mut after, mut n_taken) = (EntryId(0), 0);
     loop {
         let page = gateway.journal().waiting(after, WAITING_PAGE).await?;
@@ -260,6 +264,14 @@ pub async fn take_up(gateway: &Gateway) -> anyhow::Result<()> {
     if n_taken > 0 {
         tracing::info!(n_entries = n_taken, "took up unfinished work");
     }
+    Ok(())
+}
+
+/// Whose sends are stopped, as the store has it.
+async fn hold_paused(gateway: &Gateway) -> anyhow::Result<()> {
+    let (paused, all) = gateway.store().paused().await?;
+    paused.iter().for_each(|it| gateway.work().pause(Some(it), true));
+    gateway.work().pause(None, all);
     Ok(())
 }
 

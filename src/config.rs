@@ -2,6 +2,8 @@
 //! faults told at once. It opens nothing. A bad value is never echoed: it may be a secret in the
 //! wrong variable.
 
+mod firestore;
+
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
@@ -13,6 +15,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ipnet::IpNet;
 use url::Url;
 
+pub use self::firestore::{FirebaseKey, FirestoreConfig};
 use crate::{
     domain::{
         clock::{HOUR, Millis, SECOND},
@@ -46,6 +49,8 @@ pub struct Config {
     pub base_url: Url,
     /// The embedded journal and store.
     pub data_dir: PathBuf,
+    /// Where vendors are kept; `None` is the embedded store.
+    pub firestore: Option<FirestoreConfig>,
     /// The admin key, where the operator set one.
     pub admin_key: Option<SecretString>,
     /// The encryption key, where the operator set one.
@@ -123,6 +128,7 @@ impl Config {
             metrics_listen: vars.metrics_listen(),
             base_url,
             data_dir: vars.text("DATA_DIR").unwrap_or_else(|| "./data".to_owned()).into(),
+            firestore: vars.firestore(),
             admin_key: vars.admin_key(),
             encryption_key: vars.encryption_key("ENCRYPTION_KEY"),
             firebase: vars.firebase(),
@@ -175,10 +181,8 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
     }
 
     fn refuse_planned(&mut self) {
-        for (name, only) in [("STORE", "sqlite"), ("JOURNAL", "sqlite")] {
-            if self.text(name).is_some_and(|it| it != only) {
-                self.faults.push(format!("{name}: this version knows {only} only"));
-            }
+        if self.text("JOURNAL").is_some_and(|it| it != "sqlite") {
+            self.faults.push("JOURNAL: this version knows sqlite only".to_owned());
         }
     }
 

@@ -291,6 +291,8 @@ fn is_refused(error: &reqwest::Error) -> bool {
 #[expect(clippy::disallowed_methods, reason = "this is the one door out")]
 fn builder() -> reqwest::ClientBuilder {
     reqwest::Client::builder()
+        // Another library of this program switches it on. An answer is limited as it comes.
+        .no_gzip()
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .retry(reqwest::retry::never())

@@ -70,6 +70,8 @@ pub mod names {
     pub const WRITES: &str = "waba_writes_total";
     /// Statements run for them, those that begin and commit included.
     pub const STATEMENTS: &str = "waba_statements_total";
+    /// Documents that Firestore told were changed.
+    pub const FIRESTORE_HEARD: &str = "waba_firestore_heard_total";
 }
 
 /// Bounds of the histograms, in seconds.
@@ -80,6 +82,9 @@ const SECONDS_BUCKETS: &[f64] =
 /// chooses what (`info` by default).
 pub fn start_logging() {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // At its lowest level this library prints whole documents.
+    let quiet = "firestore=warn".parse().expect("the constant is a directive");
+    let filter = filter.add_directive(quiet);
     let is_terminal = std::io::stderr().is_terminal();
     let plain = is_terminal.then(|| tracing_subscriber::fmt::layer().with_writer(std::io::stderr));
     let json = (!is_terminal).then(|| {

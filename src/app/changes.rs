@@ -1,16 +1,16 @@
-//! Notices what other processes (`waba-migrate`, the command line) change in the database, and forgets what is
-//! remembered of it.
+//! Notices what other processes (`waba-migrate`, the command line, other nodes and programs on one Firestore)
+//! change in the store, and forgets what is remembered of it.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{gateway::Gateway, sqlite::Db, telemetry::Chain};
+use crate::{gateway::Gateway, telemetry::Chain};
 
 /// How soon a change is noticed.
 const EVERY: Duration = Duration::from_millis(200);
 
-pub(super) async fn watch(gateway: Gateway, db: Db, stop: CancellationToken) {
+pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
     let mut seen_version = None;
     // What was changed before the start is read from the store anyway.
     let mut seen = gateway.store().changes_after(0).await.map_or(0, |it| it.1);
@@ -19,8 +19,7 @@ pub(super) async fn watch(gateway: Gateway, db: Db, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return,
         }
-        // Of one connection: it changes when any other has committed.
-        let Ok(version) = db.version().await else { continue };
+        let Ok(version) = gateway.store().version().await else { continue };
         if seen_version == Some(version) {
             continue;
         }

@@ -13,7 +13,7 @@ use crate::{
     gateway::Gateway,
     journal::SqliteJournal,
     sqlite::{Db, DbError},
-    store::{SqliteStore, check_key},
+    store::{FirestoreStore, SharedStore, SqliteStore, StoreError, check_key},
     vault::Vault,
 };
 
@@ -27,7 +27,7 @@ const BETWEEN_TRIES: Duration = Duration::from_millis(100);
 /// ([`Data::open_alone`]).
 pub struct Data {
     /// Vendors, instances and keys.
-    pub store: SqliteStore,
+    pub store: SharedStore,
     /// The record of work, to be read only.
     pub journal: SqliteJournal,
     db: Db,
@@ -38,27 +38,39 @@ pub struct Data {
 impl Data {
     /// Opens the data, or makes them. A server that runs is not in the way.
     pub async fn open_to_write(config: &Config) -> anyhow::Result<Self> {
-        let data = open(config, Arc::new(vault(config)?)).await?;
-        let check = patiently(async || data.store.check_key().await).await;
+        let vault = Arc::new(vault(config)?);
+        let (journal, local) = open(config, &vault).await?;
+        let check = patiently(async || local.check_key().await).await;
         check.context("the encryption key does not fit the data")?;
-        Ok(data)
+        let store: SharedStore = match &config.firestore {
+            Some(it) => Arc::new(firestore(FirestoreStore::start(it, vault, local).await)?),
+            None => Arc::new(local),
+        };
+        Ok(Self::of(journal, store))
     }
 
     /// Opens the data to look at, where there are any.
     pub async fn open_to_read(config: &Config) -> anyhow::Result<Option<Self>> {
         let path = database_of(config);
-        if !path.try_exists().with_context(|| format!("look for {}", path.display()))? {
+        let is_there = path.try_exists().with_context(|| format!("look for {}", path.display()))?;
+        // Vendors in Firestore are there also where this machine has no journal yet.
+        if !is_there && config.firestore.is_none() {
             return Ok(None);
         }
         let vault = Arc::new(vault(config)?);
-        let data = open(config, Arc::clone(&vault)).await?;
-        match data.db.read(move |it| check_key(it, &vault)).await {
+        let (journal, local) = open(config, &vault).await?;
+        let its = Arc::clone(&vault);
+        match journal.db().read(move |it| check_key(it, &its)).await {
             // There is no mark yet, and readers cannot set it: nothing was ever sealed in there.
             Err(DbError::Sqlite(error))
                 if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {}
             check => check.context("the encryption key does not fit the data")?,
         }
-        Ok(Some(data))
+        let store: SharedStore = match &config.firestore {
+            Some(it) => Arc::new(firestore(FirestoreStore::start_to_read(it, vault, local).await)?),
+            None => Arc::new(local),
+        };
+        Ok(Some(Self::of(journal, store)))
     }
 
     /// Opens the data, where there are any, to change the journal too: no server starts before they
@@ -75,8 +87,13 @@ impl Data {
 
     /// A gateway over the data that works on nothing: it shows, and changes what the store has.
     pub fn gateway(&self, config: &Config) -> anyhow::Result<Gateway> {
-        let (journal, store) = (self.journal.clone(), self.store.clone());
-        assemble(config, http(config)?, Clock::System, Arc::new(journal), Arc::new(store))
+        let (journal, store) = (self.journal.clone(), Arc::clone(&self.store));
+        assemble(config, http(config)?, Clock::System, Arc::new(journal), store)
+    }
+
+    fn of(journal: SqliteJournal, store: SharedStore) -> Self {
+        let db = journal.db().clone();
+        Self { store, journal, db, _lock: None }
     }
 
     /// Waits until everything is written.
@@ -85,12 +102,18 @@ impl Data {
     }
 }
 
-async fn open(config: &Config, vault: Arc<Vault>) -> anyhow::Result<Data> {
+async fn open(config: &Config, vault: &Arc<Vault>) -> anyhow::Result<(SqliteJournal, SqliteStore)> {
     let path = database_of(config);
-    let open = patiently(async || SqliteJournal::open(&path, Arc::clone(&vault))).await;
+    let open = patiently(async || SqliteJournal::open(&path, Arc::clone(vault))).await;
     let journal = open.with_context(|| format!("open {}", path.display()))?;
-    let db = journal.db().clone();
-    Ok(Data { store: SqliteStore::new(db.clone(), vault), journal, db, _lock: None })
+    let local = SqliteStore::new(journal.db().clone(), Arc::clone(vault));
+    Ok((journal, local))
+}
+
+/// A command has nothing to do without its data.
+fn firestore(started: Result<FirestoreStore, StoreError>) -> anyhow::Result<FirestoreStore> {
+    let reached = started.and_then(|it| it.is_reached().map(|()| it));
+    reached.context("STORE=firestore")
 }
 
 /// Tries again while others hold the file.

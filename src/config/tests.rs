@@ -70,3 +70,29 @@ fn targets_are_networks_addresses_or_hosts() {
     assert_eq!((targets.nets.len(), targets.hosts.len()), (2, 1));
     assert!(config(&[("ALLOW_TARGETS", "10.0.0.0/99")]).is_err());
 }
+
+#[test]
+fn a_firestore_store_needs_its_project_and_a_whole_key() {
+    assert!(config(&[("STORE", "sqlite")]).unwrap().firestore.is_none());
+    let all = [
+        ("STORE", "firestore"),
+        ("FIREBASE_CLIENT_EMAIL", "hunter2@example.com"),
+        ("FIRESTORE_EMULATOR_HOST", "http://hunter2"),
+    ];
+    let faults = config(&all).unwrap_err().0;
+    assert_eq!(faults.len(), 3, "{faults:?}");
+    assert!(!faults.iter().any(|it| it.contains("hunter2")), "{faults:?}");
+    let project = ("FIREBASE_PROJECT_ID", "shops");
+    let key = ("FIREBASE_PRIVATE_KEY", "-----BEGIN");
+    let both = config(&[all[0], all[1], project, key]).unwrap().firestore.unwrap();
+    assert!(matches!(both.key, FirebaseKey::Variables { .. }));
+    let path = ("FIREBASE_SERVICE_ACCOUNT_PATH", "/etc/key.json");
+    let file = config(&[all[0], project, path, key]).unwrap().firestore.unwrap();
+    assert!(matches!(file.key, FirebaseKey::File(_)));
+    let emulator = ("FIRESTORE_EMULATOR_HOST", "127.0.0.1:8686");
+    let machine = config(&[all[0], project, emulator]).unwrap().firestore.unwrap();
+    assert!(matches!(machine.key, FirebaseKey::Machine));
+    assert_eq!(machine.emulator.as_deref(), Some("127.0.0.1:8686"));
+    // What belongs to a store that is not used is no fault.
+    assert!(config(&all[1..]).is_ok());
+}

@@ -171,7 +171,7 @@ impl WabaInstance {
 }
 
 /// One of the keys an instance is found by.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum InstanceKey {
     /// Its number, by [`PhoneNumber::alias`].
     Phone(String),

@@ -46,10 +46,20 @@ pub enum AdminError {
     Conflict(String),
     /// The store is away.
     #[error(transparent)]
-    Store(#[from] StoreError),
+    Store(StoreError),
     /// The journal is away.
     #[error(transparent)]
     Journal(#[from] JournalError),
+}
+
+impl From<StoreError> for AdminError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            // Somebody else was faster than the look before.
+            StoreError::Claimed => Self::Conflict(error.to_string()),
+            error => Self::Store(error),
+        }
+    }
 }
 
 /// What to change of a vendor; `None` leaves it as it is, or at its default.
@@ -185,17 +195,19 @@ impl Gateway {
         for vendor in changed {
             self.forget(vendor).await;
         }
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let paused: HashSet<VendorId> = self.inner.store.paused().await?.0.into_iter().collect();
+        let (paused, all) = self.inner.store.paused().await?;
+        let paused: HashSet<VendorId> = paused.into_iter().collect();
         let work = &self.inner.work;
-        for vendor in changed.iter().filter(|it| work.is_paused(it) != paused.contains(it)) {
+        let differs = |it: &&VendorId| work.is_paused(it) != paused.contains(*it);
+        let differing: HashSet<&VendorId> = changed.iter().chain(&paused).filter(differs).collect();
+        for vendor in differing {
             // It may have been changed here in the meantime.
             let _turn = self.turn_of(vendor).await;
             let stored = self.inner.store.vendor(vendor).await?;
             work.pause(Some(vendor), stored.is_some_and(|it| it.paused));
         }
+        // Last: it may be what holds everybody until it is known who is paused.
+        work.pause(None, all);
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use crate::domain::{
 };
 
 /// How long a change is on record.
-const KEPT_FOR: Millis = 400 * 24 * HOUR;
+pub(super) const KEPT_FOR: Millis = 400 * 24 * HOUR;
 /// Old ones removed with each new one.
 const REMOVED_AT_ONCE: i64 = 10;
 

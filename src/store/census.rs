@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Failures that are shown.
-const FAILURES_MAX: i64 = 20;
+pub(super) const FAILURES_MAX: i64 = 20;
 
 /// Vendors and instances, counted.
 #[derive(Clone, Debug, Default)]

@@ -4,6 +4,7 @@ mod audit;
 mod census;
 mod document;
 pub mod exchange;
+pub mod firestore;
 mod put;
 mod rows;
 mod sqlite;
@@ -16,6 +17,7 @@ use async_trait::async_trait;
 pub use self::{
     audit::{Audit, Deed},
     census::{Census, Failure},
+    firestore::FirestoreStore,
     sqlite::{SqliteStore, check_key},
     watch::{Alert, Watch},
 };
@@ -32,8 +34,28 @@ use crate::{
 
 /// The store could not say, or could not keep it.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("store")]
-pub struct StoreError(#[from] DbError);
+pub enum StoreError {
+    /// The embedded database.
+    #[error("store")]
+    Embedded(#[from] DbError),
+    /// Firestore.
+    #[error("store")]
+    Firestore(#[from] firestore::Fault),
+    /// A number or session that is to be taken is another vendor's.
+    #[error("another vendor has this phone number or wasenderInstanceId")]
+    Claimed,
+}
+
+impl StoreError {
+    /// Whether the store is away, and the same may succeed when it is back.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Firestore(fault) => fault.is_away(),
+            Self::Embedded(_) | Self::Claimed => false,
+        }
+    }
+}
 
 /// Vendors, instances and keys. `None` is "does not exist", an error is "could not find out".
 #[async_trait]
@@ -76,10 +98,12 @@ pub trait Store: Watch + Audit + Send + Sync {
     /// Whether an instance of this id exists, whoever's it is.
     async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError>;
 
-    /// Keeps an instance, new or changed.
+    /// Keeps an instance, new or changed. [`StoreError::Claimed`] when it takes what another vendor
+    /// has.
     async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError>;
 
-    /// Keeps vendors and instances together: all or none.
+    /// Keeps vendors and instances together: all or none. More than a hundred may be kept in
+    /// several steps where the store has no transaction that large.
     async fn put_all(
         &self,
         vendors: &[Vendor],
@@ -109,6 +133,10 @@ pub trait Store: Watch + Audit + Send + Sync {
 
     /// Revokes a key. Whether there was one.
     async fn delete_key(&self, id: &str) -> Result<bool, StoreError>;
+
+    /// Another number as soon as another process may have changed something. In the embedded
+    /// database it is of one connection and changes when any other has committed.
+    async fn version(&self) -> Result<i64, StoreError>;
 
     /// Vendors that changed after `seq`, by whichever process, and the last change's number.
     async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError>;

@@ -1,5 +1,7 @@
 //! What is stored of vendors and instances.
 
+use std::collections::HashMap;
+
 use rusqlite::{Connection as Sqlite, params};
 
 use super::{
@@ -61,6 +63,37 @@ pub(super) fn instance(
     changed(connection, &it.vendor_id)
 }
 
+/// Whether one of these instances takes a key that it did not have and that another vendor has,
+/// as it will be when all of them are written.
+pub(super) fn takes_anothers(
+    connection: &Sqlite,
+    vault: &Vault,
+    instances: &[WabaInstance],
+) -> Result<bool, DbError> {
+    let sql = "SELECT instance_keys.instance, instances.vendor FROM instance_keys
+        JOIN instances ON instances.id = instance_keys.instance WHERE instance_keys.key = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut owners: HashMap<InstanceKey, &VendorId> = HashMap::new();
+    for it in instances {
+        for key in it.keys() {
+            let rows = statement.query_map([token(vault, &key)], |row| {
+                Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?))
+            })?;
+            let holders: Vec<(String, String)> = rows.collect::<Result<_, _>>()?;
+            let had_it = holders.iter().any(|holder| holder.0 == it.id.as_str());
+            let is_anothers = holders.iter().any(|(id, vendor)| {
+                vendor != it.vendor_id.as_str()
+                    && !instances.iter().any(|written| written.id.as_str() == id)
+            });
+            let other = owners.insert(key, &it.vendor_id);
+            if (is_anothers && !had_it) || other.is_some_and(|other| *other != it.vendor_id) {
+                return Ok(true);
+            }
+        }
+    }
+    Ok(false)
+}
+
 pub(super) fn changed(connection: &Sqlite, vendor: &VendorId) -> Result<(), DbError> {
     let sql = "INSERT INTO changes (vendor) VALUES (?1)";
     connection.prepare_cached(sql)?.execute([vendor.as_str()])?;
@@ -70,7 +103,7 @@ pub(super) fn changed(connection: &Sqlite, vendor: &VendorId) -> Result<(), DbEr
     Ok(())
 }
 
-pub(super) fn token(vault: &Vault, key: &InstanceKey) -> Token {
+pub(in crate::store) fn token(vault: &Vault, key: &InstanceKey) -> Token {
     match key {
         InstanceKey::Phone(it) => vault.token(&[b"instance phone", it.as_bytes()]),
         InstanceKey::Wasender(it) => vault.token(&[b"instance wasender", it.as_bytes()]),

@@ -191,11 +191,15 @@ impl Store for SqliteStore {
         instances: &[WabaInstance],
     ) -> Result<(), StoreError> {
         let (vendors, instances) = (vendors.to_vec(), instances.to_vec());
-        self.write(move |connection, vault| {
+        let kept = self.write(move |connection, vault| {
+            if put::takes_anothers(connection, vault, &instances)? {
+                return Ok(false);
+            }
             vendors.iter().try_for_each(|it| put::vendor(connection, vault, it))?;
-            instances.iter().try_for_each(|it| put::instance(connection, vault, it))
-        })
-        .await
+            instances.iter().try_for_each(|it| put::instance(connection, vault, it))?;
+            Ok(true)
+        });
+        if kept.await? { Ok(()) } else { Err(StoreError::Claimed) }
     }
 
     async fn set_status(
@@ -297,6 +301,10 @@ impl Store for SqliteStore {
         .await
     }
 
+    async fn version(&self) -> Result<i64, StoreError> {
+        Ok(self.db.version().await?)
+    }
+
     async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError> {
         self.read(move |connection, _| {
             let sql = "SELECT seq, vendor FROM changes WHERE seq > ?1 ORDER BY seq";
@@ -349,11 +357,15 @@ impl Store for SqliteStore {
         instances: &[WabaInstance],
     ) -> Result<(), StoreError> {
         let (vendors, instances) = (vendors.to_vec(), instances.to_vec());
-        self.write(move |connection, vault| {
+        let kept = self.write(move |connection, vault| {
+            if put::takes_anothers(connection, vault, &instances)? {
+                return Ok(false);
+            }
             vendors.iter().try_for_each(|it| put::vendor_as_it_is(connection, vault, it))?;
-            instances.iter().try_for_each(|it| put::instance(connection, vault, it))
-        })
-        .await
+            instances.iter().try_for_each(|it| put::instance(connection, vault, it))?;
+            Ok(true)
+        });
+        if kept.await? { Ok(()) } else { Err(StoreError::Claimed) }
     }
 
     async fn census(&self) -> Result<Census, StoreError> {

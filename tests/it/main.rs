@@ -17,6 +17,7 @@ mod documents;
 mod examples;
 mod exchange;
 mod firebase;
+mod firestore;
 mod forward;
 mod fuzz;
 #[expect(dead_code, reason = "the benches use the rest")]
@@ -36,6 +37,7 @@ mod responders;
 mod restart;
 mod retention;
 mod setup;
+mod store;
 mod support;
 mod tickets;
 mod tidy;

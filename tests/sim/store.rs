@@ -128,6 +128,10 @@ impl Store for Flaky {
         self.inner.delete_key(id).await
     }
 
+    async fn version(&self) -> Result<i64, StoreError> {
+        self.inner.version().await
+    }
+
     async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError> {
         self.inner.changes_after(seq).await
     }

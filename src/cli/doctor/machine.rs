@@ -7,7 +7,7 @@ use std::{
 
 use super::{Finding, Report};
 use crate::{
-    app::{Data, database_of},
+    app::{Data, database_of, store_is_away},
     cli::ago::span,
     config::Config,
     domain::clock::{MINUTE, Millis},
@@ -44,6 +44,7 @@ pub(super) enum Database {
     Older { found: usize, known: usize },
     Newer { found: usize, known: usize },
     Unopened(String),
+    StoreAway(String),
     Opens { version: usize },
     SetBack { by: Millis },
     Jumped { by: Millis, held_for: Millis },
@@ -138,6 +139,7 @@ impl Database {
                 "put back the encryption key the data was made with (ENCRYPTION_KEY, or encryption.key in the data directory)",
                 "remettez la clé de chiffrement d'origine (ENCRYPTION_KEY, ou encryption.key dans le répertoire des données)",
             ),
+            Self::StoreAway(why) => store_away(why),
             Self::SetBack { by } => {
                 let by = span(*by);
                 Finding::fault(
@@ -170,6 +172,18 @@ impl Database {
             ),
         }
     }
+}
+
+fn store_away(why: &str) -> Finding {
+    Finding::fault(
+        "store",
+        format!("Firestore cannot be used; vendors were not looked at: {why}"),
+        format!("Firestore est inutilisable ; les vendeurs n'ont pas été examinés : {why}"),
+    )
+    .then(
+        "check FIREBASE_PROJECT_ID, the service account and its role (Cloud Datastore User), and the network",
+        "vérifiez FIREBASE_PROJECT_ID, le compte de service et son rôle (Utilisateur Cloud Datastore), et le réseau",
+    )
 }
 
 /// The directory and its disk.
@@ -235,7 +249,10 @@ pub(super) async fn open(config: &Config, report: &mut Report) -> Option<Data> {
             data
         }
         Err(error) => {
-            report.add(Database::Unopened(format!("{error:#}")).finding());
+            let why = format!("{error:#}");
+            let is_away = store_is_away(&error);
+            let found = if is_away { Database::StoreAway(why) } else { Database::Unopened(why) };
+            report.add(found.finding());
             None
         }
     }
@@ -262,7 +279,7 @@ pub(super) async fn look_at_data(gateway: &Gateway, report: &mut Report) -> anyh
 
 /// A fault of the configuration in French. Names and values stay as they are.
 fn in_french(fault: &str) -> String {
-    const PHRASES: [(&str, &str); 15] = [
+    const PHRASES: [(&str, &str); 19] = [
         (" is not between ", " n'est pas compris entre "),
         (" and ", " et "),
         (" is malformed", " est mal formé"),
@@ -284,6 +301,10 @@ fn in_french(fault: &str) -> String {
         (" cannot be read", " ne peut pas être lu"),
         (" is not TOML", " n'est pas du TOML"),
         (" is not a plain value", " n'est pas une valeur simple"),
+        (" is sqlite or firestore", " vaut sqlite ou firestore"),
+        (" is needed for ", " est nécessaire pour "),
+        (" are needed together", " vont ensemble"),
+        (" is not a host and port", " n'est pas un hôte et un port"),
     ];
     PHRASES.iter().fold(fault.to_owned(), |text, (en, fr)| text.replace(en, fr))
 }
@@ -311,6 +332,7 @@ mod tests {
             Database::Older { found: 1, known: 2 },
             Database::Newer { found: 3, known: 2 },
             Database::Unopened("x".to_owned()),
+            Database::StoreAway("x".to_owned()),
             Database::Opens { version: 2 },
             Database::SetBack { by: 3 * MINUTE },
             Database::Jumped { by: -40 * MINUTE, held_for: 90 * MINUTE },
@@ -331,7 +353,10 @@ mod tests {
             | "ENCRYPTION_KEYS_OLD"
             | "LISTEN_ADDR"
             | "METRICS_ADDR"
-            | "STORE" => Some("x".to_owned()),
+            | "JOURNAL"
+            | "FIREBASE_CLIENT_EMAIL"
+            | "FIRESTORE_EMULATOR_HOST" => Some("x".to_owned()),
+            "STORE" => Some("firestore".to_owned()),
             "ALLOW_TARGETS" => Some("10.0.0.0/99".to_owned()),
             "RETENTION_DAYS" => Some("8".to_owned()),
             "WASENDER_API_URL" => Some("https://api.wasenderapi.com/api/v1".to_owned()),

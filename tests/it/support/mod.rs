@@ -2,6 +2,7 @@
 
 mod bot;
 mod client;
+mod firestore;
 mod process;
 
 use std::{collections::HashMap, path::PathBuf, sync::OnceLock, time::Duration};
@@ -29,6 +30,7 @@ use waba_gateway::{
 pub use self::{
     bot::Bot,
     client::{Answer, Client},
+    firestore::{Emulator, Program, time},
     process::{Process, gateway_binary, migrate_binary},
 };
 
@@ -70,7 +72,8 @@ pub async fn spawn_app_with(options: Options) -> TestApp {
     let base = format!("http://{}", listener.local_addr().unwrap());
     let config = config(&directory.path().join("data"), &base, &twin, &options.variables);
     let app = start(&config, options.clock.clone(), listener).await;
-    let key = app.new_admin_key.as_ref().unwrap().expose_secret().to_owned();
+    let key = app.new_admin_key.as_ref().or(config.admin_key.as_ref()).unwrap();
+    let key = key.expose_secret().to_owned();
     TestApp {
         gateway: app.gateway.clone(),
         app: Some(app),

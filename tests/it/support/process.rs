@@ -27,6 +27,13 @@ impl Process {
     /// Starts `serve` on this data directory and port, and waits until it is ready. Its log goes
     /// to `log`.
     pub async fn serve(data: &Path, port: u16, variables: &[(&str, String)], log: &Path) -> Self {
+        let process = Self::start(data, port, variables, log);
+        process.ready(log).await;
+        process
+    }
+
+    /// The same, without waiting: it may not get ready.
+    pub fn start(data: &Path, port: u16, variables: &[(&str, String)], log: &Path) -> Self {
         let base = format!("http://127.0.0.1:{port}");
         let file = File::options().create(true).append(true).open(log).unwrap();
         let child = Command::new(gateway_binary())
@@ -46,9 +53,7 @@ impl Process {
             .stderr(file)
             .spawn()
             .unwrap();
-        let process = Self { child, base };
-        process.ready(log).await;
-        process
+        Self { child, base }
     }
 
     async fn ready(&self, log: &Path) {

@@ -1,0 +1,214 @@
+//! What this process has read, and which of it others have changed since. Nothing is remembered of
+//! a document but whose it is and a hash of what matters in it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use firestore::gcloud_sdk::google::firestore::v1::{Document, Value, value::ValueType};
+use moka::sync::Cache;
+
+use super::{
+    instance::{self, INSTANCES},
+    shared::{EVERYBODY, PAUSES},
+    value::{Fields, OURS, collection_of, id_of},
+    vendor,
+};
+use crate::domain::id::VendorId;
+
+/// Documents and vendors that are remembered; the least used go first.
+const REMEMBERED_MAX: u64 = 400_000;
+/// Changes that wait to be noticed; who misses some drops everything.
+const WAITING_MAX: usize = 200_000;
+/// What changes by itself, and changes nothing for whoever remembers a vendor: of an instance, of a
+/// configuration (whose `status` is the vendor's), and of our own map.
+const INSTANCES_OF_NO_MATTER: [&str; 2] = ["status", "lastSync"];
+const CONFIGS_OF_NO_MATTER: [&str; 2] = ["wabaStatus", "lastSync"];
+const OURS_OF_NO_MATTER: [&str; 2] = ["lastError", "lastFailedAt"];
+
+#[derive(Clone)]
+pub(super) struct Changes {
+    documents: Cache<String, (VendorId, u64)>,
+    vendors: Cache<VendorId, ()>,
+    log: Arc<Mutex<Log>>,
+}
+
+#[derive(Default)]
+struct Log {
+    last: i64,
+    changed: BTreeMap<i64, VendorId>,
+}
+
+impl Changes {
+    pub(super) fn new() -> Self {
+        Self {
+            documents: Cache::builder().max_capacity(REMEMBERED_MAX).build(),
+            vendors: Cache::builder().max_capacity(REMEMBERED_MAX).build(),
+            log: Arc::default(),
+        }
+    }
+
+    /// Remembers what was read of a vendor. Before it is read nothing of it: a change that is told
+    /// meanwhile must not be missed.
+    pub(super) fn read<'a>(
+        &self,
+        vendor: &VendorId,
+        documents: impl IntoIterator<Item = &'a Document>,
+    ) {
+        self.vendors.insert(vendor.clone(), ());
+        for it in documents {
+            self.documents.insert(key(&it.name), (vendor.clone(), fingerprint(it)));
+        }
+    }
+
+    /// A document was changed, by whomever.
+    pub(super) fn changed(&self, document: &Document) {
+        let now = owner(document);
+        let hash = fingerprint(document);
+        let before = self.documents.get(&key(&document.name));
+        if let Some(it) = &before
+            && it.1 == hash
+            && Some(&it.0) == now.as_ref()
+        {
+            return;
+        }
+        if let Some(now) = &now
+            && self.vendors.contains_key(now)
+        {
+            self.documents.insert(key(&document.name), (now.clone(), hash));
+        }
+        // It may have been given to another vendor.
+        let owners: BTreeSet<VendorId> = before.map(|it| it.0).into_iter().chain(now).collect();
+        self.notice(owners);
+        self.pause_of_everybody(&document.name);
+    }
+
+    /// It is nobody's, and concerns everybody.
+    fn pause_of_everybody(&self, name: &str) {
+        if collection_of(name) == PAUSES && id_of(name) == EVERYBODY {
+            self.log().last += 1;
+        }
+    }
+
+    /// A document was deleted.
+    pub(super) fn deleted(&self, name: &str) {
+        let before = self.documents.remove(&key(name)).map(|it| it.0);
+        let document = Document { name: name.to_owned(), ..Document::default() };
+        self.notice(before.or_else(|| owner(&document)));
+        self.pause_of_everybody(name);
+    }
+
+    /// Nobody told what was changed: all that was read may be.
+    pub(super) fn all_changed(&self) {
+        self.notice(self.vendors.iter().map(|it| it.0.as_ref().clone()).collect::<Vec<_>>());
+    }
+
+    /// The number of the last change.
+    pub(super) fn last(&self) -> i64 {
+        self.log().last
+    }
+
+    /// The vendors that were changed after this one, and the last one's number.
+    pub(super) fn after(&self, seq: i64) -> (Vec<VendorId>, i64) {
+        let log = self.log();
+        let changed: BTreeSet<&VendorId> = log.changed.range(seq + 1..).map(|it| it.1).collect();
+        (changed.into_iter().cloned().collect(), log.last)
+    }
+
+    fn notice(&self, vendors: impl IntoIterator<Item = VendorId>) {
+        let mut log = self.log();
+        for vendor in vendors {
+            // Nothing is remembered of others.
+            if !self.vendors.contains_key(&vendor) {
+                continue;
+            }
+            log.last += 1;
+            let seq = log.last;
+            log.changed.insert(seq, vendor);
+            if log.changed.len() > WAITING_MAX {
+                log.changed.pop_first();
+            }
+        }
+    }
+
+    fn log(&self) -> MutexGuard<'_, Log> {
+        self.log.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Collection and id.
+fn key(name: &str) -> String {
+    format!("{}/{}", collection_of(name), id_of(name))
+}
+
+fn owner(document: &Document) -> Option<VendorId> {
+    match collection_of(&document.name) {
+        INSTANCES => instance::vendor_of(document),
+        PAUSES => VendorId::parse(id_of(&document.name)).ok(),
+        _ => vendor::vendor_of(document),
+    }
+}
+
+fn fingerprint(document: &Document) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    let but = match collection_of(&document.name) {
+        INSTANCES => INSTANCES_OF_NO_MATTER,
+        _ => CONFIGS_OF_NO_MATTER,
+    };
+    hash_fields(&document.fields, &but, &mut hasher);
+    hasher.finish()
+}
+
+fn hash_fields(fields: &Fields, but: &[&str], hasher: &mut DefaultHasher) {
+    let ordered: BTreeMap<&String, &Value> = fields.iter().collect();
+    for (field, value) in ordered.into_iter().filter(|it| !but.contains(&it.0.as_str())) {
+        field.hash(hasher);
+        let but = if field == OURS { &OURS_OF_NO_MATTER[..] } else { &[] };
+        hash_value(value, but, hasher);
+    }
+}
+
+fn hash_value(value: &Value, but: &[&str], hasher: &mut DefaultHasher) {
+    match value.value_type.as_ref() {
+        Some(ValueType::MapValue(it)) => hash_fields(&it.fields, but, hasher),
+        Some(ValueType::ArrayValue(it)) => {
+            it.values.len().hash(hasher);
+            it.values.iter().for_each(|it| hash_value(it, &[], hasher));
+        }
+        // The other forms have no order of their own, so that their text is always the same.
+        other => format!("{other:?}").hash(hasher),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::firestore::value::{integer, text};
+
+    fn document(fields: &[(&str, Value)]) -> Document {
+        let fields = fields.iter().map(|it| (it.0.to_owned(), it.1.clone())).collect();
+        let name = "projects/p/databases/d/documents/waba_instances/waba_anna".to_owned();
+        Document { name, fields, ..Document::default() }
+    }
+
+    #[test]
+    fn a_change_is_one_of_what_matters_to_who_was_read() {
+        let changes = Changes::new();
+        let anna = VendorId::parse("anna").unwrap();
+        let phone = ("phoneNumber", text("+221771234567"));
+        let known = document(&[phone.clone(), ("status", text("pending"))]);
+        changes.changed(&known);
+        assert_eq!(changes.last(), 0);
+        changes.read(&anna, [&known]);
+        changes.changed(&document(&[("lastSync", integer(5)), phone, ("status", text("error"))]));
+        assert_eq!(changes.last(), 0);
+        changes.changed(&document(&[("phoneNumber", text("+221771234568"))]));
+        assert_eq!(changes.after(0), (vec![anna.clone()], 1));
+        assert_eq!(changes.after(1), (vec![], 1));
+        changes.deleted(&known.name);
+        changes.all_changed();
+        assert_eq!(changes.after(1), (vec![anna], 3));
+    }
+}

@@ -1,0 +1,252 @@
+//! How documents are found, whoever has written them.
+
+use std::collections::{BTreeMap, HashMap};
+
+use firestore::gcloud_sdk::google::firestore::v1::{Document, Value};
+
+use super::{
+    Fault, FirestoreStore,
+    instance::{self, INSTANCES, Older},
+    session::{Session, is, query},
+    shared::PAUSES,
+    value::{get_text, id_of, integer, text, updated_at},
+    vendor::{self, CONFIGS, OLDER_CONFIGS},
+};
+use crate::{
+    domain::{
+        id::{InstanceId, VendorId},
+        vendor::Vendor,
+        waba::{InstanceKey, WabaInstance},
+    },
+    store::StoreError,
+    vault::Vault,
+};
+
+/// A vendor's configuration, in the collection of now or of before.
+pub(super) struct Config {
+    pub(super) document: Document,
+    /// It is in the older collection, which is never written.
+    pub(super) is_older: bool,
+}
+
+/// A vendor's configuration: the document of its id, else the newest that names it.
+pub(super) async fn config(session: &Session, id: &VendorId) -> Result<Option<Config>, Fault> {
+    for (collection, is_older) in [(CONFIGS, false), (OLDER_CONFIGS, true)] {
+        if let Some(document) = config_in(session, collection, id).await? {
+            return Ok(Some(Config { document, is_older }));
+        }
+    }
+    Ok(None)
+}
+
+async fn config_in(
+    session: &Session,
+    collection: &str,
+    id: &VendorId,
+) -> Result<Option<Document>, Fault> {
+    let named = session.get_one(collection, id.as_str()).await?;
+    if let Some(found) = named.filter(|it| vendor::vendor_of(it).as_ref() == Some(id)) {
+        return Ok(Some(found));
+    }
+    let found = session.query(query(collection, is("vendorId", text(id.as_str())))).await?;
+    Ok(found.into_iter().max_by_key(|it| (updated_at(it), it.name.clone())))
+}
+
+/// What a vendor's configurations have of an instance that lacks its own.
+pub(super) async fn older(
+    session: &Session,
+    vault: &Vault,
+    id: &VendorId,
+    known: Option<&Config>,
+) -> Result<Older, Fault> {
+    let mut all = Vec::new();
+    match known {
+        Some(known) => all.push(known.document.clone()),
+        None => all.extend(config(session, id).await?.map(|it| it.document)),
+    }
+    // The collection of now goes first; what it lacks may still be in the one of before.
+    if known.is_none_or(|it| !it.is_older) {
+        all.extend(config_in(session, OLDER_CONFIGS, id).await?);
+    }
+    Older::of(vault, all.iter())
+}
+
+/// All documents of a vendor's instances, oldest first; of two with one number the newer.
+pub(super) async fn instances_of(session: &Session, id: &VendorId) -> Result<Vec<Document>, Fault> {
+    let ids = [format!("waba_{id}"), id.to_string()];
+    let of_vendor = query(INSTANCES, is("vendorId", text(id.as_str())));
+    let (named, found) = tokio::try_join!(session.get(INSTANCES, &ids), session.query(of_vendor))?;
+    let all: BTreeMap<String, Document> =
+        named.into_values().chain(found).map(|it| (it.name.clone(), it)).collect();
+    let all = all.into_values().filter(|it| instance::vendor_of(it).as_ref() == Some(id));
+    Ok(newest(all))
+}
+
+/// Of the documents of one vendor that have one number, the newest.
+fn newest(all: impl Iterator<Item = Document>) -> Vec<Document> {
+    let mut by_number: HashMap<InstanceKey, Document> = HashMap::new();
+    let mut chosen = Vec::new();
+    for document in all {
+        let phone = instance::keys(&document)
+            .into_iter()
+            .find(|it| matches!(it, InstanceKey::Phone(_)))
+            .filter(|_| !instance::is_foreign(&document));
+        let Some(phone) = phone else {
+            chosen.push(document);
+            continue;
+        };
+        let age = |it: &Document| (updated_at(it), it.name.clone());
+        match by_number.get(&phone) {
+            Some(other) if age(other) >= age(&document) => {}
+            _ => {
+                by_number.insert(phone, document);
+            }
+        }
+    }
+    chosen.extend(by_number.into_values());
+    chosen.sort_by_key(|it| (super::value::created_at(it), it.name.clone()));
+    chosen
+}
+
+/// The instances among a vendor's documents. What only the configuration has goes to the one that
+/// it names, or that is the only one.
+pub(super) async fn read_instances(
+    session: &Session,
+    vault: &Vault,
+    id: &VendorId,
+    documents: &[Document],
+) -> Result<Vec<WabaInstance>, Fault> {
+    let lacking = documents.iter().filter(|it| instance::lacks_secrets(it));
+    let lacking: Vec<&Document> = lacking.filter(|it| !instance::is_foreign(it)).collect();
+    let (mut older_of, mut older_is) = (None, Older::default());
+    if !lacking.is_empty()
+        && let Some(config) = config(session, id).await?
+    {
+        older_of = heir(&config, documents, &lacking).map(|it| it.name.clone());
+        if older_of.is_some() {
+            older_is = older(session, vault, id, Some(&config)).await?;
+        }
+    }
+    let none = Older::default();
+    let mut instances = Vec::new();
+    for document in documents {
+        let is_heir = older_of.as_ref() == Some(&document.name);
+        let older = if is_heir { &older_is } else { &none };
+        instances.extend(instance::read(vault, document, older)?);
+    }
+    Ok(instances)
+}
+
+/// Which instance gets what only the configuration has.
+pub(super) fn heir<'a>(
+    config: &Config,
+    documents: &'a [Document],
+    lacking: &[&'a Document],
+) -> Option<&'a Document> {
+    let named = get_text(&config.document.fields, "wabaInstanceId");
+    match (named, documents) {
+        (Some(named), _) => lacking.iter().copied().find(|it| id_of(&it.name) == named),
+        (None, [only]) => Some(only),
+        (None, _) => None,
+    }
+}
+
+/// The values that a key may have in a document: with and without `+`, as text and as a number.
+pub(super) fn spellings(key: &InstanceKey) -> (&'static str, Vec<Value>) {
+    let both = |it: &String| {
+        let number = it.parse().ok().filter(|n: &i64| n.to_string() == *it).map(integer);
+        std::iter::once(text(it.clone())).chain(number).collect::<Vec<_>>()
+    };
+    match key {
+        InstanceKey::Phone(alias) => {
+            let all = forms(alias);
+            let with_plus = all.iter().map(|it| text(format!("+{it}")));
+            ("phoneNumber", with_plus.chain(all.iter().flat_map(both)).collect())
+        }
+        InstanceKey::Wasender(id) => ("wasenderInstanceId", both(id)),
+    }
+}
+
+/// The digits of all numbers that are known by this alias
+/// ([`PhoneNumber::alias`](crate::domain::phone::PhoneNumber::alias)).
+fn forms(alias: &str) -> Vec<String> {
+    let insert =
+        |head: usize, digits: &str| format!("{}{digits}{}", &alias[..head], &alias[head..]);
+    let other = match alias.len() {
+        12 if alias.starts_with("55") => Some(insert(4, "9")),
+        12 if alias.starts_with("52") => Some(insert(2, "1")),
+        11 if alias.starts_with("229") => Some(insert(3, "01")),
+        _ => None,
+    };
+    std::iter::once(alias.to_owned()).chain(other).collect()
+}
+
+impl FirestoreStore {
+    pub(super) async fn find_vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError> {
+        let session = self.session()?;
+        self.changes.read(id, None);
+        let pause = session.get_one(PAUSES, id.as_str());
+        let (config, pause) = tokio::try_join!(config(&session, id), pause)?;
+        if let Some(config) = config {
+            self.changes.read(id, [&config.document]);
+            let vendor = vendor::read(&self.vault, id, &config.document, pause.is_some())?;
+            return Ok(Some(vendor));
+        }
+        let has_numbers = !instances_of(&session, id).await?.is_empty();
+        let bare = || vendor::without_config(&self.vault, id, pause.is_some());
+        Ok(has_numbers.then(bare))
+    }
+
+    pub(super) async fn find_instances(
+        &self,
+        id: &VendorId,
+    ) -> Result<Vec<WabaInstance>, StoreError> {
+        let session = self.session()?;
+        self.changes.read(id, None);
+        let documents = instances_of(&session, id).await?;
+        self.changes.read(id, &documents);
+        Ok(read_instances(&session, &self.vault, id, &documents).await?)
+    }
+
+    pub(super) async fn find_by_key(
+        &self,
+        key: &InstanceKey,
+    ) -> Result<Option<(VendorId, InstanceId)>, StoreError> {
+        let (field, values) = spellings(key);
+        let found = self.session()?.find(INSTANCES, field, values).await?;
+        let has = |it: &Document| instance::keys(it).contains(key);
+        let found: Vec<(VendorId, Document)> = found
+            .into_iter()
+            .filter(has)
+            .filter_map(|it| Some((instance::vendor_of(&it)?, it)))
+            .collect();
+        let Some((vendor, _)) = found.first() else { return Ok(None) };
+        let vendor = vendor.clone();
+        // Claimed by two, it routes for neither.
+        if found.iter().any(|it| it.0 != vendor) {
+            return Ok(None);
+        }
+        let served = found.iter().filter(|it| !instance::is_foreign(&it.1));
+        let newest = served.max_by_key(|it| (updated_at(&it.1), it.1.name.clone()));
+        let id = newest.and_then(|it| InstanceId::parse(id_of(&it.1.name)).ok());
+        Ok(id.map(|id| (vendor, id)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::phone::PhoneNumber;
+
+    #[test]
+    fn every_form_of_a_number_has_its_alias() {
+        for digits in ["5511987654321", "5215512345678", "2290197123456", "221771234567"] {
+            let alias = PhoneNumber::from_wire(digits).unwrap().alias();
+            let forms = forms(&alias);
+            assert!(forms.iter().any(|it| it == digits), "{forms:?}");
+            for form in forms {
+                assert_eq!(PhoneNumber::from_wire(&form).unwrap().alias(), alias);
+            }
+        }
+    }
+}

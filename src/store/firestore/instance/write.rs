@@ -1,0 +1,198 @@
+//! A WABA instance written into its document: what differs and nothing else.
+
+use firestore::gcloud_sdk::google::firestore::v1::{Document, Value, Write};
+
+use super::{
+    Fault, Kept, Older, SECRETS, SESSION_KEY, contract_secret, kept_secrets, number, open_ours,
+    place, secret, session_key, webhook_secrets,
+};
+use crate::{
+    domain::{
+        secret::{ExposeSecret, SecretString, same},
+        waba::{WabaInstance, WebhookSecret},
+    },
+    store::firestore::value::{
+        Edit, Fields, created_at, flag, get_flag, get_integer, get_text, integer, ours, text, time,
+        time_like, updated_at,
+    },
+    vault::Vault,
+};
+
+/// The write that makes of what is there what the instance is now; `None` when it is that.
+pub(in crate::store::firestore) fn write(
+    vault: &Vault,
+    name: String,
+    before: Option<&Document>,
+    older: &Older,
+    it: &WabaInstance,
+    business_name: Option<&str>,
+) -> Result<Option<Write>, Fault> {
+    let blank = Document { name: name.clone(), ..Document::default() };
+    let was = before.unwrap_or(&blank);
+    let mut edit = Edit::of(name, before.is_none());
+    let mut keep = |field: &str, is_same: bool, new: Value| {
+        if !is_same {
+            edit.set(field, new);
+        }
+    };
+    let fields = &was.fields;
+    let has = |field: &str| get_text(fields, field);
+    let vendor = it.vendor_id.as_str();
+    keep("vendorId", has("vendorId").as_deref() == Some(vendor), text(vendor));
+    keep("phoneNumber", number(was).as_ref() == Some(&it.phone_number), {
+        text(it.phone_number.expose())
+    });
+    keep("provider", has("provider").is_some(), text(it.provider.as_str()));
+    if before.is_none() {
+        keep("status", false, text(it.status.as_str()));
+        if let Some(at) = it.last_sync {
+            keep("lastSync", false, time(at));
+        }
+        if let Some(name) = business_name {
+            keep("businessName", false, text(name));
+        }
+    }
+    set_session(&mut edit, was, it);
+    set_session_key(vault, &mut edit, was, older, it)?;
+    set_webhook_secrets(vault, &mut edit, was, older, it)?;
+    set_ours(vault, &mut edit, was, it)?;
+    let at = |field| fields.get(field);
+    if before.is_none_or(|before| created_at(before) != it.created_at) {
+        edit.set("createdAt", time_like(at("createdAt"), it.created_at));
+    }
+    if !edit.is_empty() || before.is_some_and(|before| updated_at(before) != it.updated_at) {
+        edit.set("updatedAt", time_like(at("updatedAt"), it.updated_at));
+    }
+    Ok(edit.write())
+}
+
+fn set_session(edit: &mut Edit, was: &Document, it: &WabaInstance) {
+    const FIELD: &str = "wasenderInstanceId";
+    let present = get_text(&was.fields, FIELD);
+    match &it.wasender.instance_id {
+        id if *id == present => {}
+        None => edit.remove(FIELD),
+        Some(id) => {
+            // A number stays one.
+            let is_number = present.is_some() && get_integer(&was.fields, FIELD).is_some();
+            let as_number = id.parse().ok().filter(|_| is_number).map(integer);
+            edit.set(FIELD, as_number.unwrap_or_else(|| text(id.clone())));
+        }
+    }
+}
+
+fn set_session_key(
+    vault: &Vault,
+    edit: &mut Edit,
+    was: &Document,
+    older: &Older,
+    it: &WabaInstance,
+) -> Result<(), Fault> {
+    let new = it.wasender.session_key.as_ref();
+    let present = session_key(vault, was, older)?;
+    if is_same(present.as_deref(), new) {
+        return Ok(());
+    }
+    match new {
+        Some(new) => {
+            let sealed = secret::seal(vault, &place(was, SESSION_KEY), new.expose_secret())?;
+            edit.set(SESSION_KEY, text(sealed));
+        }
+        None => {
+            edit.remove(SESSION_KEY);
+            edit.set_ours("noSessionKey", Some(flag(true)));
+        }
+    }
+    Ok(())
+}
+
+fn set_webhook_secrets(
+    vault: &Vault,
+    edit: &mut Edit,
+    was: &Document,
+    older: &Older,
+    it: &WabaInstance,
+) -> Result<(), Fault> {
+    let new = &it.wasender.webhook_secrets;
+    if is_same_list(&webhook_secrets(vault, was, older)?, new) {
+        return Ok(());
+    }
+    // The one for good is in the contract's field, where the predecessor looks for it.
+    let first = new.iter().position(|it| it.until.is_none());
+    let kept = |(n, it): (usize, &WebhookSecret)| Kept {
+        secret: (Some(n) != first).then(|| it.secret.expose_secret().to_owned()),
+        until: it.until,
+        is_sessions: it.is_sessions,
+    };
+    let list: Vec<Kept> = new.iter().enumerate().map(kept).collect();
+    let spelled: Vec<&str> =
+        SECRETS.into_iter().filter(|it| was.fields.contains_key(*it)).collect();
+    match first.map(|it| &new[it].secret) {
+        None => spelled.iter().for_each(|it| edit.remove(it)),
+        Some(secret)
+            if is_same(contract_secret(vault, was, Some(older))?.as_deref(), Some(secret)) => {}
+        Some(secret) => {
+            let fields = if spelled.is_empty() { &SECRETS[..1] } else { &spelled[..] };
+            for field in fields {
+                let sealed = secret::seal(vault, &place(was, field), secret.expose_secret())?;
+                edit.set(field, text(sealed));
+            }
+        }
+    }
+    let is_plain = |it: &Kept| it.secret.is_none() && !it.is_sessions;
+    // One secret and nothing to say of it needs no list.
+    let list = if matches!(&list[..], [one] if is_plain(one)) { None } else { Some(list) };
+    match list {
+        None if kept_secrets(vault, was)?.is_some() => edit.set_ours("webhookSecrets", None),
+        None => {}
+        Some(list) => {
+            let list = serde_json::to_string(&list).map_err(|_| Fault::Sealed)?;
+            let sealed = secret::seal(vault, &place(was, "webhookSecrets"), &list)?;
+            edit.set_ours("webhookSecrets", Some(text(sealed)));
+        }
+    }
+    Ok(())
+}
+
+fn set_ours(
+    vault: &Vault,
+    edit: &mut Edit,
+    was: &Document,
+    it: &WabaInstance,
+) -> Result<(), Fault> {
+    let empty = Fields::new();
+    let known = ours(was).unwrap_or(&empty);
+    for (field, default, new) in [
+        ("acceptsHmac", true, it.schemes.hmac),
+        ("acceptsSecret", true, it.schemes.secret),
+        ("accountProtection", false, it.account_protection),
+    ] {
+        if get_flag(known, field).unwrap_or(default) != new {
+            edit.set_ours(field, Some(flag(new)));
+        }
+    }
+    let (token, new) = (open_ours(vault, was, "wasenderToken")?, it.wasender.token.as_ref());
+    if !is_same(token.as_deref(), new) {
+        let seal = |it: &SecretString| {
+            secret::seal(vault, &place(was, "wasenderToken"), it.expose_secret()).map(text)
+        };
+        edit.set_ours("wasenderToken", new.map(seal).transpose()?);
+    }
+    Ok(())
+}
+
+fn is_same(left: Option<&str>, right: Option<&SecretString>) -> bool {
+    match (left, right) {
+        (None, None) => true,
+        (Some(left), Some(right)) => same(left.as_bytes(), right.expose_secret().as_bytes()),
+        _ => false,
+    }
+}
+
+fn is_same_list(left: &[WebhookSecret], right: &[WebhookSecret]) -> bool {
+    let is_same = |(left, right): (&WebhookSecret, &WebhookSecret)| {
+        (left.until, left.is_sessions) == (right.until, right.is_sessions)
+            && is_same(Some(left.secret.expose_secret()), Some(&right.secret))
+    };
+    left.len() == right.len() && left.iter().zip(right).all(is_same)
+}

@@ -1,0 +1,137 @@
+//! Vendors in order of their ids, wherever they are: a document is named by its vendor's id or names
+//! it in a field, in the collection of now or of before, and some vendors have numbers only.
+
+use std::collections::BTreeMap;
+
+use firestore::{
+    FirestoreQueryCursor, FirestoreQueryDirection, FirestoreQueryOrder, FirestoreValue,
+    gcloud_sdk::google::firestore::v1::{Document, Value, value::ValueType},
+};
+
+use super::{
+    Fault, FirestoreStore,
+    instance::{self, INSTANCES},
+    session::{Session, all_of},
+    value::{get_text, id_of, text, updated_at, value},
+    vendor::{self, CONFIGS, OLDER_CONFIGS},
+};
+use crate::{
+    domain::{id::VendorId, vendor::Vendor},
+    store::StoreError,
+};
+
+type Found = BTreeMap<VendorId, Option<Document>>;
+
+impl FirestoreStore {
+    pub(super) async fn list_vendors(
+        &self,
+        after: Option<&VendorId>,
+        limit: usize,
+    ) -> Result<Vec<Vendor>, StoreError> {
+        let session = self.session()?;
+        let (paused, _) = self.read_pauses().await?;
+        let mut vendors = Vec::new();
+        let mut after = after.map(ToString::to_string);
+        loop {
+            let (found, end) = Box::pin(Page { session: &session, after, limit }.read()).await?;
+            for (id, document) in found.into_iter().take(limit - vendors.len()) {
+                let is_paused = paused.contains(&id);
+                vendors.push(match document {
+                    Some(it) => vendor::read(&self.vault, &id, &it, is_paused)?,
+                    None => vendor::without_config(&self.vault, &id, is_paused),
+                });
+            }
+            if vendors.len() >= limit || end.is_none() {
+                return Ok(vendors);
+            }
+            after = end;
+        }
+    }
+}
+
+/// The vendors after one, of several collections.
+struct Page<'a> {
+    session: &'a Session,
+    after: Option<String>,
+    limit: usize,
+}
+
+impl Page<'_> {
+    /// What was found, and up to which id that is everything; `None` when there is no more.
+    async fn read(&self) -> Result<(Found, Option<String>), Fault> {
+        let (now, now_named, older, older_named, numbers) = tokio::try_join!(
+            self.by_field(CONFIGS, vendor::vendor_of),
+            self.by_name(CONFIGS),
+            self.by_field(OLDER_CONFIGS, vendor::vendor_of),
+            self.by_name(OLDER_CONFIGS),
+            self.by_field(INSTANCES, instance::vendor_of),
+        )?;
+        let ends = [&now, &now_named, &older, &older_named, &numbers];
+        let end = ends.into_iter().filter_map(|it| it.1.clone()).min();
+        let mut found: Found = numbers.0.into_keys().map(|it| (it, None)).collect();
+        // The collection of now goes before the older one, and in each the document of the
+        // vendor's id before another that names it.
+        for source in [older.0, older_named.0, now.0, now_named.0] {
+            found.extend(source);
+        }
+        found.retain(|id, _| end.as_ref().is_none_or(|end| id.as_str() <= end.as_str()));
+        Ok((found, end))
+    }
+
+    /// Those that a field names.
+    async fn by_field(
+        &self,
+        collection: &str,
+        owner: fn(&Document) -> Option<VendorId>,
+    ) -> Result<(Found, Option<String>), Fault> {
+        let page = self.ordered(collection, "vendorId", self.after.clone().map(text)).await?;
+        let last = page.last().and_then(|it| get_text(&it.fields, "vendorId"));
+        let end = last.filter(|_| page.len() >= self.limit);
+        let mut found = Found::new();
+        for document in page {
+            let Some(id) = owner(&document) else { continue };
+            let known = found.entry(id).or_default();
+            let is_newer = |it: &Document| updated_at(it) < updated_at(&document);
+            if known.as_ref().is_none_or(is_newer) {
+                *known = Some(document);
+            }
+        }
+        Ok((found, end))
+    }
+
+    /// Those whose document has their id.
+    async fn by_name(&self, collection: &str) -> Result<(Found, Option<String>), Fault> {
+        let after = self
+            .after
+            .as_ref()
+            .map(|it| value(ValueType::ReferenceValue(self.session.name(collection, it))));
+        let page = self.ordered(collection, "__name__", after).await?;
+        let last = page.last().map(|it| id_of(&it.name).to_owned());
+        let end = last.filter(|_| page.len() >= self.limit);
+        let mut found = Found::new();
+        for document in page {
+            let id = id_of(&document.name);
+            let is_its = get_text(&document.fields, "vendorId").is_none_or(|it| it == id);
+            if let Ok(id) = VendorId::parse(id)
+                && is_its
+            {
+                found.insert(id, Some(document));
+            }
+        }
+        Ok((found, end))
+    }
+
+    async fn ordered(
+        &self,
+        collection: &str,
+        field: &str,
+        after: Option<Value>,
+    ) -> Result<Vec<Document>, Fault> {
+        let order = FirestoreQueryOrder::new(field.to_owned(), FirestoreQueryDirection::Ascending);
+        let query = all_of(collection)
+            .with_order_by(vec![order])
+            .with_limit(u32::try_from(self.limit).unwrap_or(u32::MAX));
+        let cursor = |it| FirestoreQueryCursor::AfterValue(vec![FirestoreValue::from(it)]);
+        self.session.query(query.opt_start_at(after.map(cursor))).await
+    }
+}

@@ -1,0 +1,285 @@
+//! The store in Firestore: the collections and fields of `docs/CONTRACT.md` §1, which other programs
+//! read and write too. Only fields that differ are written; all others stay as they are.
+
+mod audit;
+mod census;
+mod changes;
+mod claims;
+mod client;
+mod fault;
+mod find;
+mod instance;
+mod list;
+mod listen;
+mod put;
+mod secret;
+mod session;
+mod shared;
+mod value;
+mod vendor;
+mod watch;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use moka::sync::Cache;
+
+pub use self::fault::Fault;
+use self::{
+    changes::Changes,
+    client::{Client, Mark},
+    instance::INSTANCES,
+    put::{Put, Remove, SetStatus},
+    session::Session,
+};
+use super::{ApiKey, Census, SqliteStore, Store, StoreError};
+use crate::{
+    config::FirestoreConfig,
+    domain::{
+        clock::{MINUTE, Millis},
+        event::Connection,
+        id::{InstanceId, VendorId},
+        vendor::Vendor,
+        waba::{InstanceKey, WabaInstance},
+    },
+    vault::Vault,
+};
+
+/// `lastSync` of one instance is written at most this often.
+const SYNC_EVERY: Millis = MINUTE;
+/// Instances of which that is known.
+const SYNCED_MAX: u64 = 200_000;
+/// Vendors and instances written in one transaction, at most. Each batch is kept or not as a whole.
+const BATCH_MAX: usize = 100;
+
+/// The store in Firestore, with what is only for watching in the embedded database.
+#[derive(Clone)]
+pub struct FirestoreStore {
+    client: Client,
+    vault: Arc<Vault>,
+    local: SqliteStore,
+    changes: Changes,
+    synced: Cache<InstanceId, Millis>,
+}
+
+impl FirestoreStore {
+    /// A store that may be away for now.
+    ///
+    /// # Errors
+    ///
+    /// The credentials cannot be used, or the data was sealed with another key.
+    pub async fn start(
+        config: &FirestoreConfig,
+        vault: Arc<Vault>,
+        local: SqliteStore,
+    ) -> Result<Self, StoreError> {
+        Self::with(config, vault, local, Mark::Make).await
+    }
+
+    /// The same, to be looked at only: a database that was never used is not marked as ours.
+    pub async fn start_to_read(
+        config: &FirestoreConfig,
+        vault: Arc<Vault>,
+        local: SqliteStore,
+    ) -> Result<Self, StoreError> {
+        Self::with(config, vault, local, Mark::Leave).await
+    }
+
+    async fn with(
+        config: &FirestoreConfig,
+        vault: Arc<Vault>,
+        local: SqliteStore,
+        mark: Mark,
+    ) -> Result<Self, StoreError> {
+        let client = Client::start(config, Arc::clone(&vault), mark).await?;
+        let synced =
+            Cache::builder().max_capacity(SYNCED_MAX).time_to_live(Duration::from_mins(10)).build();
+        Ok(Self { client, vault, local, changes: Changes::new(), synced })
+    }
+
+    /// Whether Firestore has been reached.
+    pub fn is_reached(&self) -> Result<(), StoreError> {
+        self.session().map(|_| ())
+    }
+
+    fn session(&self) -> Result<Session, StoreError> {
+        Ok(self.client.session()?)
+    }
+
+    async fn put(
+        &self,
+        vendors: &[Vendor],
+        instances: &[WabaInstance],
+        with_pauses: bool,
+    ) -> Result<(), StoreError> {
+        let session = self.session()?;
+        let vault = self.vault.as_ref();
+        if vendors.len() + instances.len() <= BATCH_MAX {
+            return session.run(&Put { vault, vendors, instances, with_pauses }).await;
+        }
+        for vendors in vendors.chunks(BATCH_MAX) {
+            session.run(&Put { vault, vendors, instances: &[], with_pauses }).await?;
+        }
+        for instances in instances.chunks(BATCH_MAX) {
+            session.run(&Put { vault, vendors: &[], instances, with_pauses }).await?;
+        }
+        Ok(())
+    }
+
+    /// Whether `lastSync` may be written now; it is then taken for written.
+    fn takes_sync(&self, id: &InstanceId, at: Millis) -> bool {
+        let is_due = self.synced.get(id).is_none_or(|it| at - it >= SYNC_EVERY);
+        if is_due {
+            self.synced.insert(id.clone(), at);
+        }
+        is_due
+    }
+}
+
+#[async_trait]
+impl Store for FirestoreStore {
+    async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError> {
+        self.find_vendor(id).await
+    }
+
+    async fn vendors(
+        &self,
+        after: Option<&VendorId>,
+        limit: usize,
+    ) -> Result<Vec<Vendor>, StoreError> {
+        self.list_vendors(after, limit).await
+    }
+
+    async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError> {
+        self.put(std::slice::from_ref(vendor), &[], false).await
+    }
+
+    async fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) -> Result<(), StoreError> {
+        self.set_pause(vendor, is_paused).await
+    }
+
+    async fn paused(&self) -> Result<(Vec<VendorId>, bool), StoreError> {
+        self.read_pauses().await
+    }
+
+    async fn instances(&self, vendor: &VendorId) -> Result<Vec<WabaInstance>, StoreError> {
+        self.find_instances(vendor).await
+    }
+
+    async fn instance_by_key(
+        &self,
+        key: &InstanceKey,
+    ) -> Result<Option<(VendorId, InstanceId)>, StoreError> {
+        self.find_by_key(key).await
+    }
+
+    async fn is_claimed_by_another(
+        &self,
+        key: &InstanceKey,
+        vendor: &VendorId,
+    ) -> Result<bool, StoreError> {
+        self.has_another(key, vendor).await
+    }
+
+    async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
+        Ok(self.session()?.get_one(INSTANCES, id.as_str()).await?.is_some())
+    }
+
+    async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError> {
+        self.put(&[], std::slice::from_ref(instance), false).await
+    }
+
+    async fn put_all(
+        &self,
+        vendors: &[Vendor],
+        instances: &[WabaInstance],
+    ) -> Result<(), StoreError> {
+        self.put(vendors, instances, false).await
+    }
+
+    async fn set_status(
+        &self,
+        instance: &InstanceId,
+        status: Option<Connection>,
+        at: Millis,
+    ) -> Result<bool, StoreError> {
+        let session = self.session()?;
+        let last_sync = self.takes_sync(instance, at).then_some(at);
+        let Some(status) = status else {
+            let name = session.name(INSTANCES, instance.as_str());
+            let write = last_sync.and_then(|at| put::last_sync(name, at));
+            if let Some(write) = write {
+                // One that was deleted has none.
+                session.commit_if(vec![write]).await?;
+            }
+            return Ok(false);
+        };
+        session.run(&SetStatus { id: instance, status, last_sync }).await
+    }
+
+    async fn put_key(&self, key: &ApiKey) -> Result<(), StoreError> {
+        self.keep_key(key).await
+    }
+
+    async fn set_keys_used(&self, used: &[(String, Millis)]) -> Result<(), StoreError> {
+        self.note_keys_used(used).await
+    }
+
+    async fn key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
+        self.find_key(hash).await
+    }
+
+    async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
+        self.all_keys().await
+    }
+
+    async fn delete_key(&self, id: &str) -> Result<bool, StoreError> {
+        self.remove_key(id).await
+    }
+
+    async fn version(&self) -> Result<i64, StoreError> {
+        Ok(self.changes.last())
+    }
+
+    async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError> {
+        Ok(self.changes.after(seq))
+    }
+
+    async fn delete_instance(
+        &self,
+        vendor: &VendorId,
+        id: &InstanceId,
+    ) -> Result<bool, StoreError> {
+        self.session()?.run(&Remove { vault: &self.vault, vendor, id }).await
+    }
+
+    async fn had_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
+        Ok(self.has_instance(id).await? || self.was_instance(id).await?)
+    }
+
+    async fn set_failure(
+        &self,
+        instance: &InstanceId,
+        error: &'static str,
+        at: Millis,
+    ) -> Result<(), StoreError> {
+        let session = self.session()?;
+        let name = session.name(INSTANCES, instance.as_str());
+        if let Some(write) = put::failure(name, error, at) {
+            session.commit_if(vec![write]).await?;
+        }
+        Ok(())
+    }
+
+    async fn import(
+        &self,
+        vendors: &[Vendor],
+        instances: &[WabaInstance],
+    ) -> Result<(), StoreError> {
+        self.put(vendors, instances, true).await
+    }
+
+    async fn census(&self) -> Result<Census, StoreError> {
+        self.take_census().await
+    }
+}

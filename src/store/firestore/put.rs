@@ -1,0 +1,208 @@
+//! Vendors and instances written: what differs and nothing else, together with the claims.
+
+use std::collections::{BTreeSet, HashMap};
+
+use async_trait::async_trait;
+use firestore::gcloud_sdk::google::firestore::v1::{Document, Write};
+
+use super::{
+    Fault, claims,
+    find::{self, Config},
+    instance::{self, INSTANCES, Older},
+    session::{Deed, Session},
+    shared::{FORMER, PAUSES, pause_write},
+    value::{Edit, Fields, delete, get_time, id_of, text, time, whole},
+    vendor::{self, CONFIGS},
+};
+use crate::{
+    domain::{
+        clock::Millis,
+        event::Connection,
+        id::{InstanceId, VendorId},
+        vendor::Vendor,
+        waba::WabaInstance,
+    },
+    store::StoreError,
+    vault::Vault,
+};
+
+/// Vendors and instances to be kept.
+pub(super) struct Put<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) vendors: &'a [Vendor],
+    pub(super) instances: &'a [WabaInstance],
+    /// Whether vendors are paused is kept too.
+    pub(super) with_pauses: bool,
+}
+
+#[async_trait]
+impl Deed for Put<'_> {
+    type Done = ();
+
+    async fn plan(&self, tx: &Session) -> Result<((), Vec<Write>), StoreError> {
+        let ids: Vec<String> = self.instances.iter().map(|it| it.id.to_string()).collect();
+        let before = tx.get(INSTANCES, &ids).await?;
+        for it in self.instances {
+            let present = before.get(it.id.as_str()).and_then(instance::vendor_of);
+            if present.is_some_and(|present| present != it.vendor_id) {
+                let document = format!("{INSTANCES}/{}", it.id);
+                let what = "the instance id belongs to another vendor";
+                return Err(Fault::Unreadable { document, what }.into());
+            }
+        }
+        let mut writes = claims::take(tx, self.vault, self.instances, &before).await?;
+        let configs = self.configs(tx).await?;
+        for vendor in self.vendors {
+            writes.extend(self.vendor(tx, &configs, vendor)?);
+            if self.with_pauses {
+                writes.push(pause_write(tx.name(PAUSES, vendor.id.as_str()), vendor.paused));
+            }
+        }
+        for it in self.instances {
+            let config = configs.get(&it.vendor_id);
+            let document = before.get(it.id.as_str());
+            let older = self.older(tx, document, config, it).await?;
+            let name = self.business_name(config, it);
+            let at = tx.name(INSTANCES, it.id.as_str());
+            writes.extend(instance::write(self.vault, at, document, &older, it, name.as_deref())?);
+            let is_new_config = self.vendors.iter().any(|vendor| vendor.id == it.vendor_id);
+            if let Some(config) = config.filter(|it| !it.is_older && !is_new_config)
+                && it.id == InstanceId::nth(&it.vendor_id, 1)
+            {
+                writes.extend(vendor::first_write(&config.document, &it.id));
+            }
+        }
+        Ok(((), writes))
+    }
+}
+
+impl Put<'_> {
+    async fn configs(&self, tx: &Session) -> Result<HashMap<VendorId, Config>, Fault> {
+        let of_instances = self.instances.iter().map(|it| &it.vendor_id);
+        let all: BTreeSet<&VendorId> =
+            self.vendors.iter().map(|it| &it.id).chain(of_instances).collect();
+        let mut configs = HashMap::new();
+        for id in all {
+            if let Some(config) = find::config(tx, id).await? {
+                configs.insert(id.clone(), config);
+            }
+        }
+        Ok(configs)
+    }
+
+    fn vendor(
+        &self,
+        tx: &Session,
+        configs: &HashMap<VendorId, Config>,
+        vendor: &Vendor,
+    ) -> Result<Option<Write>, Fault> {
+        let config = configs.get(&vendor.id).filter(|it| !it.is_older);
+        let before = config.map(|it| &it.document);
+        let name = || tx.name(CONFIGS, vendor.id.as_str());
+        let name = before.map_or_else(name, |it| it.name.clone());
+        let first = InstanceId::nth(&vendor.id, 1);
+        let has_first = self.instances.iter().any(|it| it.id == first);
+        vendor::write(self.vault, name, before, vendor, has_first.then_some(&first))
+    }
+
+    /// What the instance has from the vendor's configuration now, and need not be written.
+    async fn older(
+        &self,
+        tx: &Session,
+        document: Option<&Document>,
+        config: Option<&Config>,
+        it: &WabaInstance,
+    ) -> Result<Older, Fault> {
+        let (Some(document), Some(config)) = (document, config) else {
+            return Ok(Older::default());
+        };
+        if !instance::lacks_secrets(document) {
+            return Ok(Older::default());
+        }
+        let all = find::instances_of(tx, &it.vendor_id).await?;
+        let lacking: Vec<&Document> = all.iter().filter(|it| instance::lacks_secrets(it)).collect();
+        let heir = find::heir(config, &all, &lacking);
+        if heir.is_none_or(|heir| heir.name != document.name) {
+            return Ok(Older::default());
+        }
+        find::older(tx, self.vault, &it.vendor_id, Some(config)).await
+    }
+
+    fn business_name(&self, config: Option<&Config>, it: &WabaInstance) -> Option<String> {
+        let new = self.vendors.iter().find(|vendor| vendor.id == it.vendor_id);
+        new.map(|it| it.business_name.clone())
+            .or_else(|| super::value::get_text(&config?.document.fields, "businessName"))
+    }
+}
+
+/// An instance to be removed. Whether the vendor had it.
+pub(super) struct Remove<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) vendor: &'a VendorId,
+    pub(super) id: &'a InstanceId,
+}
+
+#[async_trait]
+impl Deed for Remove<'_> {
+    type Done = bool;
+
+    async fn plan(&self, tx: &Session) -> Result<(bool, Vec<Write>), StoreError> {
+        let found = tx.get_one(INSTANCES, self.id.as_str()).await?;
+        let found = found.filter(|it| instance::vendor_of(it).as_ref() == Some(self.vendor));
+        let Some(document) = found else { return Ok((false, Vec::new())) };
+        let former = tx.get_one(FORMER, id_of(&document.name)).await?;
+        let mut writes = claims::give_up(tx, self.vault, &document).await?;
+        if former.is_none() {
+            let fields = Fields::from([("vendorId".to_owned(), text(self.vendor.as_str()))]);
+            writes.push(whole(tx.name(FORMER, self.id.as_str()), fields, None));
+        }
+        writes.push(delete(document.name));
+        Ok((true, writes))
+    }
+}
+
+/// What the provider says of a session. Whether it is another state than before.
+pub(super) struct SetStatus<'a> {
+    pub(super) id: &'a InstanceId,
+    pub(super) status: Connection,
+    /// `None`: it was written less than a minute ago.
+    pub(super) last_sync: Option<Millis>,
+}
+
+#[async_trait]
+impl Deed for SetStatus<'_> {
+    type Done = bool;
+
+    async fn plan(&self, tx: &Session) -> Result<(bool, Vec<Write>), StoreError> {
+        let Some(found) = tx.get_one(INSTANCES, self.id.as_str()).await? else {
+            return Ok((false, Vec::new()));
+        };
+        let present = super::value::get_text(&found.fields, "status");
+        let is_news = instance::connection(present.as_deref()) != self.status;
+        let mut edit = Edit::of(found.name.clone(), false);
+        if is_news {
+            edit.set("status", text(self.status.as_str()));
+        }
+        if let Some(at) = self.last_sync
+            && get_time(&found.fields, "lastSync").is_none_or(|it| it < at)
+        {
+            edit.set("lastSync", super::value::time_like(found.fields.get("lastSync"), at));
+        }
+        Ok((is_news, edit.write().into_iter().collect()))
+    }
+}
+
+/// The write of `lastSync` alone.
+pub(super) fn last_sync(name: String, at: Millis) -> Option<Write> {
+    let mut edit = Edit::of(name, false);
+    edit.set("lastSync", time(at));
+    edit.write()
+}
+
+/// The write of why a send last failed.
+pub(super) fn failure(name: String, error: &str, at: Millis) -> Option<Write> {
+    let mut edit = Edit::of(name, false);
+    edit.set_ours("lastError", Some(text(error)));
+    edit.set_ours("lastFailedAt", Some(super::value::integer(at)));
+    edit.write()
+}

@@ -1,0 +1,132 @@
+//! Firestore gone and back: nobody known is refused, nobody unknown is taken for one who does not
+//! exist, and everything goes on by itself.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use waba_gateway::domain::waba::InstanceKey;
+
+use super::{app, until, vendor_id};
+use crate::{
+    restart::free_port,
+    support::{DEADLINE, Emulator, Process, TestApp, TestVendor, time},
+};
+
+async fn knock(app: &TestApp, vendor: &str, secret: &str) -> u16 {
+    let hook = format!("{}/api/webhooks/wasender/{vendor}", app.base);
+    app.post(&hook, &[("x-webhook-signature", secret)], b"{}").await.status
+}
+
+/// A vendor that this node remembers: everything that was written of it has been heard of.
+async fn remembered(app: &TestApp, emulator: &Emulator) -> TestVendor {
+    let mut vendor = app.vendor(1).await;
+    let program = emulator.program().await;
+    let document = format!("waba_{}", vendor.id);
+    let marker = json!({ "wasenderWebhookSecret": "the-marker-secret" });
+    assert_eq!(knock(app, vendor.id.as_str(), vendor.secret()).await, 200);
+    program.update("waba_instances", &document, marker).await;
+    until("the marker is heard of", async || {
+        knock(app, vendor.id.as_str(), "the-marker-secret").await == 200
+    })
+    .await;
+    "the-marker-secret".clone_into(&mut vendor.session.webhook_secret);
+    vendor
+}
+
+#[tokio::test]
+async fn while_firestore_is_gone_the_unknown_get_503_and_the_known_are_served() {
+    let mut emulator = Emulator::start();
+    let app = app(&emulator).await;
+    let known = remembered(&app, &emulator).await;
+    assert_eq!(knock(&app, "nobody", "a-secret").await, 401);
+    emulator.kill();
+    assert_eq!(knock(&app, known.id.as_str(), known.secret()).await, 200);
+    assert_eq!(knock(&app, known.id.as_str(), "another-secret").await, 401);
+    for _ in 0..3 {
+        let asked = Instant::now();
+        assert_eq!(knock(&app, "nobody", "a-secret").await, 503);
+        assert!(asked.elapsed() < Duration::from_secs(5));
+    }
+    // Nor does an administrator learn what nobody knows.
+    for path in ["/api/admin/vendors/nobody", "/api/admin/vendors", "/api/admin/keys"] {
+        assert_eq!(app.admin.get(path).await.status, 503, "{path}");
+    }
+    assert_eq!(app.admin.put("/api/admin/vendors/new", json!({})).await.status, 503);
+    let key = InstanceKey::Phone("221771234567".to_owned());
+    assert!(app.gateway.store().instance_by_key(&key).await.is_err());
+    emulator.restart();
+    until("it is back", async || knock(&app, "nobody", "a-secret").await == 401).await;
+    assert_eq!(app.admin.put("/api/admin/vendors/new", json!({})).await.status, 201);
+    assert_eq!(knock(&app, known.id.as_str(), known.secret()).await, 200);
+    // Changes are heard of again, too.
+    let program = emulator.program().await;
+    let id = known.id.as_str();
+    app.gateway.forget(&known.id).await;
+    assert_eq!(knock(&app, id, known.secret()).await, 200);
+    until("changes are heard of", async || {
+        let fields = json!({ "wasenderWebhookSecret": "another-secret", "updatedAt": time(1) });
+        program.update("waba_instances", &format!("waba_{id}"), fields).await;
+        knock(&app, id, "another-secret").await == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn while_firestore_hangs_every_webhook_is_answered_in_time() {
+    const IN_TIME: Duration = Duration::from_secs(5);
+    let emulator = Emulator::start();
+    let app = app(&emulator).await;
+    let known = remembered(&app, &emulator).await;
+    emulator.signal("STOP");
+    for (vendor, secret, status) in
+        [("nobody", "a-secret", 503), (known.id.as_str(), known.secret(), 200)]
+    {
+        let asked = Instant::now();
+        assert_eq!(knock(&app, vendor, secret).await, status);
+        assert!(asked.elapsed() < IN_TIME, "{vendor}: {:?}", asked.elapsed());
+    }
+    emulator.signal("CONT");
+    until("it is back", async || knock(&app, "nobody", "a-secret").await == 401).await;
+}
+
+#[tokio::test]
+async fn the_gateway_starts_while_firestore_is_away_and_sends_when_it_is_back() {
+    let mut emulator = Emulator::start();
+    let mut app = app(&emulator).await;
+    let shop = app.vendor(1).await;
+    let paused = app.vendor(2).await;
+    app.gateway.pause(Some(&paused.id), true).await.unwrap();
+    emulator.kill();
+    app.restart().await;
+    assert_eq!(knock(&app, shop.id.as_str(), shop.secret()).await, 503);
+    assert_eq!(app.admin.get("/api/admin/vendors").await.status, 503);
+    assert!(app.gateway.work().is_stopped(&shop.id));
+    emulator.restart();
+    until("sends go on", async || !app.gateway.work().is_stopped(&shop.id)).await;
+    assert!(app.gateway.work().is_stopped(&paused.id));
+    assert_eq!(knock(&app, shop.id.as_str(), shop.secret()).await, 200);
+    assert_eq!(app.admin.get("/api/admin/vendors").await.status, 200);
+    assert!(app.gateway.vendor(&vendor_id("nobody")).await.is_err());
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_encryption_key_stops_the_start() {
+    let emulator = Emulator::start();
+    drop(app(&emulator).await);
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    for (key, told) in [
+        ("", "ENCRYPTION_KEY is needed"),
+        ("QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=", "sealed with another ENCRYPTION_KEY"),
+    ] {
+        let mut variables = emulator.variables();
+        variables.retain(|it| it.0 != "ENCRYPTION_KEY");
+        variables.push(("ENCRYPTION_KEY", key.to_owned()));
+        let data = directory.path().join(format!("data-{}", key.len()));
+        let port = free_port();
+        let mut process = Process::start(&data, port, &variables, &log);
+        let ended = process.ended(DEADLINE).await;
+        let log = std::fs::read_to_string(&log).unwrap();
+        assert!(!ended.success() && log.contains(told), "{log}");
+    }
+}

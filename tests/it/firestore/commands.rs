@@ -1,0 +1,73 @@
+//! The command line and the migration, on the store that is configured.
+
+use std::{
+    path::Path,
+    process::{Command, Output, Stdio},
+};
+
+use serde_json::Value;
+
+use crate::support::{Emulator, gateway_binary, migrate_binary};
+
+fn run(program: &Path, arguments: &[&str], emulator: &Emulator, place: &Path) -> (i32, String) {
+    let ended: Output = Command::new(program)
+        .args(arguments)
+        .current_dir(place)
+        .env_clear()
+        .envs(emulator.variables())
+        .env("DATA_DIR", place.join("data"))
+        .env("APP_BASE_URL", "https://gw.example/base")
+        .env("WASENDER_API_URL", "http://127.0.0.1:9")
+        .env("MIN_FREE_DISK", "0")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
+    (ended.status.code().unwrap(), text(&ended.stdout) + &text(&ended.stderr))
+}
+
+#[tokio::test]
+async fn the_migration_and_the_commands_work_on_firestore() {
+    let mut emulator = Emulator::start();
+    let program = emulator.program().await;
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let csv = "vendorId,businessName,phoneNumber,wasenderInstanceId,wasenderWebhookSecret,wasenderApiKey\n\
+        anna,Chez Anna,+221771234567,4001,marked-secret-anna,marked-key\n";
+    std::fs::write(place.join("vendors.csv"), csv).unwrap();
+    let migrate = ["batch", "vendors.csv"];
+    let (code, told) = run(&migrate_binary(), &migrate, &emulator, place);
+    assert!(code == 0 && told.contains("anna  created"), "{code} {told}");
+    let number = program.get("waba_instances", "waba_anna").await;
+    let fields = ["vendorId", "provider", "status", "businessName", "wasenderInstanceId"];
+    let found: Vec<&str> = fields.iter().map(|it| number[*it].as_str().unwrap()).collect();
+    assert_eq!(found, ["anna", "wasender", "pending", "Chez Anna", "4001"]);
+    assert!(!number.to_string().contains("marked"), "{number}");
+    let config = program.get("vendor_configs", "anna").await;
+    assert_eq!(
+        (&config["wabaInstanceId"], &config["wabaProvider"]),
+        (&"waba_anna".into(), &"wasender".into())
+    );
+    let (code, told) = run(&migrate_binary(), &migrate, &emulator, place);
+    assert!(code == 0 && told.contains("anna  unchanged"), "{code} {told}");
+    let gateway = gateway_binary();
+    let (code, told) = run(&gateway, &["vendor", "list"], &emulator, place);
+    assert!(code == 0 && told.contains("Chez Anna"), "{code} {told}");
+    let (code, told) = run(&gateway, &["vendor", "pause", "anna"], &emulator, place);
+    assert!(code == 0, "{code} {told}");
+    assert_eq!(program.all("gateway_pauses").await.keys().collect::<Vec<_>>(), ["anna"]);
+    let (code, told) = run(&gateway, &["vendor", "show", "anna", "--json"], &emulator, place);
+    let shown: Value = serde_json::from_str(&told).unwrap();
+    assert!(code == 0 && shown["paused"] == true, "{told}");
+    // A number that two vendors have is found by the doctor.
+    let twice = serde_json::json!({ "vendorId": "binta", "phoneNumber": "221771234567" });
+    program.set("waba_instances", "waba_binta", twice).await;
+    let doctor = ["doctor", "--json", "--vendor", "anna"];
+    let (code, told) = run(&gateway, &doctor, &emulator, place);
+    assert!(code == 1 && told.contains("another vendor"), "{code} {told}");
+    emulator.kill();
+    let (code, told) = run(&gateway, &["doctor", "--json"], &emulator, place);
+    assert!(code == 1 && told.contains("Firestore cannot be used"), "{code} {told}");
+    let (code, told) = run(&migrate_binary(), &migrate, &emulator, place);
+    assert!(code == 2 && told.contains("Firestore has not been reached"), "{code} {told}");
+}

@@ -1,0 +1,357 @@
+//! Documents as other programs have written them: read in every form, and left as they are where
+//! nothing of ours changes.
+
+use serde_json::{Value, json};
+use waba_gateway::{
+    domain::{
+        event::Connection,
+        id::{InstanceId, VendorId},
+        secret::ExposeSecret,
+        vendor::VendorStatus,
+        waba::WabaInstance,
+    },
+    gateway::{InstanceChange, VendorChange},
+};
+
+use super::{app, secrets, vendor_id};
+use crate::support::{Emulator, Program, TestApp, time};
+
+const AT: i64 = 1_708_691_234_000;
+const LATER: &str = "2024-02-23T13:00:00.000Z";
+
+async fn one(app: &TestApp, vendor: &str) -> WabaInstance {
+    let mut all = app.gateway.store().instances(&vendor_id(vendor)).await.unwrap();
+    assert_eq!(all.len(), 1, "{all:?}");
+    all.remove(0)
+}
+
+#[tokio::test]
+async fn every_form_of_an_instance_is_read() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let set = async |id: &str, fields| program.set("waba_instances", id, fields).await;
+    // Named by the id alone; a numeric session; the older spelling; a status of before.
+    set("waba_anna", json!({
+        "phoneNumber": "221771234567", "wasenderInstanceId": 4001, "webhookSecret": "annas-secret",
+        "wasenderApiKey": "annas-key", "status": "active", "lastSync": "2024-02-23T12:27:14.000Z",
+        "createdAt": time(AT), "updatedAt": LATER,
+    }))
+    .await;
+    set(
+        "binta",
+        json!({
+            "phoneNumber": "+221 77 123 45 68", "wasenderWebhookSecret": "bintas-secret",
+            "webhookSecret": "an-older-one", "status": "inactive", "provider": "Wasender",
+        }),
+    )
+    .await;
+    set(
+        "Xq3auto",
+        json!({
+            "vendorId": "cara", "phoneNumber": "22170111111", "status": "banned",
+            "lastSync": time(AT), "updatedAt": time(AT),
+        }),
+    )
+    .await;
+    let anna = one(&app, "anna").await;
+    assert_eq!(
+        (anna.id.as_str(), anna.phone_number.expose()),
+        ("waba_anna", "+221771234567".into())
+    );
+    assert_eq!(anna.wasender.instance_id.as_deref(), Some("4001"));
+    assert_eq!(secrets(&anna), ["annas-secret", "annas-key"]);
+    assert_eq!((anna.status, anna.last_sync), (Connection::Connected, Some(AT)));
+    assert_eq!((anna.created_at, anna.updated_at), (AT, AT + 1_966_000));
+    let binta = one(&app, "binta").await;
+    assert_eq!((binta.id.as_str(), binta.phone_number.expose()), ("binta", "+221771234568".into()));
+    assert_eq!((secrets(&binta), binta.status), (vec!["bintas-secret"], Connection::Disconnected));
+    let cara = one(&app, "cara").await;
+    assert_eq!((cara.id.as_str(), cara.phone_number.expose()), ("Xq3auto", "+22170111111".into()));
+    assert_eq!((cara.status, cara.last_sync), (Connection::Error, Some(AT)));
+    // Those without a configuration are recorded, and nobody answers for them.
+    let vendor = app.gateway.vendor(&vendor_id("anna")).await.unwrap();
+    assert!(!vendor.auto_reply && vendor.status == VendorStatus::Active);
+    let ids: Vec<String> =
+        app.gateway.vendors(None, 10).await.unwrap().iter().map(|it| it.id.to_string()).collect();
+    assert_eq!(ids, ["cara"], "who is named by an id alone is not listed");
+}
+
+#[tokio::test]
+async fn every_form_of_a_configuration_is_read() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    program
+        .set(
+            "vendor_configs",
+            "anna",
+            json!({
+                "businessName": "Chez Anna", "status": "Active", "welcomeMessage": "Salam",
+            }),
+        )
+        .await;
+    let auto = json!({ "vendorId": "binta", "autoReplyEnabled": false, "status": "closed" });
+    program.set("vendor_configs", "aQ7auto", auto).await;
+    let older = json!({ "vendorId": "cara", "businessName": "Cara", "status": "inactive" });
+    program.set("vendorConfigs", "cara", older).await;
+    let vendor = async |id: &str| app.gateway.vendor(&vendor_id(id)).await.unwrap();
+    let anna = vendor("anna").await;
+    assert_eq!((anna.business_name.as_str(), anna.status), ("Chez Anna", VendorStatus::Active));
+    assert!(anna.auto_reply && anna.welcome_message.as_deref() == Some("Salam"));
+    // The same on every node, and no other vendor's.
+    let signing = anna.signing_secret.expose_secret().to_owned();
+    assert!(signing.starts_with("whsec_") && signing.len() > 40);
+    let binta = vendor("binta").await;
+    assert_ne!(binta.signing_secret.expose_secret(), signing);
+    assert_eq!((binta.status, binta.auto_reply), (VendorStatus::Suspended, false));
+    let cara = vendor("cara").await;
+    assert_eq!((cara.business_name.as_str(), cara.status), ("Cara", VendorStatus::Inactive));
+    for limit in [1, 2, 10] {
+        let (mut ids, mut after) = (Vec::new(), None);
+        loop {
+            let page = app.gateway.vendors(after.as_ref(), limit).await.unwrap();
+            ids.extend(page.iter().map(|it| it.id.to_string()));
+            after = page.last().map(|it| it.id.clone());
+            if page.len() < limit {
+                break;
+            }
+        }
+        assert_eq!(ids, ["anna", "binta", "cara"], "{limit} at once");
+    }
+    // A change goes into the collection of now, in the document that is there.
+    let change = || VendorChange { auto_reply: Some(false), ..VendorChange::default() };
+    for id in ["anna", "binta", "cara"] {
+        app.gateway.put_vendor(&vendor_id(id), change()).await.unwrap();
+    }
+    let configs = program.all("vendor_configs").await;
+    assert_eq!(configs.keys().collect::<Vec<_>>(), ["aQ7auto", "anna", "cara"]);
+    assert_eq!(configs["cara"]["businessName"], "Cara");
+    assert_eq!(program.all("vendorConfigs").await.len(), 1);
+}
+
+#[tokio::test]
+async fn what_only_the_configuration_has_is_used_until_the_instance_has_its_own() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let config = json!({
+        "businessName": "Anna", "wasenderWebhookSecret": "configs-secret",
+        "wasenderAccessToken": "configs-key",
+    });
+    program.set("vendor_configs", "anna", config).await;
+    let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
+    program.set("waba_instances", "waba_anna", number).await;
+    let id = InstanceId::parse("waba_anna").unwrap();
+    let anna = vendor_id("anna");
+    assert_eq!(secrets(&one(&app, "anna").await), ["configs-secret", "configs-key"]);
+    // A change of something else writes neither.
+    let change = InstanceChange { account_protection: Some(Some(true)), ..Default::default() };
+    app.gateway.change_instance(&anna, &id, change).await.unwrap();
+    let stored = program.get("waba_instances", "waba_anna").await;
+    assert!(stored["wasenderWebhookSecret"].is_null() && stored["wasenderApiKey"].is_null());
+    assert_eq!(secrets(&one(&app, "anna").await), ["configs-secret", "configs-key"]);
+    // Taken away here, it does not come back from there.
+    let change = InstanceChange {
+        webhook_secret: Some(None),
+        session_key: Some(None),
+        ..InstanceChange::default()
+    };
+    app.gateway.change_instance(&anna, &id, change).await.unwrap();
+    assert!(secrets(&one(&app, "anna").await).is_empty());
+    let config = program.get("vendor_configs", "anna").await;
+    assert_eq!(config["wasenderWebhookSecret"], "configs-secret");
+    // Another program sets one of its own.
+    program.update("waba_instances", "waba_anna", json!({ "webhookSecret": "its-own" })).await;
+    assert_eq!(secrets(&one(&app, "anna").await), ["its-own"]);
+}
+
+/// What another program keeps in the documents, in forms that are none of ours.
+fn foreign() -> Value {
+    json!({
+        "theme": { "color": "blue", "sizes": [1, 2.5, true, null] },
+        "ownerUid": "u1", "since": time(AT), "wasenderApiUrl": "https://old.example/api",
+    })
+}
+
+fn with_foreign(fields: &Value) -> Value {
+    let mut all = foreign();
+    all.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    all
+}
+
+async fn assert_foreign(program: &Program, collection: &str, id: &str, after: &str) {
+    let stored = program.get(collection, id).await;
+    for (field, value) in foreign().as_object().unwrap() {
+        assert_eq!(stored[field], *value, "{collection} {field} after {after}");
+    }
+}
+
+#[tokio::test]
+async fn fields_of_other_programs_are_unchanged_after_each_of_our_writes() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let clear = json!({
+        "vendorId": "anna", "phoneNumber": "221771234567", "wasenderInstanceId": 4001,
+        "wasenderWebhookSecret": "annas-secret", "wasenderApiKey": "annas-key",
+        "status": "connected", "createdAt": LATER, "updatedAt": LATER,
+    });
+    program.set("waba_instances", "waba_anna", with_foreign(&clear)).await;
+    let config = json!({ "businessName": "Anna", "status": "active", "updatedAt": LATER });
+    program.set("vendor_configs", "anna", with_foreign(&config)).await;
+    let (anna, id) = (vendor_id("anna"), InstanceId::parse("waba_anna").unwrap());
+    let store = app.gateway.store();
+    let unchanged = async |after: &str| {
+        assert_foreign(&program, "waba_instances", "waba_anna", after).await;
+        assert_foreign(&program, "vendor_configs", "anna", after).await;
+    };
+    // The state touches itself, and the time is kept in its form.
+    let before = program.get("waba_instances", "waba_anna").await;
+    store.set_status(&id, Some(Connection::Disconnected), AT).await.unwrap();
+    let mut after = program.get("waba_instances", "waba_anna").await;
+    assert_eq!((&after["status"], &after["lastSync"]), (&json!("disconnected"), &time(AT)));
+    after["status"] = json!("connected");
+    after.as_object_mut().unwrap().remove("lastSync");
+    assert_eq!(after, before);
+    // Another minute, another time; within it, none.
+    store.set_status(&id, None, AT + 59_000).await.unwrap();
+    assert_eq!(program.get("waba_instances", "waba_anna").await["lastSync"], time(AT));
+    store.set_status(&id, None, AT + 60_000).await.unwrap();
+    assert_eq!(program.get("waba_instances", "waba_anna").await["lastSync"], time(AT + 60_000));
+    unchanged("a state").await;
+    store.set_failure(&id, "expired", AT).await.unwrap();
+    unchanged("a failure").await;
+    let change = InstanceChange {
+        token: Some(Some("a-token".into())),
+        account_protection: Some(Some(true)),
+        ..InstanceChange::default()
+    };
+    app.gateway.change_instance(&anna, &id, change).await.unwrap();
+    unchanged("a change of the instance").await;
+    let stored = program.get("waba_instances", "waba_anna").await;
+    // What did not change is as it was, in clear and in its form.
+    for field in [
+        "phoneNumber",
+        "wasenderInstanceId",
+        "wasenderWebhookSecret",
+        "wasenderApiKey",
+        "createdAt",
+    ] {
+        assert_eq!(stored[field], before[field], "{field}");
+    }
+    assert!(stored["updatedAt"].as_str().is_some_and(|it| it > LATER), "{stored}");
+    assert_eq!(stored["gateway"]["lastError"], "expired");
+    let change = VendorChange { apology: Some(Some("Pardon".to_owned())), ..Default::default() };
+    app.gateway.put_vendor(&anna, change).await.unwrap();
+    unchanged("a change of the vendor").await;
+    app.gateway.renew_signing_secret(&anna).await.unwrap();
+    app.gateway.pause(Some(&anna), true).await.unwrap();
+    unchanged("a pause").await;
+    let config = program.get("vendor_configs", "anna").await;
+    assert_eq!(config["gateway"]["apology"], "Pardon");
+    assert_eq!((&config["businessName"], &config["status"]), (&json!("Anna"), &json!("active")));
+}
+
+#[tokio::test]
+async fn secrets_that_we_write_are_sealed_and_those_we_do_not_stay_readable() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let clear = json!({
+        "vendorId": "anna", "phoneNumber": "+221771234567", "webhookSecret": "clear-secret",
+        "wasenderApiKey": "clear-key",
+    });
+    program.set("waba_instances", "waba_anna", clear).await;
+    program.set("vendor_configs", "anna", json!({ "businessName": "Anna" })).await;
+    let (anna, id) = (vendor_id("anna"), InstanceId::parse("waba_anna").unwrap());
+    let change = InstanceChange {
+        webhook_secret: Some(Some("marked-secret".into())),
+        token: Some(Some("marked-token".into())),
+        ..InstanceChange::default()
+    };
+    app.gateway.change_instance(&anna, &id, change).await.unwrap();
+    let instance = one(&app, "anna").await;
+    assert_eq!(secrets(&instance), ["marked-secret", "clear-secret", "clear-key", "marked-token"]);
+    let stored = program.get("waba_instances", "waba_anna").await;
+    // In the spelling that is there.
+    assert!(stored["webhookSecret"].as_str().unwrap().starts_with("sealed:v1:"), "{stored}");
+    assert!(stored["wasenderWebhookSecret"].is_null());
+    assert_eq!(stored["wasenderApiKey"], "clear-key");
+    let change = VendorChange {
+        forward_url: Some(Some("https://shop.example/?token=marked-url".to_owned())),
+        ..VendorChange::default()
+    };
+    app.gateway.put_vendor(&anna, change).await.unwrap();
+    app.gateway.renew_signing_secret(&anna).await.unwrap();
+    for collection in ["waba_instances", "vendor_configs", "gateway_claims", "gateway_meta"] {
+        let all = Value::Object(program.all(collection).await).to_string();
+        assert!(all.len() > 2, "{collection} is empty");
+        for secret in ["marked", "whsec_"] {
+            assert!(!all.contains(secret), "{collection}: {all}");
+        }
+        if collection.starts_with("gateway") {
+            assert!(!all.contains("77123"), "{collection}: {all}");
+        }
+    }
+    // Moved to another document, a sealed secret stays shut, and nothing is proven by it.
+    let moved = json!({
+        "vendorId": "binta", "phoneNumber": "+221771234568", "webhookSecret": stored["webhookSecret"],
+    });
+    program.set("waba_instances", "waba_binta", moved).await;
+    let hook = format!("{}/api/webhooks/wasender/binta", app.base);
+    let headers = [("x-webhook-signature", "marked-secret")];
+    assert_eq!(app.post(&hook, &headers, b"{}").await.status, 503);
+}
+
+#[tokio::test]
+async fn of_two_documents_with_one_number_the_newest_wins_and_two_vendors_get_none() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let number = |vendor: &str, session: &str, at: Value| {
+        json!({ "vendorId": vendor, "phoneNumber": "+221771234567", "wasenderInstanceId": session,
+            "updatedAt": at, "wasenderWebhookSecret": session })
+    };
+    program.set("vendor_configs", "anna", json!({ "businessName": "Anna" })).await;
+    program.set("waba_instances", "waba_anna", number("anna", "old-session", time(AT))).await;
+    program.set("waba_instances", "aQ7auto", number("anna", "new-session", json!(LATER))).await;
+    assert_eq!(one(&app, "anna").await.id.as_str(), "aQ7auto");
+    let key = waba_gateway::domain::waba::InstanceKey::Phone("221771234567".to_owned());
+    let owner = app.gateway.store().instance_by_key(&key).await.unwrap().unwrap();
+    assert_eq!(owner.1.as_str(), "aQ7auto");
+    program.set("waba_instances", "waba_binta", number("binta", "hers", time(AT))).await;
+    assert!(app.gateway.store().instance_by_key(&key).await.unwrap().is_none());
+    for vendor in ["anna", "binta"] {
+        let vendor: VendorId = vendor_id(vendor);
+        assert!(app.gateway.store().is_claimed_by_another(&key, &vendor).await.unwrap());
+    }
+}
+
+#[tokio::test]
+async fn a_number_in_a_document_of_another_program_is_a_conflict() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let theirs =
+        json!({ "vendorId": "anna", "phoneNumber": "221771234567", "wasenderInstanceId": 4001 });
+    program.set("waba_instances", "aQ7auto", theirs).await;
+    app.admin.put("/api/admin/vendors/binta", json!({})).await;
+    for body in [
+        json!({ "phoneNumber": "+221771234567", "provider": "wasender" }),
+        json!({ "phoneNumber": "+221771234568", "provider": "wasender", "wasenderInstanceId": "4001" }),
+    ] {
+        let answer = app.admin.post("/api/admin/vendors/binta/waba-instances", body).await;
+        assert_eq!(answer.status, 409, "{}", answer.text);
+    }
+    program.delete("waba_instances", "aQ7auto").await;
+    let body = json!({ "phoneNumber": "+221771234567", "provider": "wasender" });
+    let answer = app.admin.post("/api/admin/vendors/binta/waba-instances", body).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    let config = program.get("vendor_configs", "binta").await;
+    assert_eq!(config["wabaInstanceId"], "waba_binta");
+    assert_eq!(config["wabaProvider"], "wasender");
+    let stored = program.get("waba_instances", "waba_binta").await;
+    assert_eq!(stored["businessName"], "binta");
+    assert_eq!(stored["status"], "pending");
+}

@@ -1,0 +1,165 @@
+//! Several programs on one database: what one changes, the others do.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use waba_gateway::{domain::webhook::Headers, gateway::VendorChange, vendor::VendorService};
+
+use super::{app, secrets, until};
+use crate::support::{Emulator, TestApp, TestVendor, time};
+
+/// So soon a change is effective everywhere.
+const SOON: Duration = Duration::from_secs(2);
+const AT: i64 = 1_708_691_234_000;
+
+async fn proves(app: &TestApp, vendor: &TestVendor, secret: &str) -> bool {
+    let hook = format!("{}/api/webhooks/wasender/{}", app.base, vendor.id);
+    app.post(&hook, &[("x-webhook-signature", secret)], b"{}").await.status == 200
+}
+
+/// What the node remembers of a vendor.
+async fn service(app: &TestApp, vendor: &str, secret: &str) -> Arc<VendorService> {
+    app.gateway.knock(vendor, &with_secret(secret)).await.unwrap()
+}
+
+fn with_secret(secret: &str) -> Headers {
+    Headers(vec![("x-webhook-signature".to_owned(), secret.to_owned())])
+}
+
+/// How many changes this node was told of that matter to what it remembers.
+async fn version(app: &TestApp) -> i64 {
+    app.gateway.store().version().await.unwrap()
+}
+
+#[tokio::test]
+async fn an_edit_of_another_program_is_effective_within_two_seconds() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let shop = app.vendor(1).await;
+    let document = format!("waba_{}", shop.id);
+    assert!(proves(&app, &shop, shop.secret()).await);
+    for (secret, with_time) in [("their-first-secret", true), ("their-second-secret", false)] {
+        let mut fields = json!({ "wasenderWebhookSecret": secret });
+        if with_time {
+            fields["updatedAt"] = time(AT);
+        }
+        program.update("waba_instances", &document, fields).await;
+        let edited = Instant::now();
+        until("the edit is effective", async || proves(&app, &shop, secret).await).await;
+        assert!(edited.elapsed() < SOON, "{:?}", edited.elapsed());
+    }
+    // So is one of the configuration, and a number that is new or gone.
+    program.update("vendor_configs", shop.id.as_str(), json!({ "status": "suspended" })).await;
+    let edited = Instant::now();
+    let registry = async || service(&app, shop.id.as_str(), "their-second-secret").await;
+    let is_suspended = async || registry().await.vendor().status.as_str() == "suspended";
+    until("it is suspended", is_suspended).await;
+    let more = json!({ "vendorId": shop.id.as_str(), "phoneNumber": "+221779999999" });
+    program.set("waba_instances", "aQ7auto", more).await;
+    until("the new number is there", async || registry().await.instances().len() == 2).await;
+    program.delete("waba_instances", "aQ7auto").await;
+    until("it is gone", async || registry().await.instances().len() == 1).await;
+    assert!(edited.elapsed() < 3 * SOON, "{:?}", edited.elapsed());
+}
+
+#[tokio::test]
+async fn the_state_of_a_session_alone_is_no_change() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let (shop, other) = (app.vendor(1).await, app.vendor(2).await);
+    assert!(proves(&app, &shop, shop.secret()).await);
+    let others = format!("waba_{}", other.id);
+    // Changes are told in their order: with this one, all before it have been heard of.
+    let marker = json!({ "wasenderWebhookSecret": "marker-secret" });
+    program.update("waba_instances", &others, marker).await;
+    until("the marker is heard of", async || proves(&app, &other, "marker-secret").await).await;
+    assert!(proves(&app, &shop, shop.secret()).await);
+    let before = version(&app).await;
+    let document = format!("waba_{}", shop.id);
+    let states = json!({ "lastSync": time(AT), "status": "disconnected" });
+    program.update("waba_instances", &document, states).await;
+    program.update("vendor_configs", shop.id.as_str(), json!({ "wabaStatus": "error" })).await;
+    program.update("waba_instances", &others, json!({ "theme": "blue" })).await;
+    until("the other is heard of", async || version(&app).await > before).await;
+    assert_eq!(version(&app).await, before + 1);
+    let changed = app.gateway.store().changes_after(before).await.unwrap().0;
+    assert_eq!(changed, [other.id]);
+}
+
+#[tokio::test]
+async fn two_nodes_see_what_the_other_does() {
+    let emulator = Emulator::start();
+    let (one, two) = (app(&emulator).await, app(&emulator).await);
+    let shop = one.vendor(1).await;
+    assert!(proves(&one, &shop, shop.secret()).await && proves(&two, &shop, shop.secret()).await);
+    two.gateway.pause(Some(&shop.id), true).await.unwrap();
+    until("it is paused", async || one.gateway.work().is_stopped(&shop.id)).await;
+    one.gateway.pause(Some(&shop.id), false).await.unwrap();
+    until("it goes on", async || !two.gateway.work().is_stopped(&shop.id)).await;
+    one.gateway.pause(None, true).await.unwrap();
+    until("all are paused", async || two.gateway.work().is_stopped(&shop.id)).await;
+    two.gateway.pause(None, false).await.unwrap();
+    until("all go on", async || !one.gateway.work().is_stopped(&shop.id)).await;
+    let change = VendorChange { business_name: Some("Renamed".to_owned()), ..Default::default() };
+    two.gateway.put_vendor(&shop.id, change).await.unwrap();
+    until("it has its name", async || {
+        let service = service(&one, shop.id.as_str(), shop.secret()).await;
+        service.vendor().business_name == "Renamed"
+    })
+    .await;
+    // Keys are one's and the other's.
+    let made = one.admin.post("/api/admin/keys", json!({ "name": "a key" })).await.json();
+    let with_key = two.admin.with_key(made["key"].as_str().unwrap());
+    assert_eq!(with_key.get("/api/admin/vendors").await.status, 200);
+    let path = format!("/api/admin/keys/{}", made["id"].as_str().unwrap());
+    assert_eq!(one.admin.delete(&path).await.status, 200);
+    assert_eq!(with_key.get("/api/admin/vendors").await.status, 401);
+    // A number is given once, whoever is asked.
+    for (node, vendor) in [(&one, "anna"), (&two, "binta")] {
+        let path = format!("/api/admin/vendors/{vendor}");
+        assert_eq!(node.admin.put(&path, json!({})).await.status, 201);
+    }
+    let body = || json!({ "phoneNumber": "+221771234567", "provider": "wasender" });
+    let (first, second) = tokio::join!(
+        one.admin.post("/api/admin/vendors/anna/waba-instances", body()),
+        two.admin.post("/api/admin/vendors/binta/waba-instances", body()),
+    );
+    let mut ends = [first.status, second.status];
+    ends.sort_unstable();
+    assert_eq!(ends, [201, 409], "{} {}", first.text, second.text);
+}
+
+#[tokio::test]
+async fn a_start_does_not_read_the_documents_that_are_there() {
+    const N: u32 = 200;
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    for n in 0..N {
+        let fields =
+            json!({ "vendorId": format!("v{n}"), "phoneNumber": format!("+2217700{n:05}") });
+        program.set("waba_instances", &format!("waba_v{n}"), fields).await;
+    }
+    let app = app(&emulator).await;
+    let heard = async || {
+        let metrics = app.admin.get("/metrics").await.text;
+        let line = metrics.lines().find(|it| it.starts_with("waba_firestore_heard_total"));
+        line.map_or(0, |it| it.rsplit(' ').next().unwrap().parse().unwrap())
+    };
+    program
+        .update("waba_instances", "waba_v0", json!({ "wasenderWebhookSecret": "a-secret" }))
+        .await;
+    service(&app, "v0", "a-secret").await;
+    let secret = json!({ "wasenderWebhookSecret": "s3cret-v0" });
+    program.update("waba_instances", "waba_v0", secret).await;
+    let headers = with_secret("s3cret-v0");
+    until("it listens", async || app.gateway.knock("v0", &headers).await.is_ok()).await;
+    assert!(heard().await > 0);
+    assert!(heard().await < u64::from(N) / 2, "{}", heard().await);
+    let service = service(&app, "v0", "s3cret-v0").await;
+    assert_eq!(secrets(&service.instances()[0]), ["s3cret-v0"]);
+}

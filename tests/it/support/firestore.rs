@@ -1,0 +1,248 @@
+//! A Firestore of its own for a test, and what other programs do in it.
+
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use firestore::{
+    FirestoreDb, FirestoreDbOptions,
+    gcloud_sdk::{
+        google::firestore::v1::{
+            ArrayValue, BatchGetDocumentsRequest, CommitRequest, Document, DocumentMask, MapValue,
+            RunQueryRequest, StructuredQuery, Value, Write,
+            batch_get_documents_response::Result as Got, run_query_request::QueryType,
+            structured_query::CollectionSelector, value::ValueType, write::Operation,
+        },
+        google_cloud_auth::credentials::anonymous,
+        prost_types::Timestamp,
+        tonic::Request,
+    },
+};
+use serde_json::{Map, Value as Json, json};
+
+/// The project of every test: each has a Firestore of its own.
+pub const PROJECT: &str = "corner-shops";
+
+/// A running `tests/firestore-emulator`; killed when dropped.
+pub struct Emulator {
+    child: Child,
+    pub host: String,
+    kept: tempfile::TempDir,
+}
+
+impl Emulator {
+    pub fn start() -> Self {
+        let kept = tempfile::tempdir().unwrap();
+        let (child, host) = run("127.0.0.1:0", &kept.path().join("documents"));
+        Self { child, host, kept }
+    }
+
+    /// SIGKILL.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// A signal by its name, like `STOP`.
+    pub fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill").args(["-s", name, &id]).status().unwrap();
+        assert!(status.success());
+    }
+
+    /// Starts it again at the same address, with what was committed.
+    pub fn restart(&mut self) {
+        (self.child, _) = run(&self.host, &self.kept.path().join("documents"));
+    }
+
+    /// What the gateway is told of it.
+    pub fn variables(&self) -> Vec<(&'static str, String)> {
+        vec![
+            ("STORE", "firestore".to_owned()),
+            ("FIREBASE_PROJECT_ID", PROJECT.to_owned()),
+            ("FIRESTORE_EMULATOR_HOST", self.host.clone()),
+            ("ENCRYPTION_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned()),
+            ("ADMIN_API_KEY", "the-operators-key-of-the-firestore-tests".to_owned()),
+        ]
+    }
+
+    /// Another program on the same database.
+    pub async fn program(&self) -> Program {
+        // The gateway installs it too; whoever is second changes nothing.
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        let options = FirestoreDbOptions::new(PROJECT.to_owned())
+            .with_firebase_api_url(format!("http://{}", self.host));
+        let anybody = anonymous::Builder::new().build();
+        Program(FirestoreDb::with_options_auth(options, anybody).await.unwrap())
+    }
+}
+
+impl Drop for Emulator {
+    fn drop(&mut self) {
+        // It may have been killed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn run(host: &str, file: &Path) -> (Child, String) {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/firestore-emulator");
+    assert!(
+        directory.join("node_modules").exists(),
+        "run `npm ci --ignore-scripts` in {} first, as scripts/test.sh does",
+        directory.display()
+    );
+    let mut child = Command::new("node")
+        .arg("server.js")
+        .current_dir(directory)
+        .env("FIRESTORE_EMULATOR_HOST", host)
+        .env("FIRESTORE_EMULATOR_FILE", file)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+    let host = line.split(' ').nth(1).unwrap_or_else(|| panic!("it said {line:?}")).to_owned();
+    (child, host)
+}
+
+/// Another program, which writes documents as it likes.
+pub struct Program(FirestoreDb);
+
+/// A time, in JSON.
+pub fn time(ms: i64) -> Json {
+    json!({ "$time": ms })
+}
+
+impl Program {
+    fn name(&self, collection: &str, id: &str) -> String {
+        format!("{}/{collection}/{id}", self.0.get_documents_path())
+    }
+
+    /// Writes a whole document.
+    pub async fn set(&self, collection: &str, id: &str, fields: Json) {
+        self.write(collection, id, fields, None).await;
+    }
+
+    /// Writes these fields of a document and leaves the others; null removes one.
+    pub async fn update(&self, collection: &str, id: &str, fields: Json) {
+        let mask = fields.as_object().unwrap().keys().cloned().collect();
+        self.write(collection, id, fields, Some(DocumentMask { field_paths: mask })).await;
+    }
+
+    async fn write(&self, collection: &str, id: &str, fields: Json, mask: Option<DocumentMask>) {
+        let mut fields = fields.as_object().unwrap().clone();
+        fields.retain(|_, it| mask.is_none() || !it.is_null());
+        let document = Document {
+            name: self.name(collection, id),
+            fields: fields.iter().map(|it| (it.0.clone(), value(it.1))).collect(),
+            ..Document::default()
+        };
+        let write = Write {
+            operation: Some(Operation::Update(document)),
+            update_mask: mask,
+            ..Write::default()
+        };
+        self.commit(write).await;
+    }
+
+    pub async fn delete(&self, collection: &str, id: &str) {
+        let operation = Some(Operation::Delete(self.name(collection, id)));
+        self.commit(Write { operation, ..Write::default() }).await;
+    }
+
+    async fn commit(&self, write: Write) {
+        let request = CommitRequest {
+            database: self.0.get_database_path().clone(),
+            writes: vec![write],
+            ..CommitRequest::default()
+        };
+        self.0.client().get().commit(Request::new(request)).await.unwrap();
+    }
+
+    /// A document; null where there is none.
+    pub async fn get(&self, collection: &str, id: &str) -> Json {
+        let request = BatchGetDocumentsRequest {
+            database: self.0.get_database_path().clone(),
+            documents: vec![self.name(collection, id)],
+            ..BatchGetDocumentsRequest::default()
+        };
+        let found = self.0.client().get().batch_get_documents(Request::new(request)).await.unwrap();
+        match found.into_inner().message().await.unwrap().unwrap().result {
+            Some(Got::Found(it)) => object(&it.fields),
+            _ => Json::Null,
+        }
+    }
+
+    /// All documents of a collection.
+    pub async fn all(&self, collection: &str) -> Map<String, Json> {
+        let query = StructuredQuery {
+            from: vec![CollectionSelector {
+                collection_id: collection.to_owned(),
+                all_descendants: false,
+            }],
+            ..StructuredQuery::default()
+        };
+        let request = RunQueryRequest {
+            parent: self.0.get_documents_path().clone(),
+            query_type: Some(QueryType::StructuredQuery(query)),
+            ..RunQueryRequest::default()
+        };
+        let found = self.0.client().get().run_query(Request::new(request)).await.unwrap();
+        let mut found = found.into_inner();
+        let mut all = Map::new();
+        while let Some(it) = found.message().await.unwrap() {
+            if let Some(it) = it.document {
+                let id = it.name.rsplit('/').next().unwrap().to_owned();
+                all.insert(id, object(&it.fields));
+            }
+        }
+        all
+    }
+}
+
+fn value(it: &Json) -> Value {
+    let it = match it {
+        Json::Null => ValueType::NullValue(0),
+        Json::Bool(it) => ValueType::BooleanValue(*it),
+        Json::Number(it) => match it.as_i64() {
+            Some(it) => ValueType::IntegerValue(it),
+            None => ValueType::DoubleValue(it.as_f64().unwrap()),
+        },
+        Json::String(it) => ValueType::StringValue(it.clone()),
+        Json::Array(it) => {
+            ValueType::ArrayValue(ArrayValue { values: it.iter().map(value).collect() })
+        }
+        Json::Object(it) => match it.get("$time").and_then(Json::as_i64) {
+            Some(ms) => ValueType::TimestampValue(Timestamp {
+                seconds: ms.div_euclid(1_000),
+                nanos: i32::try_from(ms.rem_euclid(1_000) * 1_000_000).unwrap(),
+            }),
+            None => {
+                let fields = it.iter().map(|it| (it.0.clone(), value(it.1))).collect();
+                ValueType::MapValue(MapValue { fields })
+            }
+        },
+    };
+    Value { value_type: Some(it) }
+}
+
+fn object(fields: &std::collections::HashMap<String, Value>) -> Json {
+    Json::Object(fields.iter().map(|it| (it.0.clone(), json_of(it.1))).collect())
+}
+
+fn json_of(it: &Value) -> Json {
+    match it.value_type.as_ref().unwrap() {
+        ValueType::BooleanValue(it) => json!(it),
+        ValueType::IntegerValue(it) => json!(it),
+        ValueType::DoubleValue(it) => json!(it),
+        ValueType::StringValue(it) => json!(it),
+        ValueType::TimestampValue(it) => time(it.seconds * 1_000 + i64::from(it.nanos) / 1_000_000),
+        ValueType::ArrayValue(it) => it.values.iter().map(json_of).collect(),
+        ValueType::MapValue(it) => object(&it.fields),
+        _ => Json::Null,
+    }
+}
