@@ -7,7 +7,8 @@ step() { printf '\n== %s\n' "$*"; }
 fail() { printf '%s\n' "$*" >&2; exit 1; }
 
 # The C compiler builds SQLite, the TLS library's cryptography, the allocator (with make) and the failing disk of the tests; the certificates and curl are for downloads;
-# strace shows that a webhook is on disk before it is answered; python3 and node run the examples, node also the Firestore of the tests.
+# strace shows that a webhook is on disk before it is answered; redis-server is what gateways share; python3 and node
+# run the examples, node also the Firestore of the tests.
 missing_packages() {
   command -v cc >/dev/null || echo gcc
   command -v make >/dev/null || echo make
@@ -16,6 +17,7 @@ missing_packages() {
   command -v curl >/dev/null || echo curl
   command -v openssl >/dev/null || echo openssl
   command -v strace >/dev/null || echo strace
+  command -v redis-server >/dev/null || echo redis-server
   command -v python3 >/dev/null || echo python3
   command -v node >/dev/null || echo nodejs
   command -v npm >/dev/null || echo npm

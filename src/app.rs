@@ -4,6 +4,7 @@ mod backup;
 mod bootstrap;
 mod changes;
 mod data;
+mod elsewhere;
 mod late;
 mod stores;
 mod watch;
@@ -28,7 +29,7 @@ pub use self::{
     late::store_is_away,
 };
 use crate::{
-    cache::memory::InstanceCache,
+    cache::redis::Redis,
     config::{Config, Targets},
     domain::{clock::Clock, id::EntryId, secret::SecretString},
     firebase::Firebase,
@@ -41,8 +42,9 @@ use crate::{
     provider::{Providers, Wasender},
     responder::{Circuits, Means},
     sqlite::{Db, DbError},
-    store::SharedStore,
-    vendor::{Parts, VendorRegistry, WabaManager},
+    store::{SharedStore, SqliteStore, StoreError},
+    vault::Vault,
+    vendor::{Parts, Source, VendorRegistry, WabaManager},
     web::{self, Ends, Web},
     worker,
 };
@@ -92,28 +94,27 @@ impl App {
         metrics: PrometheusHandle,
         work: &Handle,
     ) -> anyhow::Result<Self> {
+        Self::start_on(config, clock, listeners, metrics, work, None).await
+    }
+
+    /// As [`Self::start`], on a store that other gateways may share, in place of the embedded one.
+    pub async fn start_on(
+        config: &Config,
+        clock: Clock,
+        listeners: Listeners,
+        metrics: PrometheusHandle,
+        work: &Handle,
+        store: Option<SharedStore>,
+    ) -> anyhow::Result<Self> {
         let lock = bootstrap::take_directory(&config.data_dir)?;
-        let vault = Arc::new(bootstrap::vault(config)?);
-        let (path, for_open) = (database_of(config), Arc::clone(&vault));
-        let open = move || {
-            let journal = SqliteJournal::open(&path, for_open)?;
-            journal.remember_keys(&path);
-            Ok::<_, DbError>(journal)
-        };
-        let journal = tokio::task::spawn_blocking(open).await?.context("open waba.db")?;
+        let Opened { journal, embedded, vault } = open(config, &clock).await?;
         let db = journal.db().clone();
-        let stores = Stores::open(config, &db, &vault).await?;
-        let restored = journal.park_restored(clock.now()).await.context("a backup's work")?;
-        if let Some(n_entries) = restored {
-            tracing::warn!(
-                n_entries,
-                "these data come from a backup: what was unfinished in it is parked until a person releases it"
-            );
-        }
-        let gateway = assemble(config, http(config)?, clock, Arc::new(journal), stores.shared())?;
+        let stores = Stores::open(config, embedded, &db, &vault, store).await?;
+        let (store, source) = stores.shared();
+        let manager = manager(config, &clock, source, vault)?;
+        let gateway = assemble(config, http(config)?, clock, Arc::new(journal), store, manager)?;
         let (new_admin_key, late) = late::start(config, &gateway).await?;
         gateway.take_up_forwards().await.context("take up events to forward")?;
-        gateway.load_vitals().await.context("take up who is refused")?;
 
         let web = Web::new(gateway.clone(), metrics, config.body_bytes_max);
         let (stop_work, ends) = (CancellationToken::new(), Ends::default());
@@ -129,6 +130,9 @@ impl App {
         others.push(tokio::spawn(changes::watch(gateway.clone(), ends.stop.clone())));
         others.extend(stores.listen(&ends.stop));
         others.extend(late.map(|it| it.spawn(gateway.clone(), ends.stop.clone())));
+        if gateway.manager().has_redis() {
+            others.push(tokio::spawn(elsewhere::listen(gateway.clone(), ends.stop.clone())));
+        }
         others.push(work.spawn(worker::forward(gateway.clone(), stop_work.clone())));
         others.push(tokio::spawn(watch::watch(gateway.clone(), ends.stop.clone())));
         let (tender, stop) = (gateway.clone(), stop_work.clone());
@@ -172,6 +176,34 @@ impl App {
     }
 }
 
+/// What is in the data directory.
+struct Opened {
+    journal: SqliteJournal,
+    embedded: SqliteStore,
+    vault: Arc<Vault>,
+}
+
+async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Opened> {
+    let vault = Arc::new(bootstrap::vault(config)?);
+    let (path, for_open) = (database_of(config), Arc::clone(&vault));
+    let open = move || {
+        let journal = SqliteJournal::open(&path, for_open)?;
+        journal.remember_keys(&path);
+        Ok::<_, DbError>(journal)
+    };
+    let journal = tokio::task::spawn_blocking(open).await?.context("open waba.db")?;
+    let embedded = SqliteStore::new(journal.db().clone(), Arc::clone(&vault));
+    embedded.check_key().await.context("the encryption key does not fit the data")?;
+    let restored = journal.park_restored(clock.now()).await.context("a backup's work")?;
+    if let Some(n_entries) = restored {
+        tracing::warn!(
+            n_entries,
+            "these data come from a backup: what was unfinished in it is parked until a person releases it"
+        );
+    }
+    Ok(Opened { journal, embedded, vault })
+}
+
 /// Puts a gateway together: everything but what serves it and works for it.
 pub fn assemble(
     config: &Config,
@@ -179,13 +211,12 @@ pub fn assemble(
     clock: Clock,
     journal: SharedJournal,
     store: SharedStore,
+    manager: WabaManager,
 ) -> anyhow::Result<Gateway> {
     let (url, token) = (config.wasender_url.clone(), config.wasender_token.clone());
     let media = MediaKeeper::open(&config.data_dir, http.clone());
     let media = media.context("the directory of files")?;
     let providers = Providers::new(Wasender::new(http.clone(), url, token, clock.clone()));
-    let cache = InstanceCache::new(config.cache_ttl);
-    let manager = WabaManager::new(cache, Arc::clone(&store));
     let parts = Parts {
         providers: providers.clone(),
         means: Means { http: http.clone(), clock: clock.clone(), circuits: Circuits::default() },
@@ -194,8 +225,7 @@ pub fn assemble(
             .clone()
             .map(|it| (it, config.forward_secret.clone())),
     };
-    let registry =
-        VendorRegistry::new(Arc::clone(&store), manager.clone(), parts, config.cache_ttl);
+    let registry = VendorRegistry::new(manager.clone(), parts);
     let firebase = config.firebase.as_ref().map(|(project, keys_url)| {
         Firebase::new(project, keys_url.clone(), http.clone(), clock.clone())
     });
@@ -230,6 +260,23 @@ pub fn assemble(
         retention: Retention::default(),
         answering: Semaphore::new(ANSWERING_MAX),
     }))
+}
+
+/// Finds vendors where this configuration says: in memory, in Redis where there is one, then at
+/// the source.
+pub fn manager(
+    config: &Config,
+    clock: &Clock,
+    source: Source,
+    vault: Arc<Vault>,
+) -> anyhow::Result<WabaManager> {
+    let redis = config.redis.as_ref().map(|url| {
+        let (vault, ttl) = (Arc::clone(&vault), config.cache_ttl);
+        // What is wrong may quote the URL.
+        Redis::new(url, vault, clock.clone(), ttl)
+            .map_err(|_| anyhow::anyhow!("REDIS_URL cannot be used"))
+    });
+    Ok(WabaManager::new(config.cache_ttl, redis.transpose()?, source, vault))
 }
 
 /// The way out, as this configuration allows it.
@@ -268,8 +315,8 @@ async fn take_up_entries(gateway: &Gateway) -> anyhow::Result<()> {
 }
 
 /// Whose sends are stopped, as the store has it.
-async fn hold_paused(gateway: &Gateway) -> anyhow::Result<()> {
-    let (paused, all) = gateway.store().paused().await?;
+async fn hold_paused(gateway: &Gateway) -> Result<(), StoreError> {
+    let (paused, all) = gateway.manager().paused().await?;
     paused.iter().for_each(|it| gateway.work().pause(Some(it), true));
     gateway.work().pause(None, all);
     Ok(())

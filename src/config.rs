@@ -3,6 +3,7 @@
 //! wrong variable.
 
 mod firestore;
+mod redis;
 
 use std::{
     collections::HashMap,
@@ -15,7 +16,10 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ipnet::IpNet;
 use url::Url;
 
-pub use self::firestore::{FirebaseKey, FirestoreConfig};
+pub use self::{
+    firestore::{FirebaseKey, FirestoreConfig},
+    redis::RedisUrl,
+};
 use crate::{
     domain::{
         clock::{HOUR, Millis, SECOND},
@@ -78,6 +82,8 @@ pub struct Config {
     pub body_bytes_max: usize,
     /// How long a vendor is remembered without asking the store.
     pub cache_ttl: Duration,
+    /// The Redis that gateways share. Without it, what is remembered is in memory.
+    pub redis: Option<RedisUrl>,
     /// What vendor-supplied URLs may reach although private.
     pub targets: Targets,
 }
@@ -142,6 +148,7 @@ impl Config {
             retention: vars.retention(),
             body_bytes_max: vars.parsed("BODY_BYTES_MAX", 3 * 1024 * 1024),
             cache_ttl: Duration::from_secs(vars.parsed("WABA_CACHE_TTL_SECONDS", 3_600)),
+            redis: vars.redis(),
             targets: vars.targets(),
         };
         if vars.faults.is_empty() { Ok(config) } else { Err(BadConfig(vars.faults)) }
@@ -243,6 +250,11 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
         };
         let url = new.or(old)?.to_string();
         Some(ResponseApi { url, headers: Vec::new(), dialect })
+    }
+
+    fn redis(&mut self) -> Option<RedisUrl> {
+        let text = self.text("REDIS_URL")?;
+        RedisUrl::parse(&text).map_err(|it| self.faults.push(format!("REDIS_URL: {it}"))).ok()
     }
 
     fn wasender_url(&mut self) -> Url {

@@ -64,6 +64,13 @@ pub mod names {
     pub const LEDGER_EVENTS: &str = "waba_ledger_events";
     /// The ledger's sends, by where they stand.
     pub const LEDGER_SENDS: &str = "waba_ledger_sends";
+    /// Looks for a vendor or for whom a key leads to, by where it was looked (memory, redis, store,
+    /// copy) and what came of it.
+    pub const CACHE_READS: &str = "waba_cache_reads_total";
+    /// Calls of Redis that failed, by why.
+    pub const REDIS_ERRORS: &str = "waba_redis_errors_total";
+    /// 1 while this part does not work and others do its work.
+    pub const DEGRADED: &str = "waba_degraded";
     /// Transactions of the embedded database.
     pub const COMMITS: &str = "waba_commits_total";
     /// Writes in them.

@@ -12,8 +12,11 @@ const EVERY: Duration = Duration::from_millis(200);
 
 pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
     let mut seen_version = None;
-    // What was changed before the start is read from the store anyway.
-    let mut seen = gateway.store().changes_after(0).await.map_or(0, |it| it.1);
+    // What was changed before the start is read from the store anyway, unless Redis still has what
+    // was there before: nobody may have been there to tell it.
+    let (changed, mut seen) = gateway.store().changes_after(0).await.unwrap_or_default();
+    changed.iter().for_each(|it| gateway.manager().forget(it));
+    gateway.manager().announce().await;
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}

@@ -6,7 +6,7 @@ use std::{error::Error, fs::File, sync::Arc, time::Duration};
 use anyhow::{Context, bail};
 use rusqlite::ErrorCode;
 
-use super::{assemble, bootstrap::try_take_directory, database_of, http, vault};
+use super::{assemble, bootstrap::try_take_directory, database_of, http, manager, vault};
 use crate::{
     config::Config,
     domain::clock::Clock,
@@ -15,6 +15,7 @@ use crate::{
     sqlite::{Db, DbError},
     store::{FirestoreStore, SharedStore, SqliteStore, StoreError, check_key},
     vault::Vault,
+    vendor::Source,
 };
 
 /// How often a file that is in use is tried: each try waits 5 s, and a server under load
@@ -31,6 +32,7 @@ pub struct Data {
     /// The record of work, to be read only.
     pub journal: SqliteJournal,
     db: Db,
+    vault: Arc<Vault>,
     /// Keeps servers away.
     _lock: Option<File>,
 }
@@ -43,10 +45,12 @@ impl Data {
         let check = patiently(async || local.check_key().await).await;
         check.context("the encryption key does not fit the data")?;
         let store: SharedStore = match &config.firestore {
-            Some(it) => Arc::new(firestore(FirestoreStore::start(it, vault, local).await)?),
+            Some(it) => {
+                Arc::new(firestore(FirestoreStore::start(it, Arc::clone(&vault), local).await)?)
+            }
             None => Arc::new(local),
         };
-        Ok(Self::of(journal, store))
+        Ok(Self::of(journal, store, vault))
     }
 
     /// Opens the data to look at, where there are any.
@@ -67,10 +71,12 @@ impl Data {
             check => check.context("the encryption key does not fit the data")?,
         }
         let store: SharedStore = match &config.firestore {
-            Some(it) => Arc::new(firestore(FirestoreStore::start_to_read(it, vault, local).await)?),
+            Some(it) => Arc::new(firestore(
+                FirestoreStore::start_to_read(it, Arc::clone(&vault), local).await,
+            )?),
             None => Arc::new(local),
         };
-        Ok(Some(Self::of(journal, store)))
+        Ok(Some(Self::of(journal, store, vault)))
     }
 
     /// Opens the data, where there are any, to change the journal too: no server starts before they
@@ -87,13 +93,16 @@ impl Data {
 
     /// A gateway over the data that works on nothing: it shows, and changes what the store has.
     pub fn gateway(&self, config: &Config) -> anyhow::Result<Gateway> {
-        let (journal, store) = (self.journal.clone(), Arc::clone(&self.store));
-        assemble(config, http(config)?, Clock::System, Arc::new(journal), store)
+        let store = Arc::clone(&self.store);
+        let source = Source::new(Arc::clone(&store));
+        let manager = manager(config, &Clock::System, source, Arc::clone(&self.vault))?;
+        let journal = Arc::new(self.journal.clone());
+        assemble(config, http(config)?, Clock::System, journal, store, manager)
     }
 
-    fn of(journal: SqliteJournal, store: SharedStore) -> Self {
+    fn of(journal: SqliteJournal, store: SharedStore, vault: Arc<Vault>) -> Self {
         let db = journal.db().clone();
-        Self { store, journal, db, _lock: None }
+        Self { store, journal, db, vault, _lock: None }
     }
 
     /// Waits until everything is written.

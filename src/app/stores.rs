@@ -9,42 +9,66 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     config::Config,
     sqlite::Db,
-    store::{FirestoreStore, SharedStore, SqliteStore},
+    store::{FirestoreStore, LocalCopy, SharedStore, SqliteStore},
     vault::Vault,
+    vendor::Source,
 };
 
 /// The stores, open.
 pub(super) struct Stores {
-    local: SqliteStore,
-    firestore: Option<FirestoreStore>,
+    place: Place,
+    copy: LocalCopy,
+}
+
+enum Place {
+    Embedded(SqliteStore),
+    Firestore(FirestoreStore),
+    /// Of whoever started us.
+    Given(SharedStore),
 }
 
 impl Stores {
     /// Opens them. A Firestore that is away is used when it is back.
-    pub(super) async fn open(config: &Config, db: &Db, vault: &Arc<Vault>) -> anyhow::Result<Self> {
-        let local = SqliteStore::new(db.clone(), Arc::clone(vault));
-        local.check_key().await.context("the encryption key does not fit the data")?;
-        let firestore = match &config.firestore {
-            Some(it) => Some(FirestoreStore::start(it, Arc::clone(vault), local.clone()).await),
-            None => None,
+    pub(super) async fn open(
+        config: &Config,
+        embedded: SqliteStore,
+        db: &Db,
+        vault: &Arc<Vault>,
+        given: Option<SharedStore>,
+    ) -> anyhow::Result<Self> {
+        let copy = LocalCopy::new(db.clone(), Arc::clone(vault));
+        let place = match (given, &config.firestore) {
+            (Some(store), _) => Place::Given(store),
+            (None, None) => Place::Embedded(embedded),
+            (None, Some(it)) => {
+                if it.emulator.is_some() {
+                    tracing::warn!("FIRESTORE_EMULATOR_HOST is set: vendors are in an emulator");
+                }
+                let started = FirestoreStore::start(it, Arc::clone(vault), embedded).await;
+                Place::Firestore(started.context("STORE=firestore")?)
+            }
         };
-        if config.firestore.as_ref().is_some_and(|it| it.emulator.is_some()) {
-            tracing::warn!("FIRESTORE_EMULATOR_HOST is set: vendors are in an emulator");
-        }
-        Ok(Self { firestore: firestore.transpose().context("STORE=firestore")?, local })
+        Ok(Self { place, copy })
     }
 
-    /// The one that vendors are in.
-    pub(super) fn shared(&self) -> SharedStore {
-        match &self.firestore {
-            Some(it) => Arc::new(it.clone()),
-            None => Arc::new(self.local.clone()),
-        }
+    /// The one that vendors are in, and where they are found: of a store elsewhere there is a copy
+    /// here.
+    pub(super) fn shared(&self) -> (SharedStore, Source) {
+        let store: SharedStore = match &self.place {
+            Place::Embedded(it) => {
+                let store: SharedStore = Arc::new(it.clone());
+                return (Arc::clone(&store), Source::new(store));
+            }
+            Place::Firestore(it) => Arc::new(it.clone()),
+            Place::Given(it) => Arc::clone(it),
+        };
+        (Arc::clone(&store), Source::elsewhere(store, self.copy.clone()))
     }
 
     /// Listens for what others change, where changes do not come by themselves.
     pub(super) fn listen(self, stop: &CancellationToken) -> Option<JoinHandle<()>> {
-        let (store, stop) = (self.firestore?, stop.clone());
+        let Place::Firestore(store) = self.place else { return None };
+        let stop = stop.clone();
         Some(tokio::spawn(async move { store.listen(stop).await }))
     }
 }

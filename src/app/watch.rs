@@ -37,6 +37,8 @@ async fn keep(gateway: &Gateway) {
 async fn keep_now(gateway: &Gateway) {
     if let Err(error) = gateway.keep_vitals().await
         && !is_of_disk(&error)
+        // Told once, where it was found.
+        && !gateway.manager().is_store_away()
     {
         tracing::warn!(error = %Chain(&error), "what was heard of vendors could not be written");
     }

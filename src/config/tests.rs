@@ -38,10 +38,11 @@ fn all_faults_are_told_at_once_and_no_value_is() {
         ("ENCRYPTION_KEY", "hunter2-d"),
         ("BODY_BYTES_MAX", "hunter2-e"),
         ("STORE", "hunter2-f"),
+        ("REDIS_URL", "hunter2-g"),
         ("WASENDER_API_URL", "https://api.wasenderapi.com/api/v1"),
     ]);
     let error = error.unwrap_err();
-    assert_eq!(error.0.len(), 7, "{error}");
+    assert_eq!(error.0.len(), 8, "{error}");
     let text = error.to_string();
     assert!(!text.contains("hunter2"), "{text}");
     assert!(text.contains("use https://www.wasenderapi.com/api"), "{text}");

@@ -12,6 +12,7 @@ pub mod fold;
 pub mod forward;
 pub mod hours;
 pub mod id;
+pub mod known;
 pub mod media;
 pub mod message;
 pub mod phone;

@@ -178,3 +178,14 @@ pub enum InstanceKey {
     /// Its id at Wasender.
     Wasender(String),
 }
+
+impl InstanceKey {
+    /// What kind of key it is, and the key: together they are found under a keyed hash.
+    #[must_use]
+    pub fn parts(&self) -> (&'static str, &str) {
+        match self {
+            Self::Phone(it) => ("phone", it),
+            Self::Wasender(it) => ("wasender", it),
+        }
+    }
+}

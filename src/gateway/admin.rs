@@ -1,7 +1,5 @@
 //! Vendors: made, changed, paused.
 
-use std::collections::HashSet;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
 
 use super::Gateway;
@@ -181,33 +179,15 @@ impl Gateway {
         }
         self.inner.store.pause(id, is_paused).await?;
         self.inner.work.pause(id, is_paused);
-        if let Some(id) = id {
-            self.inner.registry.forget(id).await;
+        match id {
+            Some(id) => self.inner.manager.forget(id),
+            None => self.inner.manager.pauses_changed(),
         }
-        Ok(())
-    }
-}
-
-impl Gateway {
-    /// Somebody else changed these vendors: what is remembered of them is dropped, and their sends
-    /// are stopped or let go on as is stored.
-    pub async fn notice(&self, changed: &[VendorId]) -> Result<(), StoreError> {
-        for vendor in changed {
-            self.forget(vendor).await;
+        self.inner.manager.announce().await;
+        if self.inner.manager.is_store_elsewhere() {
+            // A copy of whose sends are stopped is kept with it.
+            self.inner.manager.paused().await?;
         }
-        let (paused, all) = self.inner.store.paused().await?;
-        let paused: HashSet<VendorId> = paused.into_iter().collect();
-        let work = &self.inner.work;
-        let differs = |it: &&VendorId| work.is_paused(it) != paused.contains(*it);
-        let differing: HashSet<&VendorId> = changed.iter().chain(&paused).filter(differs).collect();
-        for vendor in differing {
-            // It may have been changed here in the meantime.
-            let _turn = self.turn_of(vendor).await;
-            let stored = self.inner.store.vendor(vendor).await?;
-            work.pause(Some(vendor), stored.is_some_and(|it| it.paused));
-        }
-        // Last: it may be what holds everybody until it is known who is paused.
-        work.pause(None, all);
         Ok(())
     }
 }

@@ -42,9 +42,10 @@ impl Gateway {
 
     async fn ask_in_rounds(&self, service: &VendorService, question: &Question) -> Option<Answer> {
         let clock = &self.inner.clock;
+        let responders = service.responders(question.is_open);
         for pause in ROUND_PAUSES.into_iter().map(Some).chain([None]) {
             let mut has_failed = false;
-            for responder in service.responders(question.is_open) {
+            for responder in &responders {
                 let answer = match responder {
                     Ok(responder) => responder.answer(question).await,
                     Err(error) => Err(error.clone()),

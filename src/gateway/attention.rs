@@ -61,7 +61,7 @@ impl Gateway {
         let read = read.flatten();
         if (typing_to.is_none() && read.is_none()) || {
             let is_open = service.is_open(&message.instance, self.inner.clock.now());
-            service.responders(is_open).is_empty()
+            !service.has_responders(is_open)
         } {
             return;
         }

@@ -142,10 +142,11 @@ impl Gateway {
             self.inner.manager.forget_keys(instance);
         }
         for vendor in &plan.vendors {
-            self.inner.registry.forget(&vendor.id).await;
+            self.inner.manager.forget(&vendor.id);
             self.inner.work.pause(Some(&vendor.id), vendor.paused);
             self.inner.forwarding.renew(&vendor.id, &self.inner.clock);
         }
+        self.inner.manager.announce().await;
         tracing::info!(n_vendors = plan.vendors.len(), "vendors were imported");
         Ok(plan.imported)
     }

@@ -3,6 +3,7 @@
 use std::{
     path::Path,
     sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -23,7 +24,7 @@ use crate::{
     },
     journal::{Appended, JournalError, NewEvent, NewEvents, Recorded},
     provider::Parsed,
-    sqlite::is_of_disk,
+    sqlite::{DbError, is_of_disk},
     store::StoreError,
     telemetry::{Chain, names},
     vendor::VendorService,
@@ -31,6 +32,8 @@ use crate::{
 
 /// `lastSync` is written at most this often.
 const SYNC_EVERY: Millis = MINUTE;
+/// For a store elsewhere to keep it: a provider waits five seconds for all.
+const STATUS_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks at the free disk space.
 const DISK_CHECK_EVERY: Millis = 100;
 /// Events of one webhook; a body of the allowed size with more is nobody's message.
@@ -82,7 +85,7 @@ impl Gateway {
         let service = self.inner.registry.get(&vendor).await?;
         let service = service.ok_or(AcceptError::NotProven)?;
         if !service.may_prove(headers) {
-            return Err(self.refuse(&vendor));
+            return Err(self.not_proven(&service));
         }
         Ok(service)
     }
@@ -100,7 +103,7 @@ impl Gateway {
     ) -> Result<Accepted, AcceptError> {
         let vendor = &service.vendor().id;
         let proven = service.verify(Webhook::new(headers, body));
-        let hook = proven.map_err(|_| self.refuse(vendor))?;
+        let hook = proven.map_err(|_| self.not_proven(service))?;
         let instance = service.instance(hook.instance()).ok_or(AcceptError::NotProven)?;
         let parsed = read(service, &hook);
         self.refuse_foreign(instance, parsed.instance.as_deref()).await?;
@@ -197,6 +200,14 @@ impl Gateway {
         Ok(())
     }
 
+    /// Nothing that is known of the vendor proves it. It may be the store that knows more.
+    fn not_proven(&self, service: &VendorService) -> AcceptError {
+        if service.is_copy() {
+            return StoreError::from(DbError::Away).into();
+        }
+        self.refuse(&service.vendor().id)
+    }
+
     /// Counts a refusal of a vendor that exists.
     fn refuse(&self, vendor: &VendorId) -> AcceptError {
         self.inner.heard.refused(vendor, self.inner.clock.now());
@@ -223,11 +234,32 @@ impl Gateway {
         if !is_due {
             return Ok(());
         }
-        let is_news = self.inner.store.set_status(&instance.id, told, now).await?;
+        let Some(is_news) = self.keep_status(instance, told, now).await? else { return Ok(()) };
         if let Some(state) = told.filter(|_| is_news) {
             self.tell_connection(service, &instance.id, state).await;
         }
         Ok(())
+    }
+
+    /// Whether the state is another than before. `None`: the store is elsewhere and does not
+    /// answer, which no webhook waits for.
+    async fn keep_status(
+        &self,
+        instance: &WabaInstance,
+        told: Option<Connection>,
+        now: Millis,
+    ) -> Result<Option<bool>, StoreError> {
+        let manager = &self.inner.manager;
+        if !manager.is_store_elsewhere() {
+            return self.inner.store.set_status(&instance.id, told, now).await.map(Some);
+        }
+        if !manager.may_ask_store() {
+            return Ok(None);
+        }
+        let kept = self.inner.store.set_status(&instance.id, told, now);
+        let kept = tokio::time::timeout(STATUS_WITHIN, kept).await.ok().and_then(Result::ok);
+        manager.store_answered(kept.is_some());
+        Ok(kept)
     }
 
     /// A session's state was asked for and is another one: the vendor's back end is told as if

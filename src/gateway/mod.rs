@@ -10,6 +10,7 @@ mod audit;
 mod changes;
 mod content;
 mod deliver;
+mod elsewhere;
 mod exchange;
 mod failures;
 mod forward;
@@ -193,6 +194,20 @@ impl Gateway {
         &self.inner.store
     }
 
+    /// Finds vendors and instances.
+    #[must_use]
+    pub fn manager(&self) -> &WabaManager {
+        &self.inner.manager
+    }
+
+    /// Parts that do not work while others do their work.
+    #[must_use]
+    pub fn degraded(&self) -> Vec<&'static str> {
+        let manager = &self.inner.manager;
+        let redis = manager.trouble().map(|_| "redis");
+        redis.into_iter().chain(manager.is_store_away().then_some("store")).collect()
+    }
+
     /// Wasender, for looking at what only it has.
     #[must_use]
     pub fn wasender(&self) -> &Wasender {
@@ -212,11 +227,5 @@ impl Gateway {
         let turns = &self.inner.turns;
         let n = usize::try_from(hasher.finish() % turns.len() as u64).unwrap_or_default();
         turns[n].lock().await
-    }
-
-    /// Drops what is remembered of a vendor, because somebody changed it.
-    pub async fn forget(&self, vendor: &VendorId) {
-        self.inner.registry.forget(vendor).await;
-        self.endpoint_may_be_another(vendor).await;
     }
 }

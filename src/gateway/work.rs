@@ -90,6 +90,12 @@ impl Work {
         self.lock().is_paused(vendor)
     }
 
+    /// The vendors whose sends are stopped, whatever holds for everybody.
+    #[must_use]
+    pub fn paused(&self) -> Vec<VendorId> {
+        self.lock().paused()
+    }
+
     /// Whether this vendor's sends are stopped, or everybody's.
     #[must_use]
     pub fn is_stopped(&self, vendor: &VendorId) -> bool {

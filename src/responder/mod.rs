@@ -28,9 +28,6 @@ use crate::domain::{
 pub trait Responder: Send + Sync {
     /// Answers one message, or is silent about it.
     async fn answer(&self, question: &Question) -> Result<Answer, ResponderError>;
-
-    /// Whether it looks at the turns before the message.
-    fn needs_history(&self) -> bool;
 }
 
 /// A customer's message, as a responder gets it.

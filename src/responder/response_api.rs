@@ -125,10 +125,6 @@ impl Responder for ResponseApiResponder {
         circuits.tell(&self.circuit, permit, is_up, clock);
         answer
     }
-
-    fn needs_history(&self) -> bool {
-        true
-    }
 }
 
 /// Reads what a service answered with 200.

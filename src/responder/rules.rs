@@ -31,8 +31,4 @@ impl Responder for RulesResponder {
             None => Answer::Pass,
         })
     }
-
-    fn needs_history(&self) -> bool {
-        false
-    }
 }

@@ -48,6 +48,7 @@ pub(crate) const SCRIPTS: &[&str] = &[
     include_str!("schema_3.sql"),
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
+    include_str!("schema_6.sql"),
 ];
 
 /// The database could not do what was asked. Nothing of it was written.
@@ -73,6 +74,9 @@ pub enum DbError {
          database file back, or move the write-ahead file away to start anew"
     )]
     LoneWal,
+    /// It is elsewhere, and does not answer.
+    #[error("it does not answer")]
+    Away,
     /// What `SQLite` says.
     #[error("database")]
     Sqlite(#[source] Arc<rusqlite::Error>),

@@ -2,9 +2,11 @@
 
 mod audit;
 mod census;
+mod copy;
 mod document;
 pub mod exchange;
 pub mod firestore;
+mod known;
 mod put;
 mod rows;
 mod sqlite;
@@ -17,7 +19,9 @@ use async_trait::async_trait;
 pub use self::{
     audit::{Audit, Deed},
     census::{Census, Failure},
+    copy::LocalCopy,
     firestore::FirestoreStore,
+    known::{decode, encode},
     sqlite::{SqliteStore, check_key},
     watch::{Alert, Watch},
 };
@@ -52,6 +56,7 @@ impl StoreError {
     pub fn is_away(&self) -> bool {
         match self {
             Self::Firestore(fault) => fault.is_away(),
+            Self::Embedded(DbError::Away) => true,
             Self::Embedded(_) | Self::Claimed => false,
         }
     }

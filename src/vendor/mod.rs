@@ -6,6 +6,6 @@ mod waba_manager;
 
 pub use self::{
     registry::VendorRegistry,
-    service::{Parts, VendorService},
-    waba_manager::WabaManager,
+    service::{Made, Parts, VendorService},
+    waba_manager::{Source, WabaManager},
 };

@@ -1,58 +1,34 @@
-//! The lazily filled map from vendor to service.
+//! From vendor to service.
 
-use std::{sync::Arc, time::Duration};
-
-use moka::future::Cache;
+use std::sync::Arc;
 
 use super::{Parts, VendorService, WabaManager};
-use crate::{
-    domain::id::VendorId,
-    store::{SharedStore, StoreError},
-};
+use crate::{domain::id::VendorId, store::StoreError};
 
-/// Vendors whose services are kept; the least used go first.
-const VENDORS_MAX: u64 = 100_000;
-
-/// `VendorId` → [`VendorService`]. An entry is made on first use, once however many ask, and dropped
-/// when the vendor or one of its instances changes.
+/// `VendorId` → [`VendorService`]. A service is put together whenever it is asked for: what is
+/// remembered is what the manager knows of the vendor, which is much smaller.
 #[derive(Clone)]
 pub struct VendorRegistry {
-    services: Cache<VendorId, Arc<VendorService>>,
-    store: SharedStore,
     manager: WabaManager,
-    parts: Parts,
+    parts: Arc<Parts>,
 }
 
 impl VendorRegistry {
-    /// An empty registry.
+    /// Services of what this manager finds.
     #[must_use]
-    pub fn new(store: SharedStore, manager: WabaManager, parts: Parts, ttl: Duration) -> Self {
-        let services = Cache::builder().max_capacity(VENDORS_MAX).time_to_live(ttl).build();
-        Self { services, store, manager, parts }
+    pub fn new(manager: WabaManager, parts: Parts) -> Self {
+        Self { manager, parts: Arc::new(parts) }
     }
 
     /// The vendor's service. `None` only when the store says that there is no such vendor.
     pub async fn get(&self, id: &VendorId) -> Result<Option<Arc<VendorService>>, StoreError> {
-        if let Some(service) = self.services.get(id).await {
-            return Ok(Some(service));
-        }
-        let made = self.services.try_get_with(id.clone(), self.make(id)).await;
-        match made {
-            Ok(service) => Ok(Some(service)),
-            Err(error) => error.as_ref().clone().map_or(Ok(None), Err),
-        }
+        let known = self.manager.known(id).await?;
+        Ok(known.map(|it| Arc::new(VendorService::new(it, Arc::clone(&self.parts)))))
     }
 
-    /// `Err(None)`: there is no such vendor, which is not remembered.
-    async fn make(&self, id: &VendorId) -> Result<Arc<VendorService>, Option<StoreError>> {
-        let vendor = self.store.vendor(id).await.map_err(Some)?.ok_or(None)?;
-        let instances = self.manager.of_vendor(id).await.map_err(Some)?;
-        Ok(Arc::new(VendorService::new(vendor, instances, &self.parts)))
-    }
-
-    /// Drops what is remembered of a vendor.
+    /// Drops what is remembered of a vendor, because it has changed, and tells the other gateways.
     pub async fn forget(&self, id: &VendorId) {
         self.manager.forget(id);
-        self.services.invalidate(id).await;
+        self.manager.announce().await;
     }
 }

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use crate::{
     domain::{
-        clock::{Clock, Millis},
+        clock::Millis,
         delivery::Policy,
         id::InstanceId,
+        known::Known,
         secret::SecretString,
         vendor::{Dialect, ResponderConfig, ResponseApi, Vendor},
         waba::WabaInstance,
@@ -32,58 +33,76 @@ pub struct Parts {
 }
 
 /// A responder, or why it cannot be asked.
-type Made = Result<Box<dyn Responder>, ResponderError>;
+pub type Made = Result<Box<dyn Responder>, ResponderError>;
 
 /// Everything the gateway can do for one vendor: verify and parse its webhooks, answer its
 /// customers, send from its numbers.
 pub struct VendorService {
-    vendor: Vendor,
-    instances: Vec<Arc<WabaInstance>>,
-    responders: Vec<Made>,
-    out_of_hours: Vec<Made>,
-    providers: Providers,
-    clock: Clock,
+    known: Arc<Known>,
+    parts: Arc<Parts>,
 }
 
 impl VendorService {
-    pub(super) fn new(vendor: Vendor, instances: Vec<Arc<WabaInstance>>, parts: &Parts) -> Self {
-        let make = |it| responder(&vendor, it, parts);
-        let own: Vec<Made> = vendor.responders.iter().map(make).collect();
-        let responders = if own.is_empty() { default_responder(&vendor, parts) } else { own };
-        let out_of_hours = vendor.hours.iter().flat_map(|it| &it.out_of_hours).map(make).collect();
-        let (providers, clock) = (parts.providers.clone(), parts.means.clock.clone());
-        Self { vendor, instances, responders, out_of_hours, providers, clock }
+    pub(super) fn new(known: Arc<Known>, parts: Arc<Parts>) -> Self {
+        Self { known, parts }
     }
 
     /// The vendor.
     #[must_use]
     pub fn vendor(&self) -> &Vendor {
-        &self.vendor
+        &self.known.vendor
+    }
+
+    /// The store is away, and what is known may have changed since.
+    #[must_use]
+    pub fn is_copy(&self) -> bool {
+        self.known.is_copy
     }
 
     /// Its instances, oldest first.
     #[must_use]
     pub fn instances(&self) -> &[Arc<WabaInstance>] {
-        &self.instances
+        &self.known.instances
     }
 
     /// One of its instances.
     #[must_use]
     pub fn instance(&self, id: &InstanceId) -> Option<&Arc<WabaInstance>> {
-        self.instances.iter().find(|it| it.id == *id)
+        self.known.instance(id)
     }
 
-    /// Its responders, in the order in which they are tried. One whose configuration is unusable
-    /// fails when it is asked. Out of hours there are others where the vendor has any.
-    pub fn responders(&self, is_open: bool) -> &[Result<Box<dyn Responder>, ResponderError>] {
-        if is_open || self.out_of_hours.is_empty() { &self.responders } else { &self.out_of_hours }
+    /// Its responders, in the order in which they are tried, made ready. One whose configuration
+    /// is unusable is why. Out of hours there are others where the vendor has any.
+    #[must_use]
+    pub fn responders(&self, is_open: bool) -> Vec<Made> {
+        let (vendor, parts) = (self.vendor(), &self.parts);
+        let own = self.own_responders(is_open);
+        if own.is_empty() {
+            return default_responder(vendor, parts);
+        }
+        own.iter().map(|it| responder(vendor, it, parts)).collect()
+    }
+
+    /// Whether anybody would be asked.
+    #[must_use]
+    pub fn has_responders(&self, is_open: bool) -> bool {
+        !self.own_responders(is_open).is_empty() || self.parts.default_responder.is_some()
+    }
+
+    fn own_responders(&self, is_open: bool) -> &[ResponderConfig] {
+        let hours = self.vendor().hours.as_ref().filter(|_| !is_open);
+        let out_of_hours = hours.map(|it| &it.out_of_hours).filter(|it| !it.is_empty());
+        out_of_hours.unwrap_or(&self.vendor().responders)
     }
 
     /// Whether any of its responders looks at the turns before a message.
     #[must_use]
     pub fn needs_history(&self) -> bool {
-        let mut all = self.responders.iter().chain(&self.out_of_hours).flatten();
-        all.any(|it| it.needs_history())
+        let vendor = self.vendor();
+        let out_of_hours = vendor.hours.iter().flat_map(|it| &it.out_of_hours);
+        let mut own = vendor.responders.iter().chain(out_of_hours);
+        let uses_default = vendor.responders.is_empty() && self.parts.default_responder.is_some();
+        uses_default || own.any(|it| matches!(it, ResponderConfig::ResponseApi(_)))
     }
 
     /// Whether the vendor is open at this time, by the clock where this instance's number is. One
@@ -91,7 +110,7 @@ impl VendorService {
     #[must_use]
     pub fn is_open(&self, instance: &InstanceId, at: Millis) -> bool {
         let number = self.instance(instance).map(|it| &it.phone_number);
-        let hours = self.vendor.hours.as_ref();
+        let hours = self.vendor().hours.as_ref();
         hours.is_none_or(|it| it.is_open(&it.zone(number), at))
     }
 
@@ -125,21 +144,21 @@ impl VendorService {
     /// Everything that must not be kept in clear.
     #[must_use]
     pub fn secrets(&self) -> Vec<&SecretString> {
-        self.instances.iter().flat_map(|it| it.wasender.secrets()).collect()
+        self.instances().iter().flat_map(|it| it.wasender.secrets()).collect()
     }
 
     /// The provider of an instance.
     #[must_use]
     pub fn provider(&self, instance: &WabaInstance) -> &dyn Provider {
-        self.providers.of(instance.provider)
+        self.parts.providers.of(instance.provider)
     }
 
     /// What the vendor has chosen for its sends.
     #[must_use]
     pub fn policy(&self) -> Policy {
         Policy {
-            on_unknown: self.vendor.on_unknown,
-            unknown_deadline: self.vendor.unknown_deadline,
+            on_unknown: self.vendor().on_unknown,
+            unknown_deadline: self.vendor().unknown_deadline,
             // Failover to another provider comes with the other providers.
             routes: 1,
         }
@@ -148,12 +167,12 @@ impl VendorService {
     /// How long a message is worth sending: the vendor's choice, else this.
     #[must_use]
     pub fn ttl(&self, default: Millis) -> Millis {
-        self.vendor.intent_ttl.unwrap_or(default)
+        self.vendor().intent_ttl.unwrap_or(default)
     }
 
     fn proofs(&self) -> Vec<Proof<'_>> {
-        let now = self.clock.now();
-        self.instances.iter().flat_map(|it| self.provider(it).proofs(it, now)).collect()
+        let now = self.parts.means.clock.now();
+        self.instances().iter().flat_map(|it| self.provider(it).proofs(it, now)).collect()
     }
 }
 

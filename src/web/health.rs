@@ -27,6 +27,9 @@ pub(super) struct HealthView {
 pub(super) struct ReadyView {
     #[schema(example = "ready")]
     status: &'static str,
+    /// Parts that do not work while others do their work: `redis`, `store`
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    degraded: Vec<&'static str>,
 }
 
 /// Is the program alive?
@@ -51,7 +54,7 @@ async fn api_health() -> Answer<HealthView> {
     ))]
 async fn ready(State(web): State<Web>) -> Result<Answer<ReadyView>, ApiError> {
     web.gateway.ready().await?;
-    Ok(Answer(ReadyView { status: "ready" }))
+    Ok(Answer(ReadyView { status: "ready", degraded: web.gateway.degraded() }))
 }
 
 /// Metrics, as Prometheus reads them (admins)

@@ -226,7 +226,7 @@ async fn a_session_that_is_not_connected_is_an_alert_until_it_is() {
 async fn a_disk_that_is_nearly_full_and_forwards_that_died_are_alerts() {
     let variables = vec![("MIN_FREE_DISK", u64::MAX.to_string())];
     let clock = Clock::fixed(NOW);
-    let app = spawn_app_with(Options { clock, variables }).await;
+    let app = spawn_app_with(Options { clock, variables, ..Options::default() }).await;
     let vendor = app.vendor(1).await;
     let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
     db.busy_timeout(DEADLINE).unwrap();

@@ -106,7 +106,11 @@ async fn start() -> (TestApp, Issuer, Clock) {
     let (issuer, url) = Issuer::start().await;
     let clock = Clock::fixed(NOW * 1_000);
     let variables = vec![("FIREBASE_PROJECT_ID", PROJECT.to_owned()), ("FIREBASE_KEYS_URL", url)];
-    (spawn_app_with(Options { clock: clock.clone(), variables }).await, issuer, clock)
+    (
+        spawn_app_with(Options { clock: clock.clone(), variables, ..Options::default() }).await,
+        issuer,
+        clock,
+    )
 }
 
 async fn asks(app: &TestApp, token: &str, path: &str) -> Answer {

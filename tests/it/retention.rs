@@ -239,7 +239,8 @@ async fn nothing_is_removed_after_the_clock_has_jumped() {
 #[tokio::test]
 async fn how_long_is_the_operators_choice() {
     let variables = vec![("RETENTION_DAYS", "45".to_owned())];
-    let app = spawn_app_with(Options { clock: Clock::fixed(NOW), variables }).await;
+    let app =
+        spawn_app_with(Options { clock: Clock::fixed(NOW), variables, ..Options::default() }).await;
     let vendor = app.vendor(1).await;
     let message = exchange(&app.gateway, &vendor, 1, 1).await;
     for (days, is_there) in [(44, true), (2, false)] {

@@ -25,8 +25,9 @@ use waba_gateway::{
     http::Http,
     journal::SqliteJournal,
     sqlite::{SharedConnection, in_memory},
-    store::{SqliteStore, Store},
+    store::{SharedStore, SqliteStore, Store},
     vault::Vault,
+    vendor::Source,
     worker,
 };
 
@@ -173,12 +174,13 @@ impl Run<'_> {
             connection: Arc::clone(&place.connection),
             unwritten: Mutex::default(),
         });
-        let store = Flaky { inner: store, world: Arc::clone(&self.world) };
+        let store: SharedStore = Arc::new(Flaky { inner: store, world: Arc::clone(&self.world) });
+        let (source, vault) = (Source::new(Arc::clone(&store)), Arc::clone(&place.vault));
+        let manager = app::manager(&place.config, &self.clock, source, vault).unwrap();
         let http = place.http.over(provider::wire(&self.world));
         let shared: Arc<Watched> = Arc::clone(&watched);
         let gateway =
-            app::assemble(&place.config, http, self.clock.clone(), shared, Arc::new(store))
-                .unwrap();
+            app::assemble(&place.config, http, self.clock.clone(), shared, store, manager).unwrap();
         let (stop, n_running) = (CancellationToken::new(), Arc::<AtomicUsize>::default());
         let process = Process {
             gateway: gateway.clone(),

@@ -199,6 +199,13 @@ impl Scheduler {
         }
     }
 
+    /// The vendors that are paused.
+    #[must_use]
+    pub fn paused(&self) -> Vec<VendorId> {
+        let paused = self.vendors.iter().filter(|it| it.1.is_paused);
+        paused.map(|it| it.0.clone()).collect()
+    }
+
     /// Whether the sends of this vendor are stopped, whatever holds for everybody.
     #[must_use]
     pub fn is_paused(&self, vendor: &VendorId) -> bool {

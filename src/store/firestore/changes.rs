@@ -74,9 +74,9 @@ impl Changes {
         {
             return;
         }
-        if let Some(now) = &now
-            && self.vendors.contains_key(now)
-        {
+        // Also where nothing of it was read: what is remembered may come from another node or from
+        // the copy. What changes of no matter alone is then known from the second time on.
+        if let Some(now) = &now {
             self.documents.insert(key(&document.name), (now.clone(), hash));
         }
         // It may have been given to another vendor.
@@ -120,10 +120,6 @@ impl Changes {
     fn notice(&self, vendors: impl IntoIterator<Item = VendorId>) {
         let mut log = self.log();
         for vendor in vendors {
-            // Nothing is remembered of others.
-            if !self.vendors.contains_key(&vendor) {
-                continue;
-            }
             log.last += 1;
             let seq = log.last;
             log.changed.insert(seq, vendor);
@@ -194,13 +190,11 @@ mod tests {
     }
 
     #[test]
-    fn a_change_is_one_of_what_matters_to_who_was_read() {
+    fn a_change_is_one_of_what_matters() {
         let changes = Changes::new();
         let anna = VendorId::parse("anna").unwrap();
         let phone = ("phoneNumber", text("+221771234567"));
         let known = document(&[phone.clone(), ("status", text("pending"))]);
-        changes.changed(&known);
-        assert_eq!(changes.last(), 0);
         changes.read(&anna, [&known]);
         changes.changed(&document(&[("lastSync", integer(5)), phone, ("status", text("error"))]));
         assert_eq!(changes.last(), 0);
@@ -210,5 +204,15 @@ mod tests {
         changes.deleted(&known.name);
         changes.all_changed();
         assert_eq!(changes.after(1), (vec![anna], 3));
+    }
+
+    #[test]
+    fn of_what_was_not_read_the_first_change_counts_whatever_it_is() {
+        let changes = Changes::new();
+        let anna = VendorId::parse("anna").unwrap();
+        changes.changed(&document(&[("vendorId", text("anna")), ("lastSync", integer(5))]));
+        assert_eq!(changes.after(0), (vec![anna], 1));
+        changes.changed(&document(&[("vendorId", text("anna")), ("lastSync", integer(6))]));
+        assert_eq!(changes.last(), 1);
     }
 }

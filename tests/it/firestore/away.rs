@@ -44,7 +44,7 @@ async fn while_firestore_is_gone_the_unknown_get_503_and_the_known_are_served() 
     assert_eq!(knock(&app, known.id.as_str(), "another-secret").await, 401);
     for _ in 0..3 {
         let asked = Instant::now();
-        assert_eq!(knock(&app, "nobody", "a-secret").await, 503);
+        assert_eq!(knock(&app, "nobody-else", "a-secret").await, 503);
         assert!(asked.elapsed() < Duration::from_secs(5));
     }
     // Nor does an administrator learn what nobody knows.
@@ -61,7 +61,7 @@ async fn while_firestore_is_gone_the_unknown_get_503_and_the_known_are_served() 
     // Changes are heard of again, too.
     let program = emulator.program().await;
     let id = known.id.as_str();
-    app.gateway.forget(&known.id).await;
+    app.gateway.manager().forget(&known.id);
     assert_eq!(knock(&app, id, known.secret()).await, 200);
     until("changes are heard of", async || {
         let fields = json!({ "wasenderWebhookSecret": "another-secret", "updatedAt": time(1) });
@@ -96,14 +96,23 @@ async fn the_gateway_starts_while_firestore_is_away_and_sends_when_it_is_back() 
     let shop = app.vendor(1).await;
     let paused = app.vendor(2).await;
     app.gateway.pause(Some(&paused.id), true).await.unwrap();
+    assert_eq!(knock(&app, shop.id.as_str(), shop.secret()).await, 200);
     emulator.kill();
     app.restart().await;
-    assert_eq!(knock(&app, shop.id.as_str(), shop.secret()).await, 503);
+    // There is a copy of who they are and whose sends are stopped.
+    assert_eq!(knock(&app, shop.id.as_str(), shop.secret()).await, 200);
     assert_eq!(app.admin.get("/api/admin/vendors").await.status, 503);
-    assert!(app.gateway.work().is_stopped(&shop.id));
+    let stopped = |app: &TestApp| [&shop, &paused].map(|it| app.gateway.work().is_stopped(&it.id));
+    assert_eq!(stopped(&app), [false, true]);
+    // Another node was never there before: it knows nobody, and sends nothing until it does.
+    let other = self::app(&emulator).await;
+    assert_eq!(knock(&other, shop.id.as_str(), shop.secret()).await, 503);
+    assert_eq!(stopped(&other), [true, true]);
     emulator.restart();
-    until("sends go on", async || !app.gateway.work().is_stopped(&shop.id)).await;
-    assert!(app.gateway.work().is_stopped(&paused.id));
+    until("sends go on", async || stopped(&other) == [false, true]).await;
+    assert_eq!(knock(&other, shop.id.as_str(), shop.secret()).await, 200);
+    until("it is back", async || app.admin.get("/api/admin/vendors").await.status == 200).await;
+    assert_eq!(stopped(&app), [false, true]);
     assert_eq!(knock(&app, shop.id.as_str(), shop.secret()).await, 200);
     assert_eq!(app.admin.get("/api/admin/vendors").await.status, 200);
     assert!(app.gateway.vendor(&vendor_id("nobody")).await.is_err());

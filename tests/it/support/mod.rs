@@ -4,8 +4,15 @@ mod bot;
 mod client;
 mod firestore;
 mod process;
+mod redis;
+mod switch;
 
-use std::{collections::HashMap, path::PathBuf, sync::OnceLock, time::Duration};
+use std::{
+    collections::HashMap,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use metrics_exporter_prometheus::PrometheusHandle;
 use serde_json::{Value, json};
@@ -22,9 +29,12 @@ use waba_gateway::{
         waba::SignatureSchemes,
     },
     gateway::{Gateway, NewInstance, VendorChange},
-    journal::Tally,
+    journal::{SqliteJournal, Tally},
+    sqlite::Db,
+    store::SharedStore,
     telemetry,
     twin::{NewSession, Session, Twin},
+    vault::Vault,
 };
 
 pub use self::{
@@ -32,6 +42,8 @@ pub use self::{
     client::{Answer, Client},
     firestore::{Emulator, Program, time},
     process::{Process, gateway_binary, migrate_binary},
+    redis::RedisServer,
+    switch::Switch,
 };
 
 /// For everything that must happen in the end.
@@ -46,6 +58,7 @@ pub struct TestApp {
     pub admin: Client,
     pub clock: Clock,
     pub config: Config,
+    pub store: Option<SharedStore>,
     pub directory: tempfile::TempDir,
 }
 
@@ -53,11 +66,13 @@ pub struct TestApp {
 pub struct Options {
     pub clock: Clock,
     pub variables: Vec<(&'static str, String)>,
+    /// In place of the embedded one.
+    pub store: Option<SharedStore>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { clock: Clock::System, variables: Vec::new() }
+        Self { clock: Clock::System, variables: Vec::new(), store: None }
     }
 }
 
@@ -71,9 +86,9 @@ pub async fn spawn_app_with(options: Options) -> TestApp {
     let listener = loopback().await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let config = config(&directory.path().join("data"), &base, &twin, &options.variables);
-    let app = start(&config, options.clock.clone(), listener).await;
-    let key = app.new_admin_key.as_ref().or(config.admin_key.as_ref()).unwrap();
-    let key = key.expose_secret().to_owned();
+    let app = start_on(&config, options.clock.clone(), listener, options.store.clone()).await;
+    let key = app.new_admin_key.as_ref().or(config.admin_key.as_ref());
+    let key = key.unwrap().expose_secret().to_owned();
     TestApp {
         gateway: app.gateway.clone(),
         app: Some(app),
@@ -82,6 +97,7 @@ pub async fn spawn_app_with(options: Options) -> TestApp {
         base,
         clock: options.clock,
         config,
+        store: options.store,
         directory,
     }
 }
@@ -105,12 +121,21 @@ pub fn config(
 }
 
 pub async fn start(config: &Config, clock: Clock, main: tokio::net::TcpListener) -> App {
+    start_on(config, clock, main, None).await
+}
+
+async fn start_on(
+    config: &Config,
+    clock: Clock,
+    main: tokio::net::TcpListener,
+    store: Option<SharedStore>,
+) -> App {
     // A process counts with the first it starts, whatever is started again in it.
     static METRICS: OnceLock<PrometheusHandle> = OnceLock::new();
     let metrics = METRICS.get_or_init(|| telemetry::start_metrics().unwrap()).clone();
-    App::start(config, clock, Listeners { main, metrics: None }, metrics, &Handle::current())
-        .await
-        .unwrap()
+    let listeners = Listeners { main, metrics: None };
+    let work = Handle::current();
+    App::start_on(config, clock, listeners, metrics, &work, store).await.unwrap()
 }
 
 /// A vendor with one number, known to the twin, its webhooks set up.
@@ -256,15 +281,31 @@ impl TestApp {
     /// Stops the service, as SIGTERM does, and starts it again on the same data and address.
     pub async fn restart(&mut self) {
         self.app.take().unwrap().stop().await;
+        self.start_again().await;
+    }
+
+    /// Starts it again after it was stopped.
+    pub async fn start_again(&mut self) {
         let address = self.base.strip_prefix("http://").unwrap();
         let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-        let app = start(&self.config, self.clock.clone(), listener).await;
+        let (clock, store) = (self.clock.clone(), self.store.clone());
+        let app = start_on(&self.config, clock, listener, store).await;
         self.gateway = app.gateway.clone();
         self.app = Some(app);
     }
 
     pub fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// The embedded database, opened once more.
+    pub fn db(&self) -> Db {
+        SqliteJournal::open(&self.data_dir().join("waba.db"), self.vault()).unwrap().db().clone()
+    }
+
+    /// With the key of the configuration.
+    pub fn vault(&self) -> Arc<Vault> {
+        Arc::new(Vault::new(self.config.encryption_key.as_ref().unwrap(), &[]).unwrap())
     }
 
     pub fn now_secs(&self) -> i64 {

@@ -1,0 +1,61 @@
+//! Names of what is in Redis: `waba:1:<whose>:{<word>}`. The number is the form of what stands
+//! there; *whose* is a keyed hash, so that gateways with another encryption key do not meet. The
+//! braces keep a value and its generation on one node of a cluster.
+
+use super::Subject;
+use crate::vault::Vault;
+
+pub(super) struct Names {
+    prefix: String,
+    /// Of this process, so that it does not listen to itself.
+    node: String,
+}
+
+impl Names {
+    pub(super) fn new(vault: &Vault) -> Result<Self, getrandom::Error> {
+        let whose = vault.token(&[b"redis"]);
+        Ok(Self { prefix: format!("waba:1:{}", hex::encode(&whose[..6])), node: random()? })
+    }
+
+    pub(super) fn value(&self, subject: &Subject) -> String {
+        format!("{}:{{{}}}", self.prefix, subject.word())
+    }
+
+    pub(super) fn generation(&self, subject: &Subject) -> String {
+        format!("{}:{{{}}}:generation", self.prefix, subject.word())
+    }
+
+    pub(super) fn probe(&self) -> String {
+        format!("{}:probe", self.prefix)
+    }
+
+    pub(super) fn channel(&self) -> String {
+        format!("{}:changes", self.prefix)
+    }
+
+    /// A line for who speaks, and one for each subject.
+    pub(super) fn message<'a>(&self, subjects: impl Iterator<Item = &'a Subject>) -> String {
+        let mut text = self.node.clone();
+        for subject in subjects {
+            text.push('\n');
+            text.push_str(&subject.word());
+        }
+        text
+    }
+
+    /// What another gateway says has changed. Words that this version does not know are passed
+    /// over.
+    pub(super) fn read(&self, message: &str) -> Vec<Subject> {
+        let mut lines = message.lines();
+        if lines.next() == Some(&self.node) {
+            return Vec::new();
+        }
+        lines.filter_map(Subject::of_word).collect()
+    }
+}
+
+pub(super) fn random() -> Result<String, getrandom::Error> {
+    let mut bytes = [0_u8; 12];
+    getrandom::fill(&mut bytes)?;
+    Ok(hex::encode(bytes))
+}

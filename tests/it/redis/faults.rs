@@ -1,0 +1,130 @@
+//! Redis gone, slow, full, and empty again.
+
+use std::time::{Duration, Instant};
+
+use super::{Shared, hook, is_degraded, posted, within_a_second};
+
+/// Longer than a request may wait for Redis, by as much as a busy machine may take for the rest.
+const SOON: Duration = Duration::from_millis(400);
+
+#[tokio::test]
+async fn no_webhook_fails_while_redis_is_gone_and_it_is_used_again_when_it_is_back() {
+    let mut shared = Shared::new().await;
+    let (one, two) = (shared.gateway().await, shared.gateway().await);
+    let (known, cold) = (one.vendor(1).await, one.vendor(2).await);
+    assert_eq!((hook(&one, &known).await, hook(&two, &known).await), (200, 200));
+    shared.forget_all(&one, &[&known, &cold]).await;
+    shared.redis.kill();
+    assert_eq!((hook(&one, &known).await, hook(&one, &cold).await), (200, 200));
+    is_degraded(&one, true).await;
+    let metrics = one.admin.get("/metrics").await.text;
+    assert!(metrics.contains("waba_degraded{part=\"redis\"} 1"), "{metrics}");
+    // What is changed meanwhile is told when it is back.
+    let path = format!("/api/admin/vendors/{}/waba/waba_{}", known.id, known.id);
+    let new = "a-new-secret-that-is-long-enough-to-be-one";
+    let change = serde_json::json!({"wasenderWebhookSecret": new});
+    assert_eq!(one.admin.put(&path, change).await.status, 200);
+    assert_eq!(posted(&one, &known, new).await, 200);
+    assert_eq!(posted(&two, &known, new).await, 401, "the other one cannot know yet");
+    shared.redis.start_again().await;
+    is_degraded(&one, false).await;
+    is_degraded(&two, false).await;
+    let started = Instant::now();
+    while posted(&two, &known, new).await != 200 {
+        assert!(started.elapsed() < super::DEADLINE, "it was never told");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    // It is empty, and filled again.
+    two.gateway.manager().forget_all();
+    assert_eq!((hook(&two, &known).await, hook(&two, &cold).await), (200, 200));
+    shared.has_values(2).await;
+    let change =
+        serde_json::json!({"wasenderWebhookSecret": "one-more-secret-that-is-long-enough"});
+    assert_eq!(one.admin.put(&path, change).await.status, 200);
+    within_a_second("it is told at once again", async || {
+        posted(&two, &known, "one-more-secret-that-is-long-enough").await == 200
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn no_request_waits_for_a_redis_that_does_not_answer() {
+    let shared = Shared::new().await;
+    let one = shared.gateway().await;
+    let mut cold = Vec::new();
+    for n in 1..=12 {
+        cold.push(one.vendor(n).await);
+    }
+    shared.forget_all(&one, &cold.iter().collect::<Vec<_>>()).await;
+    shared.redis.pause();
+    let started = Instant::now();
+    for vendor in &cold {
+        let asked = Instant::now();
+        assert_eq!(hook(&one, vendor).await, 200);
+        assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+    }
+    // It is not waited for each time.
+    assert!(started.elapsed() < 4 * SOON, "{:?}", started.elapsed());
+    let path = format!("/api/admin/vendors/{}", cold[0].id);
+    let asked = Instant::now();
+    let change = serde_json::json!({"businessName": "Boutique"});
+    assert_eq!(one.admin.put(&path, change).await.status, 200);
+    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+    is_degraded(&one, true).await;
+    shared.redis.go_on();
+    is_degraded(&one, false).await;
+}
+
+#[tokio::test]
+async fn one_call_of_a_redis_that_does_not_answer_ends_in_time() {
+    let shared = Shared::new().await;
+    let side = super::changes::side(&shared.redis, &shared.key).await;
+    let subject = waba_gateway::cache::Subject::Pauses;
+    shared.redis.pause();
+    let (started, mut n_calls) = (Instant::now(), 0);
+    while side.is_used() {
+        let _ = side.get(&subject).await;
+        n_calls += 1;
+    }
+    assert_eq!(n_calls, 1, "the first that fails ends it");
+    assert!(started.elapsed() < Duration::from_millis(50), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn no_webhook_fails_while_redis_is_full_and_no_change_is_lost() {
+    let shared = Shared::new().await;
+    let (one, two) = (shared.gateway().await, shared.gateway().await);
+    let (known, cold) = (one.vendor(1).await, one.vendor(2).await);
+    assert_eq!((hook(&one, &known).await, hook(&two, &known).await), (200, 200));
+    shared.forget_all(&one, &[&cold]).await;
+    shared.redis.fill(true).await;
+    assert_eq!((hook(&one, &known).await, hook(&one, &cold).await), (200, 200));
+    is_degraded(&one, true).await;
+    let path = format!("/api/admin/vendors/{}/waba/waba_{}", known.id, known.id);
+    let new = "a-new-secret-that-is-long-enough-to-be-one";
+    let change = serde_json::json!({"wasenderWebhookSecret": new});
+    assert_eq!(one.admin.put(&path, change).await.status, 200);
+    within_a_second("it is told all the same", async || posted(&two, &known, new).await == 200)
+        .await;
+    shared.redis.fill(false).await;
+    is_degraded(&one, false).await;
+    is_degraded(&two, false).await;
+    assert_eq!(posted(&two, &known, new).await, 200);
+    let another = one.vendor(3).await;
+    assert_eq!(hook(&two, &another).await, 200);
+    let has_it = async || shared.redis.names().await.iter().any(|it| it.contains("vendor_003"));
+    within_a_second("it is put there again", has_it).await;
+}
+
+#[tokio::test]
+async fn a_gateway_starts_without_its_redis() {
+    let mut shared = Shared::new().await;
+    shared.redis.kill();
+    let one = shared.gateway_with(&[]).await;
+    let vendor = one.vendor(1).await;
+    assert_eq!(hook(&one, &vendor).await, 200);
+    is_degraded(&one, true).await;
+    shared.redis.start_again().await;
+    is_degraded(&one, false).await;
+    super::until("Redis is used", || one.gateway.manager().uses_redis()).await;
+}

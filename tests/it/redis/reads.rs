@@ -1,0 +1,154 @@
+//! Memory, then Redis, then the store.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use tokio::task::JoinHandle;
+use waba_gateway::domain::{
+    id::VendorId, phone::PhoneNumber, secret::ExposeSecret, waba::InstanceKey,
+};
+
+use super::{Shared, hook, posted};
+
+#[tokio::test]
+async fn what_one_gateway_read_from_the_store_another_finds_in_redis() {
+    let shared = Shared::new().await;
+    let (one, two) = (shared.gateway().await, shared.gateway().await);
+    let vendor = one.vendor(1).await;
+    assert_eq!(hook(&one, &vendor).await, 200);
+    shared.has_values(1).await;
+    let phone = PhoneNumber::from_wire(&vendor.phone).unwrap();
+    let keys =
+        [InstanceKey::Phone(phone.alias()), InstanceKey::Wasender(vendor.session.id.to_string())];
+    for (n, key) in keys.iter().enumerate() {
+        assert!(one.gateway.manager().by_key(key).await.unwrap().is_some());
+        shared.has_values(2 + n).await;
+    }
+    let n_reads = shared.store.n_vendor_reads.load(Ordering::SeqCst);
+    shared.store.switch(false);
+    two.gateway.manager().forget_all();
+    assert_eq!(hook(&two, &vendor).await, 200);
+    for key in &keys {
+        let found = two.gateway.manager().by_key(key).await.unwrap().unwrap();
+        assert_eq!(found.vendor_id, vendor.id);
+    }
+    assert_eq!(shared.store.n_vendor_reads.load(Ordering::SeqCst), n_reads);
+}
+
+#[tokio::test]
+async fn nothing_in_redis_is_in_clear() {
+    let shared = Shared::new().await;
+    let one = shared.gateway().await;
+    let vendor = one.vendor(1).await;
+    assert_eq!(hook(&one, &vendor).await, 200);
+    let phone = PhoneNumber::from_wire(&vendor.phone).unwrap();
+    let key = InstanceKey::Phone(phone.alias());
+    assert!(one.gateway.manager().by_key(&key).await.unwrap().is_some());
+    shared.has_values(2).await;
+    let digits = vendor.phone.trim_start_matches('+');
+    let private = [
+        vendor.secret(),
+        &vendor.session.api_key,
+        digits,
+        "ouvert de 8 h",
+        shared.key.expose_secret(),
+    ];
+    for name in shared.redis.ask::<Vec<String>>(&["KEYS", "*"]).await {
+        let value: Vec<u8> = shared.redis.ask(&["GET", &name]).await;
+        let text = format!("{name} {}", String::from_utf8_lossy(&value));
+        assert!(!value.is_empty());
+        for it in private {
+            assert!(!text.contains(it), "{name} tells something private");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_value_that_was_moved_or_changed_is_not_believed() {
+    let shared = Shared::new().await;
+    let (one, two) = (shared.gateway().await, shared.gateway().await);
+    let (first, second) = (one.vendor(1).await, one.vendor(2).await);
+    assert_eq!((hook(&one, &first).await, hook(&one, &second).await), (200, 200));
+    shared.has_values(2).await;
+    let mut names = shared.redis.names().await;
+    names.sort();
+    assert!(names[0].contains("vendor_001") && names[1].contains("vendor_002"));
+    let _: i64 = shared.redis.ask(&["COPY", &names[0], &names[1], "REPLACE"]).await;
+    let _: i64 = shared.redis.ask(&["SETRANGE", &names[0], "40", "changed"]).await;
+    two.gateway.manager().forget_all();
+    // The first one's secret must not open the second one's door.
+    assert_eq!(posted(&two, &second, first.secret()).await, 401);
+    assert_eq!((hook(&two, &first).await, hook(&two, &second).await), (200, 200));
+}
+
+#[tokio::test]
+async fn many_webhooks_of_a_vendor_nobody_remembers_read_the_store_once() {
+    let shared = Shared::new().await;
+    let one = shared.gateway().await;
+    let vendor = one.vendor(1).await;
+    shared.forget_all(&one, &[&vendor]).await;
+    let n_reads = shared.store.n_vendor_reads.load(Ordering::SeqCst);
+    shared.store.hold(true);
+    let asked: Vec<_> = (0..100)
+        .map(|_| {
+            let (manager, id) = (one.gateway.manager().clone(), vendor.id.clone());
+            tokio::spawn(async move { manager.known(&id).await })
+        })
+        .collect();
+    super::until("the store is asked", || {
+        shared.store.n_vendor_reads.load(Ordering::SeqCst) > n_reads
+    })
+    .await;
+    shared.store.hold(false);
+    for it in asked {
+        assert!(it.await.unwrap().unwrap().is_some());
+    }
+    assert_eq!(shared.store.n_vendor_reads.load(Ordering::SeqCst), n_reads + 1);
+}
+
+#[tokio::test]
+async fn a_known_vendor_is_never_unknown_because_too_many_ask() {
+    let shared = Shared::new().await;
+    let one = shared.gateway().await;
+    let vendor = one.vendor(1).await;
+    shared.forget_all(&one, &[&vendor]).await;
+    let n_reads = shared.store.n_vendor_reads.load(Ordering::SeqCst);
+    shared.store.hold(true);
+    let manager = one.gateway.manager();
+    let strangers: Vec<_> = (0..5_000)
+        .map(|n| {
+            let manager = manager.clone();
+            let id = VendorId::parse(&format!("stranger_{n}")).unwrap();
+            tokio::spawn(async move { manager.known(&id).await })
+        })
+        .collect();
+    // One that nobody remembers, behind them all: nobody can say now.
+    super::until("nobody else may wait", || strangers.iter().any(JoinHandle::is_finished)).await;
+    assert_eq!(hook(&one, &vendor).await, 503);
+    let n_reads = shared.store.n_vendor_reads.load(Ordering::SeqCst) - n_reads;
+    assert!(n_reads < 100, "{n_reads} reads at once");
+    shared.store.hold(false);
+    let mut n_refused = 0;
+    for it in strangers {
+        match it.await.unwrap() {
+            Ok(found) => assert!(found.is_none()),
+            Err(_) => n_refused += 1,
+        }
+    }
+    assert!((1..2_000).contains(&n_refused), "{n_refused}");
+    assert_eq!(hook(&one, &vendor).await, 200);
+}
+
+#[tokio::test]
+async fn who_is_not_known_is_remembered_for_a_moment() {
+    let shared = Shared::new().await;
+    let one = shared.gateway().await;
+    let store = Arc::clone(&shared.store);
+    let n_reads = || store.n_vendor_reads.load(Ordering::SeqCst);
+    let url = format!("{}/api/webhooks/wasender/nobody", one.base);
+    let headers = [("x-webhook-signature", "a-secret-of-nobody")];
+    let before = n_reads();
+    for _ in 0..20 {
+        assert_eq!(one.post(&url, &headers, b"{}").await.status, 401);
+    }
+    assert_eq!(n_reads(), before + 1);
+}

@@ -1,0 +1,180 @@
+//! A store elsewhere goes away: known vendors are served from the copy here, a restart included.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+use waba_gateway::{
+    domain::{
+        id::VendorId,
+        secret::{ExposeSecret, SecretString},
+        vendor::{Vendor, VendorStatus},
+        waba::InstanceKey,
+    },
+    gateway::VendorChange,
+    store::Store,
+    vault::Vault,
+};
+
+use super::support::{DEADLINE, Options, Switch, TestApp, TestVendor, spawn_app_with};
+
+/// A gateway whose store is elsewhere.
+async fn gateway() -> (TestApp, Arc<Switch>, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let key = Vault::new_key().unwrap();
+    let store = Switch::open(directory.path(), &key);
+    let variables = vec![
+        ("ENCRYPTION_KEY", key.expose_secret().to_owned()),
+        ("ADMIN_API_KEY", "an-admin-key-of-more-than-32-characters".to_owned()),
+    ];
+    let shared: Arc<Switch> = Arc::clone(&store);
+    let options = Options { variables, store: Some(shared), ..Options::default() };
+    (spawn_app_with(options).await, store, directory)
+}
+
+async fn hook(app: &TestApp, vendor: &VendorId, secret: &str) -> u16 {
+    static N: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    let n = N.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+    let body = json!({"event": "message", "data": {
+        "from": format!("22177055{n:04}"), "message": "horaires", "type": "text",
+        "id": format!("msg_{n}"), "time": app.now_secs(),
+    }});
+    let url = format!("{}/api/webhooks/wasender/{vendor}", app.base);
+    app.post(&url, &[("x-webhook-signature", secret)], body.to_string().as_bytes()).await.status
+}
+
+async fn of(app: &TestApp, vendor: &TestVendor) -> u16 {
+    hook(app, &vendor.id, vendor.secret()).await
+}
+
+async fn degraded(app: &TestApp) -> bool {
+    let answer = app.admin.get("/ready").await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    answer.text.contains("\"store\"")
+}
+
+/// Waits until the provider has this many answers.
+async fn answered(app: &TestApp, n: usize) {
+    let started = Instant::now();
+    while app.twin.sends().len() < n {
+        let n_sent = app.twin.sends().len();
+        assert!(started.elapsed() < DEADLINE, "{n_sent} of {n}: {:?}", app.gateway.work().load());
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !is().await {
+        assert!(started.elapsed() < DEADLINE, "in the end it was not so: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
+async fn known_vendors_are_served_while_the_store_is_away_also_after_a_restart() {
+    let (mut app, store, _directory) = gateway().await;
+    let vendor = app.vendor(1).await;
+    assert_eq!(of(&app, &vendor).await, 200);
+    answered(&app, 1).await;
+    // One that this gateway has never heard of.
+    let other = VendorId::parse("vendor_of_another_gateway").unwrap();
+    let new = Vendor::new(other.clone(), "Boutique".to_owned(), SecretString::default(), 0);
+    store.put_vendor(&new).await.unwrap();
+    assert!(!degraded(&app).await);
+
+    store.switch(false);
+    assert_eq!(of(&app, &vendor).await, 200);
+    answered(&app, 2).await;
+    app.restart().await;
+    assert_eq!(of(&app, &vendor).await, 200);
+    answered(&app, 3).await;
+    // Who is not known may exist: nobody can say.
+    assert_eq!(hook(&app, &other, "a-secret").await, 503);
+    assert_eq!(hook(&app, &VendorId::parse("nobody").unwrap(), "a-secret").await, 503);
+    // The secret may have been changed since: nobody can say that it is wrong.
+    assert_eq!(hook(&app, &vendor.id, "a-wrong-secret").await, 503);
+    assert!(degraded(&app).await);
+    let metrics = app.gateway.degraded();
+    assert_eq!(metrics, ["store"]);
+    let key = InstanceKey::Wasender(vendor.session.id.to_string());
+    let found = app.gateway.manager().by_key(&key).await.unwrap().unwrap();
+    assert_eq!(found.vendor_id, vendor.id);
+    let unknown = InstanceKey::Wasender("1".to_owned());
+    assert!(app.gateway.manager().by_key(&unknown).await.is_err());
+
+    store.switch(true);
+    until("the store is asked again", async || {
+        hook(&app, &VendorId::parse("nobody").unwrap(), "a-secret").await == 401
+    })
+    .await;
+    assert!(!degraded(&app).await);
+    assert_eq!(of(&app, &vendor).await, 200);
+    // The admin key could not be looked up at the start; it can by now.
+    until("administration works", async || app.admin.get("/api/admin/vendors").await.status == 200)
+        .await;
+}
+
+#[tokio::test]
+async fn a_copy_is_of_the_vendor_as_it_last_was() {
+    let (mut app, store, _directory) = gateway().await;
+    let (vendor, gone) = (app.vendor(1).await, app.vendor(2).await);
+    assert_eq!((of(&app, &vendor).await, of(&app, &gone).await), (200, 200));
+    let change = VendorChange { status: Some(VendorStatus::Suspended), ..VendorChange::default() };
+    app.gateway.put_vendor(&vendor.id, change).await.unwrap();
+    let path = format!("/api/admin/vendors/{0}/waba/waba_{0}?force=true", gone.id);
+    assert_eq!(app.admin.delete(&path).await.status, 200);
+    app.gateway.pause(Some(&vendor.id), true).await.unwrap();
+    app.gateway.pause(None, true).await.unwrap();
+    // Nobody asks for them again before the store goes away; the copies are renewed all the same.
+    let copy = waba_gateway::store::LocalCopy::new(app.db(), app.vault());
+    until("the copies are renewed", async || {
+        let known = copy.vendor(&vendor.id).await.unwrap().unwrap();
+        let gone = copy.vendor(&gone.id).await.unwrap().unwrap();
+        known.vendor.paused
+            && known.vendor.status == VendorStatus::Suspended
+            && gone.instances.is_empty()
+    })
+    .await;
+    store.switch(false);
+    app.restart().await;
+    let known = app.gateway.manager().known(&vendor.id).await.unwrap().unwrap();
+    assert_eq!(known.vendor.status, VendorStatus::Suspended);
+    assert!(app.gateway.work().is_paused(&vendor.id));
+    assert!(app.gateway.work().is_stopped(&gone.id), "everybody is paused");
+    assert_eq!(of(&app, &gone).await, 503);
+}
+
+#[tokio::test]
+async fn no_webhook_waits_long_for_a_store_that_does_not_answer() {
+    let (app, store, _directory) = gateway().await;
+    let vendor = app.vendor(1).await;
+    assert_eq!(of(&app, &vendor).await, 200);
+    store.hold(true);
+    app.gateway.manager().forget_all();
+    // The first one finds out; providers wait five seconds.
+    for within in [5_000, 1_000, 1_000] {
+        let started = Instant::now();
+        assert_eq!(of(&app, &vendor).await, 200);
+        assert!(started.elapsed() < Duration::from_millis(within), "{:?}", started.elapsed());
+    }
+    assert!(degraded(&app).await);
+    store.hold(false);
+}
+
+#[tokio::test]
+async fn a_copy_tells_nothing_to_who_has_no_key() {
+    let (app, _store, _directory) = gateway().await;
+    let vendor = app.vendor(1).await;
+    assert_eq!(of(&app, &vendor).await, 200);
+    let private = [vendor.secret(), &vendor.session.api_key, &vendor.phone[1..], "ouvert de 8 h"];
+    let files = ["waba.db", "waba.db-wal"].map(|it| std::fs::read(app.data_dir().join(it)));
+    for bytes in files.into_iter().flatten() {
+        for it in private {
+            let is_in = bytes.windows(it.len()).any(|part| part == it.as_bytes());
+            assert!(!is_in, "something private is in clear");
+        }
+    }
+}
