@@ -290,6 +290,18 @@ impl Redis {
         }
     }
 
+    /// Tries whether it takes writes.
+    pub async fn try_write(&self) {
+        let name = self.0.names.probe();
+        let set = self.within(PUT_WITHIN, async |mut connection| {
+            let mut set = redis::cmd("SET");
+            set.arg(&name).arg("1").arg("PX").arg(1_000);
+            set.query_async::<()>(&mut connection).await
+        });
+        // What it came to, health knows.
+        let _ = set.await;
+    }
+
     /// Until it should be looked at again.
     pub async fn rest(&self) {
         tokio::select! {

@@ -272,6 +272,13 @@ impl WabaManager {
         }
     }
 
+    /// Tries whether Redis takes writes.
+    pub async fn try_redis(&self) {
+        if let Some(redis) = &self.0.redis {
+            redis.try_write().await;
+        }
+    }
+
     /// Vendors in memory.
     #[must_use]
     pub fn n_remembered(&self) -> usize {

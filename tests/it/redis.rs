@@ -15,7 +15,10 @@ use waba_gateway::{
     vault::Vault,
 };
 
-use super::support::{DEADLINE, Options, RedisServer, Switch, TestApp, TestVendor, spawn_app_with};
+use super::support::{
+    DEADLINE, Options, RedisServer, Switch, TestApp, TestVendor, gateway_binary, spawn_app,
+    spawn_app_with,
+};
 
 const ADMIN_KEY: &str = "an-admin-key-that-all-of-them-share-0123456789";
 

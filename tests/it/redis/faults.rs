@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Shared, hook, is_degraded, posted, within_a_second};
+use super::{
+    RedisServer, Shared, gateway_binary, hook, is_degraded, posted, spawn_app, within_a_second,
+};
 
 /// Longer than a request may wait for Redis, by as much as a busy machine may take for the rest.
 const SOON: Duration = Duration::from_millis(400);
@@ -114,6 +116,39 @@ async fn no_webhook_fails_while_redis_is_full_and_no_change_is_lost() {
     assert_eq!(hook(&two, &another).await, 200);
     let has_it = async || shared.redis.names().await.iter().any(|it| it.contains("vendor_003"));
     within_a_second("it is put there again", has_it).await;
+}
+
+#[tokio::test]
+async fn doctor_names_a_redis_that_cannot_be_reached_without_its_password() {
+    let (app, mut server) = (spawn_app().await, RedisServer::start().await);
+    let url = server.url().replace("redis://", "redis://:hunter2@");
+    let doctor = async |url: &str| {
+        let mut doctor = std::process::Command::new(gateway_binary());
+        doctor
+            .args(["doctor", "--json"])
+            .env("DATA_DIR", app.data_dir())
+            .env("REDIS_URL", url)
+            .env("LISTEN_ADDR", app.base.strip_prefix("http://").unwrap())
+            .env("WASENDER_API_URL", app.twin.api_url())
+            .current_dir(app.directory.path());
+        // It asks the server, which runs here.
+        let ended = tokio::task::spawn_blocking(move || doctor.output().unwrap()).await.unwrap();
+        let text = String::from_utf8(ended.stdout).unwrap();
+        assert!(!text.contains("hunter2"), "{text}");
+        let document: serde_json::Value = serde_json::from_str(&text).unwrap();
+        let findings = document["findings"].as_array().unwrap().clone();
+        let of_redis = findings.into_iter().find(|it| it["check"] == "redis");
+        of_redis.map(|it| (it["level"].as_str().unwrap().to_owned(), it["message"].to_string()))
+    };
+    let (level, _) = doctor(&server.url()).await.unwrap();
+    assert_eq!(level, "ok");
+    server.fill(true).await;
+    let (level, message) = doctor(&server.url()).await.unwrap();
+    assert!(level == "warning" && message.contains("refuses writes"), "{message}");
+    server.kill();
+    let (level, message) = doctor(&url).await.unwrap();
+    assert!(level == "warning" && message.contains("cannot be reached"), "{message}");
+    assert!(message.contains(server.url().trim_start_matches("redis://")), "{message}");
 }
 
 #[tokio::test]
