@@ -9,6 +9,7 @@
 mod changes;
 mod errors;
 mod health;
+mod limits;
 mod names;
 
 use std::{
@@ -28,7 +29,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-pub use self::{changes::Changes, health::Trouble};
+pub use self::{changes::Changes, health::Trouble, limits::Rate};
 use self::{
     errors::{kind, refuses_writes, too_slow},
     health::Health,

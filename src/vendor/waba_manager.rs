@@ -20,7 +20,7 @@ use crate::{
         Owner, Subject,
         flights::Flights,
         memory::{Looked, Memory},
-        redis::{Changes, Redis, Trouble},
+        redis::{Changes, Rate, Redis, Trouble},
     },
     domain::{
         id::{InstanceId, VendorId},
@@ -237,6 +237,14 @@ impl WabaManager {
     #[must_use]
     pub fn has_redis(&self) -> bool {
         self.0.redis.is_some()
+    }
+
+    /// Whether one more call of this kind is within the rate that all gateways together allow.
+    pub async fn is_within(&self, rate: Rate, kind: &str, of: &str) -> bool {
+        match &self.0.redis {
+            Some(redis) => redis.is_within(rate, kind, of).await,
+            None => true,
+        }
     }
 
     /// Whether Redis is asked: it has answered, and nothing is wrong with it.

@@ -11,6 +11,7 @@ use serde::Deserialize;
 
 use super::{Web, audit::By, error::ApiError, extract::Path};
 use crate::{
+    cache::redis::Rate,
     domain::id::VendorId,
     gateway::{Access, AccessError, Caller},
 };
@@ -19,6 +20,11 @@ use crate::{
 const PER_KEY_MINUTE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 /// Requests about one vendor in a second.
 const PER_VENDOR_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
+/// The same for all gateways that share a Redis.
+const KEY_RATE: Rate = Rate { burst: 100, interval: 600 };
+const VENDOR_RATE: Rate = Rate { burst: 10, interval: 100 };
+const PER_KEY: &str = "100 a minute for one key";
+const PER_VENDOR: &str = "10 a second for one vendor";
 /// Sending has a pace of its own instead.
 const UNLIMITED: [&str; 2] = ["/send-message", "/messages"];
 
@@ -36,16 +42,35 @@ impl Limits {
         }
     }
 
-    fn check(&self, caller: &Caller, vendor: Option<&VendorId>) -> Result<(), ApiError> {
+    /// On this gateway, and on all that share a Redis.
+    async fn check(
+        &self,
+        web: &Web,
+        caller: &Caller,
+        vendor: Option<&VendorId>,
+    ) -> Result<(), ApiError> {
+        self.check_here(caller, vendor)?;
+        let manager = web.gateway.manager();
+        if !manager.is_within(KEY_RATE, "key", &caller.key_id).await {
+            return Err(ApiError::TooMany(PER_KEY));
+        }
+        let Some(vendor) = vendor else { return Ok(()) };
+        if !manager.is_within(VENDOR_RATE, "vendor", vendor.as_str()).await {
+            return Err(ApiError::TooMany(PER_VENDOR));
+        }
+        Ok(())
+    }
+
+    fn check_here(&self, caller: &Caller, vendor: Option<&VendorId>) -> Result<(), ApiError> {
         if self.keys.len() + self.vendors.len() > 10_000 {
             self.keys.retain_recent();
             self.vendors.retain_recent();
         }
         let key = self.keys.check_key(&caller.key_id);
-        key.map_err(|_| ApiError::TooMany("100 a minute for one key"))?;
+        key.map_err(|_| ApiError::TooMany(PER_KEY))?;
         let Some(vendor) = vendor else { return Ok(()) };
         let vendor = self.vendors.check_key(vendor);
-        vendor.map_err(|_| ApiError::TooMany("10 a second for one vendor"))
+        vendor.map_err(|_| ApiError::TooMany(PER_VENDOR))
     }
 }
 
@@ -124,7 +149,7 @@ impl FromRequestParts<Web> for ForVendor {
         let path = parts.uri.path();
         let is_send = parts.method == Method::POST && UNLIMITED.iter().any(|it| path.ends_with(it));
         if !is_send {
-            web.limits.check(&caller, Some(&vendor))?;
+            web.limits.check(web, &caller, Some(&vendor)).await?;
         }
         tracing::Span::current().record("vendor.id", tracing::field::display(&vendor));
         Ok(Self(vendor))
@@ -138,7 +163,7 @@ impl FromRequestParts<Web> for Admin {
         let caller = caller(web, parts).await?;
         // Before the body is looked at: what is wrong with it is of no interest to who may not.
         caller.may(Access::Admin { changes: !is_read(&parts.method) })?;
-        web.limits.check(&caller, None)?;
+        web.limits.check(web, &caller, None).await?;
         Ok(Self(caller))
     }
 }

@@ -3,7 +3,7 @@
 //! braces keep a value and its generation on one node of a cluster.
 
 use super::Subject;
-use crate::vault::Vault;
+use crate::vault::{Token, Vault};
 
 pub(super) struct Names {
     prefix: String,
@@ -27,6 +27,10 @@ impl Names {
 
     pub(super) fn probe(&self) -> String {
         format!("{}:probe", self.prefix)
+    }
+
+    pub(super) fn limit(&self, whose: &Token) -> String {
+        format!("{}:limit:{}", self.prefix, hex::encode(whose))
     }
 
     pub(super) fn channel(&self) -> String {

@@ -18,7 +18,7 @@ use waba_gateway::{
         secret::{ExposeSecret, SecretString},
         vendor::VendorStatus,
     },
-    gateway::VendorChange,
+    gateway::{NewKey, VendorChange},
     store::Store,
     vault::Vault,
 };
@@ -188,4 +188,30 @@ async fn what_was_changed_while_no_server_ran_is_not_read_from_redis() {
     super::until("Redis is used", || app.gateway.manager().uses_redis()).await;
     assert_eq!(posted(&app, &vendor, "another-secret").await, 200);
     assert_eq!(hook(&app, &vendor).await, 401);
+}
+
+#[tokio::test]
+async fn how_often_a_key_may_call_is_counted_over_all_gateways() {
+    let shared = Shared::new().await;
+    let (one, two) = (shared.gateway().await, shared.gateway().await);
+    for app in [&one, &two] {
+        super::until("Redis is used", || app.gateway.manager().uses_redis()).await;
+    }
+    let new = NewKey { name: "k".to_owned(), vendor: None, read_only: true, expires_at: None };
+    let key = one.gateway.create_key(new).await.unwrap().1;
+    let clients = [&one, &two].map(|it| it.admin.with_key(key.expose_secret()));
+    let (started, mut n_taken, mut refused) = (Instant::now(), 0, None);
+    // Either would have let pass as many as these alone.
+    for n in 0..160 {
+        let answer = clients[n % 2].get("/api/admin/alerts").await;
+        match answer.status {
+            200 => n_taken += 1,
+            429 => refused = Some(answer),
+            other => panic!("{other}"),
+        }
+    }
+    let renewed = started.elapsed().as_millis() / 600 + 1;
+    assert!(n_taken >= 100 && n_taken <= 100 + renewed, "{n_taken} and {renewed}");
+    let refused = refused.unwrap();
+    assert!(refused.text.contains("100 a minute") && refused.headers.contains_key("retry-after"));
 }
