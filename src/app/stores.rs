@@ -22,7 +22,7 @@ pub(super) struct Stores {
 
 enum Place {
     Embedded(SqliteStore),
-    Firestore(FirestoreStore),
+    Firestore(Box<FirestoreStore>),
     /// Of whoever started us.
     Given(SharedStore),
 }
@@ -45,7 +45,7 @@ impl Stores {
                     tracing::warn!("FIRESTORE_EMULATOR_HOST is set: vendors are in an emulator");
                 }
                 let started = FirestoreStore::start(it, Arc::clone(vault), embedded).await;
-                Place::Firestore(started.context("STORE=firestore")?)
+                Place::Firestore(Box::new(started.context("STORE=firestore")?))
             }
         };
         Ok(Self { place, copy })
@@ -59,7 +59,7 @@ impl Stores {
                 let store: SharedStore = Arc::new(it.clone());
                 return (Arc::clone(&store), Source::new(store));
             }
-            Place::Firestore(it) => Arc::new(it.clone()),
+            Place::Firestore(it) => Arc::new(FirestoreStore::clone(it)),
             Place::Given(it) => Arc::clone(it),
         };
         (Arc::clone(&store), Source::elsewhere(store, self.copy.clone()))

@@ -3,13 +3,14 @@
 use async_trait::async_trait;
 use firestore::{
     FirestoreQueryCursor, FirestoreQueryDirection, FirestoreQueryFilter, FirestoreQueryOrder,
-    FirestoreValue, gcloud_sdk::google::firestore::v1::Document,
+    FirestoreValue,
+    gcloud_sdk::google::firestore::v1::{Document, value::ValueType},
 };
 
 use super::{
     Fault, FirestoreStore,
     session::{all_of, is},
-    value::{Fields, get_integer, get_text, get_time, integer, text, time, whole},
+    value::{Fields, get_text, get_time, id_of, text, time, value, whole},
 };
 use crate::{
     domain::id::VendorId,
@@ -32,8 +33,8 @@ impl Audit for FirestoreStore {
             // Should there be no randomness, the times still differ.
             let _ = getrandom::fill(&mut random);
             let n = deed.at * PER_MS + i64::from(u16::from_le_bytes(random)) % PER_MS;
-            let name = session.name(AUDIT, &format!("{n:016}"));
-            if session.commit_if(vec![whole(name, fields(deed, n), None)]).await? {
+            let name = session.name(AUDIT, &id(n));
+            if session.commit_if(vec![whole(name, fields(deed), None)]).await? {
                 return Ok(());
             }
         }
@@ -46,22 +47,32 @@ impl Audit for FirestoreStore {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Vec<(i64, Deed)>, StoreError> {
-        let order = FirestoreQueryOrder::new("n".to_owned(), FirestoreQueryDirection::Descending);
+        let session = self.session()?;
+        // By their names: with a vendor's that needs no index of its own.
+        let order =
+            FirestoreQueryOrder::new("__name__".to_owned(), FirestoreQueryDirection::Descending);
         let query = all_of(AUDIT)
             .with_order_by(vec![order])
             .with_limit(u32::try_from(limit).unwrap_or(u32::MAX));
-        let cursor = |n| FirestoreQueryCursor::AfterValue(vec![FirestoreValue::from(integer(n))]);
+        let cursor = |n| {
+            let name = value(ValueType::ReferenceValue(session.name(AUDIT, &id(n))));
+            FirestoreQueryCursor::AfterValue(vec![FirestoreValue::from(name)])
+        };
         let of =
             |it: &VendorId| FirestoreQueryFilter::Compare(Some(is("vendorId", text(it.as_str()))));
         let query = query.opt_start_at(before.map(cursor)).opt_filter(vendor.map(of));
-        let found = self.session()?.query(query).await?;
+        let found = session.query(query).await?;
         Ok(found.iter().map(deed).collect::<Result<_, _>>()?)
     }
 }
 
-fn fields(deed: &Deed, n: i64) -> Fields {
+/// The number of a change, as long for all of them.
+fn id(n: i64) -> String {
+    format!("{n:016}")
+}
+
+fn fields(deed: &Deed) -> Fields {
     let mut fields = Fields::from([
-        ("n".to_owned(), integer(n)),
         ("at".to_owned(), time(deed.at)),
         ("removeAt".to_owned(), time(deed.at + KEPT_FOR)),
         ("by".to_owned(), text(deed.by.clone())),
@@ -83,5 +94,6 @@ fn deed(document: &Document) -> Result<(i64, Deed), Fault> {
         vendor: vendor.map_err(|_| bad("vendorId"))?,
         about: get_text(fields, "about"),
     };
-    Ok((get_integer(fields, "n").ok_or_else(|| bad("n"))?, deed))
+    let n = id_of(&document.name).parse().map_err(|_| bad("id"))?;
+    Ok((n, deed))
 }

@@ -175,9 +175,10 @@ fn api_key(document: &Document) -> Result<ApiKey, Fault> {
         read_only: get_flag(fields, "readOnly").ok_or_else(|| bad("readOnly"))?,
         created_at: get_time(fields, "createdAt").unwrap_or_default(),
         // One of another form must not make it last for ever.
-        expires_at: match fields.contains_key("expiresAt") {
-            true => Some(get_time(fields, "expiresAt").ok_or_else(|| bad("expiresAt"))?),
-            false => None,
+        expires_at: if fields.contains_key("expiresAt") {
+            Some(get_time(fields, "expiresAt").ok_or_else(|| bad("expiresAt"))?)
+        } else {
+            None
         },
         used_at: get_time(fields, "lastUsedAt"),
     })
