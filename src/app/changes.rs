@@ -1,17 +1,17 @@
-//! Notices what other processes (`waba-migrate`, the command line, other nodes and programs on one Firestore)
-//! change in the store, and forgets what is remembered of it.
+//! Notices what other processes (`waba-migrate`, the command line, other nodes and programs on one
+//! Firestore) change in the store, and forgets what is remembered of it.
 
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{gateway::Gateway, telemetry::Chain};
+use crate::{gateway::Gateway, store::StoreError, telemetry::Chain};
 
 /// How soon a change is noticed.
 const EVERY: Duration = Duration::from_millis(200);
 
 pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
-    let mut seen_version = None;
+    let (mut seen_version, mut is_told) = (None, false);
     // What was changed before the start is read from the store anyway, unless Redis still has what
     // was there before: nobody may have been there to tell it.
     let (changed, mut seen) = gateway.store().changes_after(0).await.unwrap_or_default();
@@ -26,14 +26,19 @@ pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
         if seen_version == Some(version) {
             continue;
         }
-        match gateway.store().changes_after(seen).await {
-            Ok((vendors, last)) => match gateway.notice(&vendors).await {
-                Ok(()) => (seen, seen_version) = (last, Some(version)),
-                Err(error) => {
-                    tracing::warn!(error = %Chain(&error), "changes could not be taken over");
-                }
-            },
-            Err(error) => tracing::warn!(error = %Chain(&error), "changes could not be read"),
+        let noticed = async {
+            let (vendors, last) = gateway.store().changes_after(seen).await?;
+            gateway.notice(&vendors).await?;
+            Ok::<_, StoreError>(last)
+        };
+        match noticed.await {
+            Ok(last) => (seen, seen_version, is_told) = (last, Some(version), false),
+            // Tried again at once; a store elsewhere may be away for long.
+            Err(error) if !is_told => {
+                is_told = true;
+                tracing::warn!(error = %Chain(&error), "changes could not be taken over yet");
+            }
+            Err(_) => {}
         }
     }
 }
