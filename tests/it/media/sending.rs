@@ -167,11 +167,11 @@ async fn a_message_whose_file_was_erased_meanwhile_is_given_up() {
     let app = spawn_app().await;
     let vendor = app.vendor(1).await;
     let file_id = uploaded(&app, &vendor, "", "image/jpeg", file(FileKind::Image, 5_000)).await;
-    app.gateway.work().pause(Some(&vendor.id), true);
+    app.gateway.pause(Some(&vendor.id), true).await.unwrap();
     let id = sent(&app, &vendor, "image", json!({ "mediaId": file_id })).await;
     let gone = vec![MediaId::parse(&file_id).unwrap()];
     app.gateway.journal().forget_media(gone).await.unwrap();
-    app.gateway.work().pause(Some(&vendor.id), false);
+    app.gateway.pause(Some(&vendor.id), false).await.unwrap();
     status_is(&app, &vendor, &id, "dead").await;
     assert_eq!((app.twin.n_sends(), app.twin.uploads().len()), (0, 0));
 }
