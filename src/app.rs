@@ -249,6 +249,7 @@ pub fn assemble(
             data_dir: config.data_dir.clone(),
         },
         turns: std::array::from_fn(|_| Mutex::default()),
+        turn_of_all: Mutex::default(),
         disk_checked: DiskChecked::default(),
         attention: Attention::default(),
         synced: Mutex::default(),

@@ -167,8 +167,8 @@ impl Gateway {
     /// Stops a vendor's sends durably, or lets them go on; `None` is everybody. Intake goes on.
     pub async fn pause(&self, id: Option<&VendorId>, is_paused: bool) -> Result<(), AdminError> {
         let _turn = match id {
-            Some(id) => Some(self.turn_of(id).await),
-            None => None,
+            Some(id) => self.turn_of(id).await,
+            None => self.inner.turn_of_all.lock().await,
         };
         if let Some(id) = id {
             self.vendor(id).await?;

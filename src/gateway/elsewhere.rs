@@ -10,13 +10,22 @@ impl Gateway {
     /// here and by the other gateways, and their sends are stopped or let go on as is stored.
     pub async fn notice(&self, changed: &[VendorId]) -> Result<(), StoreError> {
         let manager = &self.inner.manager;
+        changed.iter().for_each(|it| manager.forget(it));
+        let mut away = None;
         for vendor in changed {
-            // Others may have had the keys that its numbers have now.
-            let instances = self.inner.store.instances(vendor).await?;
-            instances.iter().for_each(|it| manager.forget_keys(it));
-            manager.forget(vendor);
+            match self.inner.store.instances(vendor).await {
+                // Others may have had the keys that its numbers have now.
+                Ok(instances) => instances.iter().for_each(|it| manager.forget_keys(it)),
+                // Asked again when the store is back.
+                Err(error) if error.is_away() => away = Some(error),
+                // What is wrong with one vendor's documents must not keep the others' changes.
+                Err(_) => {}
+            }
         }
         manager.announce().await;
+        if let Some(error) = away {
+            return Err(error);
+        }
         for vendor in changed {
             self.endpoint_may_be_another(vendor).await;
         }
@@ -34,6 +43,7 @@ impl Gateway {
         let vendors: Vec<VendorId> = subjects.iter().filter_map(vendor).collect();
         self.take_over(&vendors).await?;
         if subjects.contains(&Subject::Pauses) {
+            let _turn = self.inner.turn_of_all.lock().await;
             let is_paused = self.inner.manager.paused().await?.1;
             self.inner.work.pause(None, is_paused);
         }
@@ -48,6 +58,8 @@ impl Gateway {
 
     /// Sends are stopped or let go on as is stored.
     pub async fn take_over_all_pauses(&self) -> Result<(), StoreError> {
+        // Not between what is being changed here and what of it is stored.
+        let _turn = self.inner.turn_of_all.lock().await;
         let (stored, all) = self.inner.manager.paused().await?;
         let mut vendors: HashSet<VendorId> = self.inner.work.paused().into_iter().collect();
         vendors.extend(stored);
@@ -73,8 +85,12 @@ impl Gateway {
         for vendor in changed.iter().filter(|it| work.is_paused(it) != paused.contains(it)) {
             // It may have been changed here in the meantime.
             let _turn = self.turn_of(vendor).await;
-            let stored = self.inner.store.vendor(vendor).await?;
-            work.pause(Some(vendor), stored.is_some_and(|it| it.paused));
+            let is_paused = match self.inner.store.vendor(vendor).await {
+                Ok(stored) => stored.is_some_and(|it| it.paused),
+                Err(error) if error.is_away() => return Err(error),
+                Err(_) => paused.contains(vendor),
+            };
+            work.pause(Some(vendor), is_paused);
         }
         Ok(())
     }

@@ -116,6 +116,8 @@ pub struct Inner {
     pub settings: Settings,
     /// Changes of one vendor are made one after another.
     pub turns: [Mutex<()>; TURNS],
+    /// The same for what concerns everybody.
+    pub turn_of_all: Mutex<()>,
     /// What the last look at the disk showed.
     pub disk_checked: DiskChecked,
     /// Which messages customers were shown something about.

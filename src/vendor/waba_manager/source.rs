@@ -180,6 +180,11 @@ impl Copies {
                 self.answered();
                 Ok(Read::of_store(found))
             }
+            // It is there: what is wrong is this vendor's document alone.
+            Err(error) if !error.is_away() => {
+                self.answered();
+                Err(error)
+            }
             Err(error) => {
                 self.failed();
                 // Without one, it has been asked for above.

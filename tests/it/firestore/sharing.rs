@@ -67,6 +67,30 @@ async fn an_edit_of_another_program_is_effective_within_two_seconds() {
 }
 
 #[tokio::test]
+async fn a_vendor_whose_document_is_spoilt_keeps_no_change_of_others_back() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let (shop, spoilt) = (app.vendor(1).await, app.vendor(2).await);
+    for it in [&shop, &spoilt] {
+        assert!(proves(&app, it, it.secret()).await);
+    }
+    let document = format!("waba_{}", spoilt.id);
+    program.update("waba_instances", &document, json!({ "phoneNumber": "not a number" })).await;
+    until("it is noticed", async || {
+        let hook = format!("{}/api/webhooks/wasender/{}", app.base, spoilt.id);
+        let headers = [("x-webhook-signature", spoilt.secret())];
+        app.post(&hook, &headers, b"{}").await.status == 503
+    })
+    .await;
+    let fields = json!({ "wasenderWebhookSecret": "another-secret" });
+    program.update("waba_instances", &format!("waba_{}", shop.id), fields).await;
+    let edited = Instant::now();
+    until("the edit is effective", async || proves(&app, &shop, "another-secret").await).await;
+    assert!(edited.elapsed() < SOON, "{:?}", edited.elapsed());
+}
+
+#[tokio::test]
 async fn the_state_of_a_session_alone_is_no_change() {
     let emulator = Emulator::start();
     let program = emulator.program().await;
