@@ -29,14 +29,22 @@ pub enum AlertKind {
     Disconnected,
     /// Events could not be forwarded to the vendor's back end, and were given up.
     ForwardsDead,
+    /// What is stored of the vendor cannot be opened or read: its webhooks are answered 503.
+    Unreadable,
     /// The disk is nearly full: webhooks are answered 503.
     DiskFull,
 }
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::Refused, Self::Silent, Self::Disconnected, Self::ForwardsDead, Self::DiskFull];
+    pub const ALL: [Self; 6] = [
+        Self::Refused,
+        Self::Silent,
+        Self::Disconnected,
+        Self::ForwardsDead,
+        Self::Unreadable,
+        Self::DiskFull,
+    ];
 
     /// The word it is stored, counted and shown as.
     #[must_use]
@@ -46,6 +54,7 @@ impl AlertKind {
             Self::Silent => "silent",
             Self::Disconnected => "disconnected",
             Self::ForwardsDead => "forwards_dead",
+            Self::Unreadable => "unreadable",
             Self::DiskFull => "disk_full",
         }
     }

@@ -1,6 +1,9 @@
 //! Alerts: looked for once a minute, raised once, ended once.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Mutex as SyncMutex, PoisonError},
+};
 
 use metrics::gauge;
 use tokio::sync::Mutex;
@@ -15,7 +18,7 @@ use crate::{
     },
     journal::Signs,
     store::Alert,
-    telemetry::names,
+    telemetry::{Chain, names},
 };
 
 /// Vendors looked at in one look; more take several.
@@ -25,9 +28,31 @@ const PAGE: usize = 200;
 /// Alerts raised in one look; what is left is raised in the next.
 const RAISED_PER_LOOK_MAX: usize = 1_000;
 
+/// Vendors that could not be read and are looked at again in one look.
+const UNREADABLE_PER_LOOK_MAX: usize = 100;
+
 /// The open alerts, and how far the look over the vendors has got.
 #[derive(Default)]
-pub struct Alerts(Mutex<Board>);
+pub struct Alerts {
+    board: Mutex<Board>,
+    /// Vendors of whom something stored could not be read when they were called.
+    unreadable: SyncMutex<BTreeSet<VendorId>>,
+}
+
+impl Alerts {
+    /// Something stored of this vendor could not be opened or read.
+    pub(super) fn unreadable(&self, vendor: &VendorId) {
+        let mut all = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        if all.len() < RAISED_PER_LOOK_MAX {
+            all.insert(vendor.clone());
+        }
+    }
+
+    fn take_unreadable(&self) -> BTreeSet<VendorId> {
+        let mut all = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *all)
+    }
+}
 
 #[derive(Default)]
 struct Board {
@@ -77,7 +102,7 @@ impl Gateway {
     ///
     /// Nothing was changed.
     pub async fn look(&self) -> Result<(), AdminError> {
-        let mut board = self.inner.alerts.0.lock().await;
+        let mut board = self.inner.alerts.board.lock().await;
         if !board.is_loaded {
             let open = self.inner.store.alerts().await?;
             board.open = open.into_iter().map(|it| ((it.kind, it.vendor), it.since)).collect();
@@ -87,7 +112,15 @@ impl Gateway {
         let mut look = Look { board: &board, now, raised: Vec::new(), ended: Vec::new() };
         look.see(AlertKind::DiskFull, None, self.check_disk().is_err());
         self.look_at_refused(&mut look);
-        let cursor = self.look_at_vendors(&mut look).await?;
+        self.look_at_unreadable(&mut look).await;
+        let cursor = match self.look_at_vendors(&mut look).await {
+            // What is wrong with one vendor must not keep the alerts about others back.
+            Err(AdminError::Store(error)) if !error.is_away() => {
+                tracing::error!(error = %Chain(&error), "not every vendor could be looked at");
+                None
+            }
+            looked => looked?,
+        };
         let (raised, ended) = (look.raised, look.ended);
         if !(raised.is_empty() && ended.is_empty()) {
             self.inner.store.change_alerts(&raised, &ended).await?;
@@ -114,6 +147,20 @@ impl Gateway {
             open.filter_map(|it| it.1.clone()).filter(|it| !long.contains(it)).collect();
         over.iter().for_each(|it| look.see(AlertKind::Refused, Some(it), false));
         long.iter().for_each(|it| look.see(AlertKind::Refused, Some(it), true));
+    }
+
+    /// Those who could not be read are read again: what ends the alert is that they can be.
+    async fn look_at_unreadable(&self, look: &mut Look<'_>) {
+        let open = look.board.open.keys().filter(|it| it.0 == AlertKind::Unreadable);
+        let mut all = self.inner.alerts.take_unreadable();
+        all.extend(open.filter_map(|it| it.1.clone()));
+        for vendor in all.iter().take(UNREADABLE_PER_LOOK_MAX) {
+            match self.inner.registry.get(vendor).await {
+                Ok(_) => look.see(AlertKind::Unreadable, Some(vendor), false),
+                Err(error) if error.is_away() => {}
+                Err(_) => look.see(AlertKind::Unreadable, Some(vendor), true),
+            }
+        }
     }
 
     /// Where the next look goes on.
@@ -170,6 +217,9 @@ fn tell(alert: &Alert, is_raised: bool) {
         AlertKind::Silent => "a number that usually gets messages at this hour gets none",
         AlertKind::Disconnected => "a session is not connected: link the phone again",
         AlertKind::ForwardsDead => "events could not be forwarded to the vendor's back end",
+        AlertKind::Unreadable => {
+            "what is stored of the vendor cannot be opened or read: its webhooks are answered 503"
+        }
         AlertKind::DiskFull => "the disk is nearly full: webhooks are answered 503",
     };
     tracing::error!(vendor.id = vendor, alert = kind, "{what}");

@@ -82,8 +82,11 @@ impl Gateway {
         headers: &Headers,
     ) -> Result<Arc<VendorService>, AcceptError> {
         let vendor = VendorId::parse(vendor).map_err(|_| AcceptError::NotProven)?;
-        let service = self.inner.registry.get(&vendor).await?;
-        let service = service.ok_or(AcceptError::NotProven)?;
+        let found = self.inner.registry.get(&vendor).await;
+        if found.as_ref().is_err_and(|it| !it.is_away()) {
+            self.inner.alerts.unreadable(&vendor);
+        }
+        let service = found?.ok_or(AcceptError::NotProven)?;
         if !service.may_prove(headers) {
             return Err(self.not_proven(&service));
         }

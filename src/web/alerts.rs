@@ -21,7 +21,7 @@ pub(super) struct AlertsView {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AlertView {
-    /// `refused`, `silent`, `disconnected`, `forwards_dead` or `disk_full`.
+    /// `refused`, `silent`, `disconnected`, `forwards_dead`, `unreadable` or `disk_full`.
     #[schema(example = "refused")]
     kind: &'static str,
     /// Whom it concerns; null is the gateway itself.

@@ -267,3 +267,35 @@ async fn more_vendors_than_one_look_takes_are_looked_at_in_turn() {
     let client = app.admin.with_key(&key);
     assert_eq!(client.get("/api/admin/alerts").await.status, 403);
 }
+
+#[tokio::test]
+async fn a_vendor_whose_secrets_cannot_be_opened_gets_503_and_an_alert() {
+    let mut app = app().await;
+    let (one, other) = (app.vendor(1).await, app.vendor(2).await);
+    let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    let (get, set) = (
+        "SELECT doc FROM instances WHERE vendor = ?1",
+        "UPDATE instances SET doc = ?2 WHERE vendor = ?1",
+    );
+    let id = one.id.as_str();
+    let whole: Vec<u8> = db.query_row(get, [id], |row| row.get(0)).unwrap();
+    let mut damaged = whole.clone();
+    *damaged.last_mut().unwrap() ^= 1;
+    db.execute(set, (id, damaged)).unwrap();
+    app.restart().await;
+    let post = async |vendor: &TestVendor| {
+        app.post_signed(vendor, &json!({ "event": "test" })).await.status
+    };
+    assert_eq!([post(&one).await, post(&other).await], [503, 200]);
+    // Not even who has no secret at all is told more.
+    assert_eq!(app.post(&one.hook, &[], b"{}").await.status, 503);
+    app.gateway.look().await.unwrap();
+    assert_eq!(open(&app).await, [format!("unreadable {id}")]);
+    app.gateway.look().await.unwrap();
+    assert_eq!(open(&app).await, [format!("unreadable {id}")]);
+    db.execute(set, (id, whole)).unwrap();
+    app.gateway.look().await.unwrap();
+    assert!(open(&app).await.is_empty());
+    assert_eq!(post(&one).await, 200);
+}
