@@ -25,7 +25,7 @@ use self::stores::Stores;
 pub use self::{
     backup::{Restored, back_up, restore},
     bootstrap::{operator_key, vault},
-    data::{Data, patiently},
+    data::{Data, Vaulted, patiently},
     late::store_is_away,
 };
 use crate::{
@@ -111,7 +111,7 @@ impl App {
         let db = journal.db().clone();
         let stores = Stores::open(config, embedded, &db, &vault, store).await?;
         let (store, source) = stores.shared();
-        let manager = manager(config, &clock, source, vault)?;
+        let manager = manager(config, &clock, source, stores.vault())?;
         let gateway = assemble(config, http(config)?, clock, Arc::new(journal), store, manager)?;
         let (new_admin_key, late) = late::start(config, &gateway).await?;
         gateway.take_up_forwards().await.context("take up events to forward")?;
@@ -194,6 +194,13 @@ async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Opened> {
     let journal = tokio::task::spawn_blocking(open).await?.context("open waba.db")?;
     let embedded = SqliteStore::new(journal.db().clone(), Arc::clone(&vault));
     embedded.check_key().await.context("the encryption key does not fit the data")?;
+    let keyed = embedded.keyed();
+    keyed.server_starts().await.context("note the keys")?;
+    if keyed.has_old().await? {
+        tracing::warn!(
+            "data are still sealed with a key of ENCRYPTION_KEYS_OLD: \"waba-gateway vault rotate\" seals them with ENCRYPTION_KEY"
+        );
+    }
     let restored = journal.park_restored(clock.now()).await.context("a backup's work")?;
     if let Some(n_entries) = restored {
         tracing::warn!(

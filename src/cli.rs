@@ -15,6 +15,7 @@ mod serving;
 mod status;
 mod trial;
 mod twin;
+mod vault;
 mod vendor;
 mod why;
 
@@ -57,6 +58,9 @@ pub enum Command {
     /// Show what was changed, when and by whom.
     #[command(long_about = audit::ABOUT, after_help = audit::AFTER)]
     Audit(audit::Arguments),
+    /// Seal the data with another key; seal or unseal what the predecessor wrote in the clear.
+    #[command(subcommand)]
+    Vault(vault::Command),
     /// List, show, pause, resume and test vendors.
     #[command(subcommand)]
     Vendor(vendor::Command),
@@ -76,6 +80,7 @@ pub async fn run(command: Command) -> ExitCode {
         Command::Restore(arguments) => backup::restore(arguments).await,
         Command::Key(command) => key::run(command).await,
         Command::Audit(arguments) => audit::run(&arguments).await,
+        Command::Vault(command) => vault::run(command).await,
         Command::Vendor(command) => vendor::run(command).await,
         Command::Twin(arguments) => twin::run(&arguments).await,
     };

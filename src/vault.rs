@@ -1,7 +1,10 @@
 //! Encrypts what must not be read on disk: secrets, numbers and texts. XChaCha20-Poly1305 with a
 //! nonce of its own for each box, and keyed hashes for what must be found again without being read.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{
+    PoisonError, RwLock,
+    atomic::{AtomicU64, Ordering},
+};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chacha20poly1305::{
@@ -25,6 +28,9 @@ const KEY_ID_BYTES: usize = 4;
 /// A keyed hash, 16 bytes.
 pub type Token = [u8; 16];
 
+/// What hashes are keyed with.
+pub type HashKey = Zeroizing<[u8; KEY_BYTES]>;
+
 /// Something could not be sealed or opened. It does not say more: the rest is private.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum VaultError {
@@ -40,13 +46,26 @@ pub enum VaultError {
 pub struct Vault {
     current: Key,
     old: Vec<Key>,
-    /// Has taken in its key already, which is half of the work for something short.
-    hashes: Hmac<Sha256>,
+    hashes: RwLock<Hashes>,
     /// Random, of this process: with a count behind it no nonce comes twice.
     nonce_prefix: [u8; NONCE_PREFIX_BYTES],
     n_sealed: AtomicU64,
 }
 
+struct Hashes {
+    key: HashKey,
+    /// Has taken in its key already, which is half of the work for something short.
+    mac: Hmac<Sha256>,
+}
+
+impl Hashes {
+    fn by(key: HashKey) -> Self {
+        let mac = keyed(&key);
+        Self { key, mac }
+    }
+}
+
+#[derive(Clone)]
 struct Key {
     id: [u8; KEY_ID_BYTES],
     cipher: XChaCha20Poly1305,
@@ -67,14 +86,42 @@ impl Vault {
         let bytes = decode(key)?;
         let old_keys: Result<Vec<Key>, VaultError> =
             old.iter().map(|it| decode(it).map(|it| Key::new(&it))).collect();
-        // Hashes are looked up, so they need one key for the life of the data: the first there was.
+        // Until the data say what theirs are keyed with: data of before said nothing, and then it was
+        // made of the first key there was.
         let first = old.last().map_or_else(|| decode(key), decode)?;
         let hash_key = Zeroizing::new(hmac(&first, &[b"hashes"]));
-        let hashes = keyed(&hash_key);
+        Self::with(Key::new(&bytes), old_keys?, hash_key)
+    }
+
+    fn with(current: Key, old: Vec<Key>, hash_key: HashKey) -> Result<Self, VaultError> {
         let mut nonce_prefix = [0_u8; NONCE_PREFIX_BYTES];
         getrandom::fill(&mut nonce_prefix).map_err(|_| VaultError::CannotOpen)?;
-        let (current, n_sealed) = (Key::new(&bytes), AtomicU64::new(0));
-        Ok(Self { current, old: old_keys?, hashes, nonce_prefix, n_sealed })
+        let hashes = RwLock::new(Hashes::by(hash_key));
+        Ok(Self { current, old, hashes, nonce_prefix, n_sealed: AtomicU64::new(0) })
+    }
+
+    /// One with the same keys for other data, which may have another hash key.
+    pub fn for_other_data(&self) -> Result<Self, VaultError> {
+        Self::with(self.current.clone(), self.old.clone(), self.hash_key())
+    }
+
+    /// What hashes are keyed with. Hashes are looked up, so it is one for the life of the data,
+    /// which keep it, sealed.
+    #[must_use]
+    pub fn hash_key(&self) -> HashKey {
+        self.hashes.read().unwrap_or_else(PoisonError::into_inner).key.clone()
+    }
+
+    /// Keys hashes as these data do.
+    pub fn use_hash_key(&self, key: HashKey) {
+        *self.hashes.write().unwrap_or_else(PoisonError::into_inner) = Hashes::by(key);
+    }
+
+    /// A hash key for data that have none yet.
+    pub fn new_hash_key() -> Result<HashKey, VaultError> {
+        let mut key = Zeroizing::new([0; KEY_BYTES]);
+        getrandom::fill(key.as_mut_slice()).map_err(|_| VaultError::CannotOpen)?;
+        Ok(key)
     }
 
     /// A fresh key, in base64.
@@ -107,11 +154,8 @@ impl Vault {
 
     /// Opens what [`Self::seal`] made for the same place.
     pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
+        let id = key_id(sealed).ok_or(VaultError::CannotOpen)?;
         let head = 1 + KEY_ID_BYTES + NONCE_BYTES;
-        if sealed.len() < head || sealed[0] != FORM {
-            return Err(VaultError::CannotOpen);
-        }
-        let id = &sealed[1..=KEY_ID_BYTES];
         let key = std::iter::once(&self.current).chain(&self.old).find(|it| it.id == id);
         let nonce: [u8; NONCE_BYTES] =
             sealed[1 + KEY_ID_BYTES..head].try_into().map_err(|_| VaultError::CannotOpen)?;
@@ -121,14 +165,42 @@ impl Vault {
         plain.map(Zeroizing::new).map_err(|_| VaultError::CannotOpen)
     }
 
+    /// Whether it was sealed with the key that is used now.
+    #[must_use]
+    pub fn is_current(&self, sealed: &[u8]) -> bool {
+        key_id(sealed) == Some(self.current.id.as_slice())
+    }
+
+    /// The same sealed with the key that is used now; `None` where it is that already.
+    pub fn reseal(&self, place: &str, sealed: &[u8]) -> Result<Option<Vec<u8>>, VaultError> {
+        if self.is_current(sealed) {
+            return Ok(None);
+        }
+        let plain = self.open(place, sealed)?;
+        self.seal(place, &plain).map(Some)
+    }
+
+    /// The names of its keys, which say nothing about them; that of the one used now is the first.
+    #[must_use]
+    pub fn key_ids(&self) -> Vec<[u8; KEY_ID_BYTES]> {
+        std::iter::once(&self.current).chain(&self.old).map(|it| it.id).collect()
+    }
+
     /// The token under which `parts` are found again. Parts do not run into each other.
     #[must_use]
     pub fn token(&self, parts: &[&[u8]]) -> Token {
-        let hash = mac_of(self.hashes.clone(), parts);
+        let mac = self.hashes.read().unwrap_or_else(PoisonError::into_inner).mac.clone();
+        let hash = mac_of(mac, parts);
         let mut token = [0; 16];
         token.copy_from_slice(&hash[..16]);
         token
     }
+}
+
+/// The name of the key that a box was sealed with; `None` for what is no box.
+fn key_id(sealed: &[u8]) -> Option<&[u8]> {
+    let is_box = sealed.len() >= 1 + KEY_ID_BYTES + NONCE_BYTES && sealed[0] == FORM;
+    is_box.then(|| &sealed[1..=KEY_ID_BYTES])
 }
 
 fn decode(key: &SecretString) -> Result<Zeroizing<[u8; KEY_BYTES]>, VaultError> {
@@ -172,6 +244,22 @@ mod tests {
         for cut in 0..sealed.len() {
             assert!(vault.open("here", &sealed[..cut]).is_err());
         }
+    }
+
+    #[test]
+    fn a_box_is_sealed_again_with_the_key_of_now_alone() {
+        let (one, two) = (Vault::new_key().unwrap(), Vault::new_key().unwrap());
+        let sealed = Vault::new(&one, &[]).unwrap().seal("here", b"habari").unwrap();
+        let both = Vault::new(&two, std::slice::from_ref(&one)).unwrap();
+        assert!(!both.is_current(&sealed) && both.reseal("there", &sealed).is_err());
+        let again = both.reseal("here", &sealed).unwrap().unwrap();
+        assert_eq!(both.reseal("here", &again).unwrap(), None);
+        let alone = Vault::new(&two, &[]).unwrap();
+        assert_eq!(alone.open("here", &again).unwrap().as_slice(), b"habari");
+        assert!(alone.reseal("here", &sealed).is_err());
+        // Hashes are keyed by what the data say, not by the key of now.
+        alone.use_hash_key(both.hash_key());
+        assert_eq!(alone.token(&[b"a"]), both.token(&[b"a"]));
     }
 
     #[test]

@@ -81,6 +81,9 @@ pub fn vault(config: &Config) -> anyhow::Result<Vault> {
         (None, None) if config.firestore.is_some() => bail!(
             "ENCRYPTION_KEY is needed for STORE=firestore: what is sealed there is every node's, and must be opened by all of them"
         ),
+        (None, None) if config.redis.is_some() => bail!(
+            "ENCRYPTION_KEY is needed with REDIS_URL: what is sealed there is every gateway's, and must be opened by all of them"
+        ),
         (None, None) if has_data => bail!(
             "there is data in {} but no encryption key: set ENCRYPTION_KEY or put {ENCRYPTION_KEY_FILE} back",
             config.data_dir.display()

@@ -13,7 +13,7 @@ use crate::{
     gateway::Gateway,
     journal::SqliteJournal,
     sqlite::{Db, DbError},
-    store::{FirestoreStore, SharedStore, SqliteStore, StoreError, check_key},
+    store::{FirestoreStore, Keyed, SharedStore, SqliteStore, StoreError, check_key},
     vault::Vault,
     vendor::Source,
 };
@@ -33,8 +33,23 @@ pub struct Data {
     pub journal: SqliteJournal,
     db: Db,
     vault: Arc<Vault>,
+    /// Where vendors are not in the embedded database.
+    firestore: Option<FirestoreStore>,
     /// Keeps servers away.
     _lock: Option<File>,
+}
+
+/// What is sealed in the data, and where.
+#[derive(Clone)]
+pub struct Vaulted {
+    /// The embedded database.
+    pub db: Db,
+    /// Seals in it.
+    pub vault: Arc<Vault>,
+    /// What it keeps of its keys.
+    pub keyed: Keyed,
+    /// The store elsewhere, where there is one.
+    pub firestore: Option<FirestoreStore>,
 }
 
 impl Data {
@@ -44,13 +59,14 @@ impl Data {
         let (journal, local) = open(config, &vault).await?;
         let check = patiently(async || local.check_key().await).await;
         check.context("the encryption key does not fit the data")?;
-        let store: SharedStore = match &config.firestore {
+        let firestore = match &config.firestore {
             Some(it) => {
-                Arc::new(firestore(FirestoreStore::start(it, Arc::clone(&vault), local).await)?)
+                let started = FirestoreStore::start(it, Arc::clone(&vault), local.clone()).await;
+                Some(reached(started)?)
             }
-            None => Arc::new(local),
+            None => None,
         };
-        Ok(Self::of(journal, store, vault))
+        Ok(Self::of(journal, local, firestore, vault))
     }
 
     /// Opens the data to look at, where there are any.
@@ -70,13 +86,15 @@ impl Data {
                 if error.sqlite_error_code() == Some(ErrorCode::ReadOnly) => {}
             check => check.context("the encryption key does not fit the data")?,
         }
-        let store: SharedStore = match &config.firestore {
-            Some(it) => Arc::new(firestore(
-                FirestoreStore::start_to_read(it, Arc::clone(&vault), local).await,
-            )?),
-            None => Arc::new(local),
+        let firestore = match &config.firestore {
+            Some(it) => {
+                let vault = Arc::clone(&vault);
+                let started = FirestoreStore::start_to_read(it, vault, local.clone()).await;
+                Some(reached(started)?)
+            }
+            None => None,
         };
-        Ok(Some(Self::of(journal, store, vault)))
+        Ok(Some(Self::of(journal, local, firestore, vault)))
     }
 
     /// Opens the data, where there are any, to change the journal too: no server starts before they
@@ -95,14 +113,33 @@ impl Data {
     pub fn gateway(&self, config: &Config) -> anyhow::Result<Gateway> {
         let store = Arc::clone(&self.store);
         let source = Source::new(Arc::clone(&store));
-        let manager = manager(config, &Clock::System, source, Arc::clone(&self.vault))?;
+        let vault =
+            self.firestore.as_ref().map_or_else(|| Arc::clone(&self.vault), FirestoreStore::vault);
+        let manager = manager(config, &Clock::System, source, vault)?;
         let journal = Arc::new(self.journal.clone());
         assemble(config, http(config)?, Clock::System, journal, store, manager)
     }
 
-    fn of(journal: SqliteJournal, store: SharedStore, vault: Arc<Vault>) -> Self {
+    /// What is sealed in the data.
+    #[must_use]
+    pub fn vaulted(&self) -> Vaulted {
+        let (db, vault) = (self.db.clone(), Arc::clone(&self.vault));
+        let keyed = Keyed::new(db.clone(), Arc::clone(&vault));
+        Vaulted { db, vault, keyed, firestore: self.firestore.clone() }
+    }
+
+    fn of(
+        journal: SqliteJournal,
+        local: SqliteStore,
+        firestore: Option<FirestoreStore>,
+        vault: Arc<Vault>,
+    ) -> Self {
+        let store: SharedStore = match &firestore {
+            Some(it) => Arc::new(it.clone()),
+            None => Arc::new(local),
+        };
         let db = journal.db().clone();
-        Self { store, journal, db, vault, _lock: None }
+        Self { store, journal, db, vault, firestore, _lock: None }
     }
 
     /// Waits until everything is written.
@@ -120,7 +157,7 @@ async fn open(config: &Config, vault: &Arc<Vault>) -> anyhow::Result<(SqliteJour
 }
 
 /// A command has nothing to do without its data.
-fn firestore(started: Result<FirestoreStore, StoreError>) -> anyhow::Result<FirestoreStore> {
+fn reached(started: Result<FirestoreStore, StoreError>) -> anyhow::Result<FirestoreStore> {
     let reached = started.and_then(|it| it.is_reached().map(|()| it));
     reached.context("STORE=firestore")
 }

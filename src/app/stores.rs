@@ -18,6 +18,7 @@ use crate::{
 pub(super) struct Stores {
     place: Place,
     copy: LocalCopy,
+    vault: Arc<Vault>,
 }
 
 enum Place {
@@ -48,7 +49,18 @@ impl Stores {
                 Place::Firestore(Box::new(started.context("STORE=firestore")?))
             }
         };
-        Ok(Self { place, copy })
+        let vault = match &place {
+            Place::Firestore(it) => it.vault(),
+            Place::Embedded(_) => Arc::clone(vault),
+            // What keys the hashes of one that is given is the same for all who share it.
+            Place::Given(_) => Arc::new(super::vault(config)?),
+        };
+        Ok(Self { place, copy, vault })
+    }
+
+    /// What keys the hashes of what is shared.
+    pub(super) fn vault(&self) -> Arc<Vault> {
+        Arc::clone(&self.vault)
     }
 
     /// The one that vendors are in, and where they are found: of a store elsewhere there is a copy

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 
 use super::output::complain;
 use crate::{
-    app::{Data, database_of},
+    app::{Data, Vaulted, database_of},
     config::Config,
     domain::{id::VendorId, vendor::Vendor},
     gateway::{AdminError, BY_CLI, Gateway},
@@ -39,6 +39,27 @@ impl Opened {
         check_version(&config)?;
         let data = Data::open_to_write(&config).await?;
         Self::over(config, data)
+    }
+
+    /// The data to rewrite without changing what they say, and whether no server uses them: none
+    /// starts meanwhile.
+    pub(super) async fn to_rewrite() -> anyhow::Result<(Self, bool)> {
+        let config = Config::from_environment()?;
+        check_version(&config)?;
+        // Vendors in Firestore are there also where this machine has no journal yet.
+        let is_bare = config.firestore.is_some() && !database_of(&config).exists();
+        let alone = if is_bare { None } else { Data::open_alone(&config).await? };
+        let is_alone = is_bare || alone.is_some();
+        let data = match alone {
+            Some(data) => data,
+            None => Data::open_to_write(&config).await?,
+        };
+        Ok((Self::over(config, data)?, is_alone))
+    }
+
+    /// What is sealed in the data.
+    pub(super) fn vaulted(&self) -> Vaulted {
+        self.data.vaulted()
     }
 
     fn over(config: Config, data: Data) -> anyhow::Result<Self> {

@@ -7,6 +7,7 @@ mod disk;
 mod inline;
 mod queue;
 mod readers;
+mod reseal;
 mod writer;
 
 use std::{
@@ -30,6 +31,7 @@ use self::{
 pub use self::{
     disk::is_of_disk,
     inline::{SharedConnection, in_memory},
+    reseal::{Resealed, Sealed},
     writer::Batch,
 };
 

@@ -6,6 +6,7 @@ mod copy;
 mod document;
 pub mod exchange;
 pub mod firestore;
+mod keyed;
 mod known;
 mod put;
 mod rows;
@@ -21,8 +22,9 @@ pub use self::{
     census::{Census, Failure},
     copy::LocalCopy,
     firestore::FirestoreStore,
+    keyed::{Keyed, check_key},
     known::{decode, encode},
-    sqlite::{SqliteStore, check_key},
+    sqlite::SqliteStore,
     watch::{Alert, Watch},
 };
 use crate::{

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection as Sqlite, OptionalExtension, params};
 
 use super::{
-    ApiKey, Census, Store, StoreError, census, put,
+    ApiKey, Census, Keyed, Store, StoreError, census, check_key, put,
     rows::{
         KEY_COLUMNS, api_key, instance, instance_id, raw_instance, raw_vendor, vendor, vendor_id,
     },
@@ -25,8 +25,6 @@ use crate::{
 
 /// The name under which a pause of everybody is kept; no vendor's id has a star.
 const EVERYBODY: &str = "paused:*";
-/// Sealed under the key the data is sealed with, to tell a wrong key at start.
-const KEY_CHECK: &str = "key_check";
 
 /// The store in the embedded database.
 #[derive(Clone)]
@@ -47,6 +45,12 @@ impl SqliteStore {
         let vault = Arc::clone(&self.vault);
         let run = move |connection: &Sqlite| check_key(connection, &vault);
         Ok(self.db.write(run).await?)
+    }
+
+    /// What the database keeps of the keys it is used with.
+    #[must_use]
+    pub fn keyed(&self) -> Keyed {
+        Keyed::new(self.db.clone(), Arc::clone(&self.vault))
     }
 
     pub(super) async fn write<T, F>(&self, mut f: F) -> Result<T, StoreError>
@@ -371,21 +375,4 @@ impl Store for SqliteStore {
     async fn census(&self) -> Result<Census, StoreError> {
         self.read(census::take).await
     }
-}
-
-/// Sees whether the database was sealed with this vault's key; a new one is marked with it.
-pub fn check_key(connection: &Sqlite, vault: &Vault) -> Result<(), DbError> {
-    let sql = "SELECT value FROM meta WHERE key = ?1";
-    let found: Option<Vec<u8>> =
-        connection.query_row(sql, [KEY_CHECK], |row| row.get(0)).optional()?;
-    if let Some(sealed) = found {
-        let opened = vault.open(KEY_CHECK, &sealed);
-        return opened
-            .map(|_| ())
-            .map_err(|_| DbError::Unreadable("the data was sealed with another ENCRYPTION_KEY"));
-    }
-    let sealed = vault.seal(KEY_CHECK, b"waba-gateway").map_err(|_| DbError::Unreadable("key"))?;
-    connection
-        .execute("INSERT INTO meta (key, value) VALUES (?1, ?2)", params![KEY_CHECK, sealed])?;
-    Ok(())
 }

@@ -43,4 +43,5 @@ mod store_away;
 mod support;
 mod tickets;
 mod tidy;
+mod vault;
 mod wire;

@@ -9,7 +9,8 @@ use std::{
 /// Lower layers first. A module may use modules of the layers before its own, and no others.
 const LAYERS: &[&[&str]] = &[
     &["domain", "lang", "priority"],
-    &["config", "telemetry", "http", "vault", "sqlite", "media", "present"],
+    &["vault"],
+    &["config", "telemetry", "http", "sqlite", "media", "present"],
     &["journal", "store", "cache"],
     &["provider", "responder", "firebase"],
     &["vendor"],

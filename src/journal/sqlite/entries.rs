@@ -270,12 +270,12 @@ pub(super) fn text_key(vault: &Vault, content: &Content) -> i64 {
 }
 
 /// The place a body is sealed for.
-pub(super) fn place(instance: &InstanceId) -> String {
+pub(super) fn place(instance: &str) -> String {
     format!("entry:{instance}")
 }
 
 pub(super) fn seal(vault: &Vault, instance: &InstanceId, plain: &[u8]) -> Result<Vec<u8>, DbError> {
-    vault.seal(&place(instance), plain).map_err(|_| DbError::Unreadable("body"))
+    vault.seal(&place(instance.as_str()), plain).map_err(|_| DbError::Unreadable("body"))
 }
 
 pub(super) fn open<T: serde::de::DeserializeOwned>(
@@ -283,6 +283,7 @@ pub(super) fn open<T: serde::de::DeserializeOwned>(
     instance: &InstanceId,
     sealed: &[u8],
 ) -> Result<T, DbError> {
-    let plain = vault.open(&place(instance), sealed).map_err(|_| DbError::Unreadable("body"))?;
+    let plain =
+        vault.open(&place(instance.as_str()), sealed).map_err(|_| DbError::Unreadable("body"))?;
     serde_json::from_slice(&plain).map_err(|_| DbError::Unreadable("body"))
 }

@@ -125,7 +125,7 @@ fn add(cx: &mut Cx<'_>, it: &NewUpload) -> Result<(), DbError> {
         key: it.key.expose_secret().to_owned(),
     };
     let plain = serde_json::to_vec(&doc).map_err(|_| DbError::Unreadable("media"))?;
-    let sealed = cx.vault.seal(&place(&it.id), &plain);
+    let sealed = cx.vault.seal(&place(&it.id.to_string()), &plain);
     let sealed = sealed.map_err(|_| DbError::Unreadable("media"))?;
     let sql = "INSERT INTO media (id, vendor, state, due, n_bytes, doc, made_at)
         VALUES (?1, ?2, 1, ?3, ?4, ?5, ?3)";
@@ -240,7 +240,7 @@ fn ids(
     found.map(|it| parse(it?)).collect()
 }
 
-fn place(id: &MediaId) -> String {
+pub(super) fn place(id: &str) -> String {
     format!("media:{id}")
 }
 
@@ -279,7 +279,7 @@ impl MediaRow {
         let vendor = VendorId::parse(&self.vendor).map_err(|_| bad())?;
         let media = match (&self.doc, self.entry) {
             (Some(sealed), _) => {
-                let plain = vault.open(&place(&id), sealed).map_err(|_| bad())?;
+                let plain = vault.open(&place(&id.to_string()), sealed).map_err(|_| bad())?;
                 let doc: Doc = serde_json::from_slice(&plain).map_err(|_| bad())?;
                 Some(doc.media(self.n_bytes))
             }

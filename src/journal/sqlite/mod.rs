@@ -44,9 +44,16 @@ use crate::{
         id::{ContactId, EntryId, InstanceId, VendorId},
         message::Content,
     },
-    sqlite::{Db, DbError, SharedConnection},
+    sqlite::{Db, DbError, Sealed, SharedConnection},
     vault::Vault,
 };
+
+/// Sealed columns of the journal's tables.
+const SEALED: [Sealed; 3] = [
+    Sealed { table: "contacts", key: "id", of: "instance", column: "doc", place: contacts::place },
+    Sealed { table: "media", key: "id", of: "id", column: "doc", place: media::place },
+    Sealed { table: "entries", key: "id", of: "instance", column: "body", place: entries::place },
+];
 
 /// The journal in the embedded database. Clones share it.
 #[derive(Clone)]
@@ -81,6 +88,12 @@ impl SqliteJournal {
     #[must_use]
     pub fn db(&self) -> &Db {
         &self.db
+    }
+
+    /// Sealed columns of the journal's tables.
+    #[must_use]
+    pub fn columns() -> &'static [Sealed] {
+        &SEALED
     }
 
     /// Runs `f` in the next transaction, with what the writer remembers.

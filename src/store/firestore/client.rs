@@ -24,6 +24,7 @@ use super::{Fault, session::Session, shared};
 use crate::{
     config::{FirebaseKey, FirestoreConfig},
     domain::secret::ExposeSecret,
+    store::Keyed,
     telemetry::Chain,
     vault::Vault,
 };
@@ -69,6 +70,7 @@ impl Client {
     pub(super) async fn start(
         config: &FirestoreConfig,
         vault: Arc<Vault>,
+        local: Keyed,
         mark: Mark,
     ) -> Result<Self, Fault> {
         // There is one TLS library with one provider; a second call, as in tests, changes nothing.
@@ -79,7 +81,7 @@ impl Client {
         let (options, stop) = (options(config), attempts.clone());
         tokio::spawn(async move {
             tokio::select! {
-                () = connect(options, auth, &vault, mark, &sender) => {}
+                () = connect(options, auth, (&vault, &local), mark, &sender) => {}
                 () = stop.cancelled() => {}
             }
         });
@@ -123,7 +125,7 @@ fn options(config: &FirestoreConfig) -> FirestoreDbOptions {
 async fn connect(
     options: FirestoreDbOptions,
     auth: Credentials,
-    vault: &Vault,
+    (vault, local): (&Vault, &Keyed),
     mark: Mark,
     state: &watch::Sender<State>,
 ) {
@@ -139,6 +141,10 @@ async fn connect(
             Ok(session) => {
                 if is_told {
                     tracing::info!("Firestore is reached");
+                }
+                if mark == Mark::Make && local.keep_shared_hash_key(vault.hash_key()).await.is_err()
+                {
+                    tracing::warn!("the key of Firestore's hashes could not be kept for an outage");
                 }
                 state.send_replace(State::Ready(session));
                 return;

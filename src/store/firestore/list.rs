@@ -84,7 +84,8 @@ impl Page<'_> {
         collection: &str,
         owner: fn(&Document) -> Option<VendorId>,
     ) -> Result<(Found, Option<String>), Fault> {
-        let page = self.ordered(collection, "vendorId", self.after.clone().map(text)).await?;
+        let after = self.after.clone().map(text);
+        let page = ordered(self.session, collection, "vendorId", after, self.limit).await?;
         let last = page.last().and_then(|it| get_text(&it.fields, "vendorId"));
         let end = last.filter(|_| page.len() >= self.limit);
         let mut found = Found::new();
@@ -101,11 +102,7 @@ impl Page<'_> {
 
     /// Those whose document has their id.
     async fn by_name(&self, collection: &str) -> Result<(Found, Option<String>), Fault> {
-        let after = self
-            .after
-            .as_ref()
-            .map(|it| value(ValueType::ReferenceValue(self.session.name(collection, it))));
-        let page = self.ordered(collection, "__name__", after).await?;
+        let page = by_name(self.session, collection, self.after.as_deref(), self.limit).await?;
         let last = page.last().map(|it| id_of(&it.name).to_owned());
         let end = last.filter(|_| page.len() >= self.limit);
         let mut found = Found::new();
@@ -120,18 +117,31 @@ impl Page<'_> {
         }
         Ok((found, end))
     }
+}
 
-    async fn ordered(
-        &self,
-        collection: &str,
-        field: &str,
-        after: Option<Value>,
-    ) -> Result<Vec<Document>, Fault> {
-        let order = FirestoreQueryOrder::new(field.to_owned(), FirestoreQueryDirection::Ascending);
-        let query = all_of(collection)
-            .with_order_by(vec![order])
-            .with_limit(u32::try_from(self.limit).unwrap_or(u32::MAX));
-        let cursor = |it| FirestoreQueryCursor::AfterValue(vec![FirestoreValue::from(it)]);
-        self.session.query(query.opt_start_at(after.map(cursor))).await
-    }
+/// Documents of a collection in the order of a field, after a value of it.
+pub(super) async fn ordered(
+    session: &Session,
+    collection: &str,
+    field: &str,
+    after: Option<Value>,
+    limit: usize,
+) -> Result<Vec<Document>, Fault> {
+    let order = FirestoreQueryOrder::new(field.to_owned(), FirestoreQueryDirection::Ascending);
+    let query = all_of(collection)
+        .with_order_by(vec![order])
+        .with_limit(u32::try_from(limit).unwrap_or(u32::MAX));
+    let cursor = |it| FirestoreQueryCursor::AfterValue(vec![FirestoreValue::from(it)]);
+    session.query(query.opt_start_at(after.map(cursor))).await
+}
+
+/// The order of documents' names, after a document of this id.
+pub(super) async fn by_name(
+    session: &Session,
+    collection: &str,
+    after: Option<&str>,
+    limit: usize,
+) -> Result<Vec<Document>, Fault> {
+    let after = after.map(|it| value(ValueType::ReferenceValue(session.name(collection, it))));
+    ordered(session, collection, "__name__", after, limit).await
 }

@@ -12,6 +12,7 @@ mod instance;
 mod list;
 mod listen;
 mod put;
+mod reseal;
 mod secret;
 mod session;
 mod shared;
@@ -24,13 +25,16 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use moka::sync::Cache;
 
-pub use self::fault::Fault;
 use self::{
     changes::Changes,
     client::{Client, Mark},
     instance::INSTANCES,
     put::{Put, Remove, SetStatus},
     session::Session,
+};
+pub use self::{
+    fault::Fault,
+    reseal::{Turn, Turned},
 };
 use super::{ApiKey, Census, SqliteStore, Store, StoreError};
 use crate::{
@@ -91,10 +95,23 @@ impl FirestoreStore {
         local: SqliteStore,
         mark: Mark,
     ) -> Result<Self, StoreError> {
-        let client = Client::start(config, Arc::clone(&vault), mark).await?;
+        // Its hashes are keyed with a key of its own: every node's are.
+        let vault = Arc::new(vault.for_other_data().map_err(|_| Fault::Sealed)?);
+        let keyed = local.keyed();
+        // One that cannot be opened is told by Firestore's own.
+        if let Some(key) = keyed.shared_hash_key().await.unwrap_or_default() {
+            vault.use_hash_key(key);
+        }
+        let client = Client::start(config, Arc::clone(&vault), keyed, mark).await?;
         let synced =
             Cache::builder().max_capacity(SYNCED_MAX).time_to_live(Duration::from_mins(10)).build();
         Ok(Self { client, vault, local, changes: Changes::new(), synced })
+    }
+
+    /// What seals in it, and keys its hashes.
+    #[must_use]
+    pub fn vault(&self) -> Arc<Vault> {
+        Arc::clone(&self.vault)
     }
 
     /// Whether Firestore has been reached.

@@ -23,6 +23,25 @@ pub(super) fn open(vault: &Vault, place: &str, stored: String) -> Result<String,
     String::from_utf8(plain.to_vec()).map_err(|_| Fault::Sealed)
 }
 
+/// Whether a text is sealed.
+pub(super) fn is_sealed(stored: &str) -> bool {
+    stored.starts_with(PREFIX)
+}
+
+/// Whether it is sealed with the key that is used now.
+pub(super) fn is_current(vault: &Vault, stored: &str) -> bool {
+    let sealed = stored.strip_prefix(PREFIX).and_then(|it| URL_SAFE_NO_PAD.decode(it).ok());
+    sealed.is_some_and(|it| vault.is_current(&it))
+}
+
+/// What is sealed, sealed with the key that is used now; `None` where it is that, or is clear.
+pub(super) fn reseal(vault: &Vault, place: &str, stored: &str) -> Result<Option<String>, Fault> {
+    if !is_sealed(stored) || is_current(vault, stored) {
+        return Ok(None);
+    }
+    seal(vault, place, &open(vault, place, stored.to_owned())?).map(Some)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,7 +1,9 @@
 //! What nodes share besides vendors and instances: keys, pauses, the ids of deleted instances, and
 //! the check value of the encryption key.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use firestore::gcloud_sdk::google::firestore::v1::Document;
+use zeroize::Zeroizing;
 
 use super::{
     Fault, FirestoreStore,
@@ -30,29 +32,76 @@ pub(super) const FORMER: &str = "gateway_former_instances";
 /// The pause of everybody; no vendor's id has a star.
 pub(super) const EVERYBODY: &str = "*";
 const KEY_CHECK: &str = "key_check";
+const HASH_KEY: &str = "hash_key";
 
-/// Sees whether the database is used with this vault's key; a new one is marked with it.
+/// Sees whether the database is used with a key of this vault and has its hashes keyed as there; a
+/// new one is marked.
 pub(super) async fn check_key(session: &Session, vault: &Vault, mark: Mark) -> Result<(), Fault> {
-    for _ in 0..2 {
-        if let Some(found) = session.get_one(META, KEY_CHECK).await? {
-            let sealed = get_text(&found.fields, "value").unwrap_or_default();
-            let opened = secret::open(vault, KEY_CHECK, sealed.clone());
-            // A value that was replaced by a clear one proves nothing.
-            let is_right = opened.is_ok_and(|it| it != sealed);
-            return if is_right { Ok(()) } else { Err(Fault::WrongKey) };
-        }
+    let mut is_new = false;
+    if check(session, vault, KEY_CHECK).await?.is_none() {
         if mark == Mark::Leave {
             return Ok(());
         }
-        let sealed = secret::seal(vault, KEY_CHECK, "waba-gateway")?;
-        let fields = Fields::from([("value".to_owned(), text(sealed))]);
-        let name = session.name(META, KEY_CHECK);
-        // Another node may be making it at this moment.
-        if session.commit_if(vec![whole(name, fields, None)]).await? {
-            return Ok(());
-        }
+        is_new = keep(session, vault, KEY_CHECK, "waba-gateway").await?;
+        // Another node may have made it at this moment, with another key.
+        check(session, vault, KEY_CHECK).await?.ok_or(Fault::Contended)?;
     }
-    Err(Fault::Contended)
+    let mut found = check(session, vault, HASH_KEY).await?;
+    if found.is_none() && mark == Mark::Make {
+        // Data of before have theirs keyed with what the vault begins with.
+        let new = if is_new { Vault::new_hash_key().ok() } else { Some(vault.hash_key()) };
+        let new = Zeroizing::new(STANDARD.encode(new.ok_or(Fault::Sealed)?.as_slice()));
+        keep(session, vault, HASH_KEY, &new).await?;
+        found = Some(check(session, vault, HASH_KEY).await?.ok_or(Fault::Contended)?);
+    }
+    if let Some(found) = found {
+        let key = Zeroizing::new(STANDARD.decode(found.as_str()).map_err(|_| Fault::Sealed)?);
+        let key = key.as_slice().try_into().map_err(|_| Fault::Sealed)?;
+        vault.use_hash_key(Zeroizing::new(key));
+    }
+    Ok(())
+}
+
+/// What is kept under this name, where it is.
+async fn check(
+    session: &Session,
+    vault: &Vault,
+    name: &str,
+) -> Result<Option<Zeroizing<String>>, Fault> {
+    let Some(found) = session.get_one(META, name).await? else { return Ok(None) };
+    let sealed = get_text(&found.fields, "value").unwrap_or_default();
+    match secret::open(vault, name, sealed.clone()) {
+        // A value that was replaced by a clear one proves nothing.
+        Ok(plain) if plain != sealed => Ok(Some(Zeroizing::new(plain))),
+        _ => Err(Fault::WrongKey),
+    }
+}
+
+/// Keeps it unless it is there; whether it was not.
+async fn keep(session: &Session, vault: &Vault, name: &str, plain: &str) -> Result<bool, Fault> {
+    let sealed = secret::seal(vault, name, plain)?;
+    let fields = Fields::from([("value".to_owned(), text(sealed))]);
+    session.commit_if(vec![whole(session.name(META, name), fields, None)]).await
+}
+
+/// Whether what is sealed may still be so with an older key.
+pub(super) async fn has_old(session: &Session, vault: &Vault) -> Result<bool, Fault> {
+    let found = session.get_one(META, KEY_CHECK).await?;
+    let sealed = found.and_then(|it| get_text(&it.fields, "value"));
+    Ok(sealed.is_some_and(|it| !secret::is_current(vault, &it)))
+}
+
+/// Marks the database as sealed with the key that is used now, once everything in it is.
+pub(super) async fn mark(session: &Session, vault: &Vault) -> Result<(), Fault> {
+    for name in [HASH_KEY, KEY_CHECK] {
+        let Some(found) = session.get_one(META, name).await? else { continue };
+        let sealed = get_text(&found.fields, "value").unwrap_or_default();
+        let Some(again) = secret::reseal(vault, name, &sealed)? else { continue };
+        let fields = Fields::from([("value".to_owned(), text(again))]);
+        // Another node may do the same at this moment.
+        session.commit_if(vec![whole(found.name.clone(), fields, Some(&found))]).await?;
+    }
+    Ok(())
 }
 
 impl FirestoreStore {

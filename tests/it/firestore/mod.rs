@@ -5,6 +5,7 @@ mod away;
 mod commands;
 mod documents;
 mod sharing;
+mod vault;
 
 use std::time::Instant;
 

@@ -1,0 +1,228 @@
+//! Secrets in Firestore: sealed with another key, sealed at all, and clear again.
+
+use std::{
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use serde_json::{Value, json};
+use waba_gateway::{
+    domain::secret::{ExposeSecret, SecretString},
+    gateway::VendorChange,
+    vault::Vault,
+};
+
+use super::{app, secrets, until, vendor_id};
+use crate::support::{
+    Emulator, Options, Program, TestApp, gateway_binary, rules, spawn_app_with, time,
+};
+
+const AT: i64 = 1_708_691_234_000;
+
+/// A command on this Firestore with other keys than the emulator's.
+fn run(
+    emulator: &Emulator,
+    place: &Path,
+    arguments: &[&str],
+    keys: Option<(&SecretString, &str)>,
+) -> (i32, String) {
+    let mut command = Command::new(gateway_binary());
+    command
+        .args(arguments)
+        .current_dir(place)
+        .env_clear()
+        .envs(emulator.variables())
+        .env("DATA_DIR", place.join("data"))
+        .stdin(Stdio::null());
+    if let Some((key, old)) = keys {
+        command.env("ENCRYPTION_KEY", key.expose_secret()).env("ENCRYPTION_KEYS_OLD", old);
+    }
+    let ended = command.output().unwrap();
+    let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
+    (ended.status.code().unwrap(), text(&ended.stdout) + &text(&ended.stderr))
+}
+
+fn first_key(emulator: &Emulator) -> String {
+    emulator.variables().into_iter().find(|it| it.0 == "ENCRYPTION_KEY").unwrap().1
+}
+
+/// A node with this key and these older ones.
+async fn node(emulator: &Emulator, key: &SecretString, old: &str) -> TestApp {
+    let mut variables = emulator.variables();
+    variables.retain(|it| it.0 != "ENCRYPTION_KEY");
+    variables.push(("ENCRYPTION_KEY", key.expose_secret().to_owned()));
+    variables.push(("ENCRYPTION_KEYS_OLD", old.to_owned()));
+    spawn_app_with(Options { variables, ..Options::default() }).await
+}
+
+/// All that is in the collections that hold secrets.
+async fn all(program: &Program) -> Vec<Value> {
+    let mut found = Vec::new();
+    for name in ["waba_instances", "vendor_configs", "gateway_meta"] {
+        found.extend(program.all(name).await.into_values());
+    }
+    found
+}
+
+#[tokio::test]
+async fn everything_in_firestore_is_sealed_with_the_new_key() {
+    let mut emulator = Emulator::start();
+    let (old, new) = (first_key(&emulator), Vault::new_key().unwrap());
+    let program = emulator.program().await;
+    let first = app(&emulator).await;
+    let change = VendorChange { responders: Some(rules()), ..VendorChange::default() };
+    let shop = first.vendor_with(1, change).await;
+    program.update("waba_instances", "waba_vendor_001", json!({ "theirs": "untouched" })).await;
+    let clear = json!({ "phoneNumber": "+221771112233", "wasenderWebhookSecret": "clear-secret" });
+    program.set("waba_instances", "waba_clear", clear.clone()).await;
+    let (told_before, claims) = (all(&program).await, program.all("gateway_claims").await);
+    assert!(told_before.iter().any(|it| it.to_string().contains("sealed:v1:")));
+    drop(first);
+
+    // Nodes know both keys first, and a node with the new one alone does not start.
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let (code, told) = run(&emulator, place, &["vendor", "list"], Some((&new, "")));
+    assert!(code == 2 && told.contains("another ENCRYPTION_KEY"), "{code} {told}");
+    let node_one = node(&emulator, &new, &old).await;
+    let hook = format!("{}/api/webhooks/wasender/{}", node_one.base, shop.id);
+    let proves = async |app: &TestApp| {
+        let hook = hook.replace(&node_one.base, &app.base);
+        app.post(&hook, &[("x-webhook-signature", shop.secret())], b"{}").await.status
+    };
+    assert_eq!(proves(&node_one).await, 200);
+    let (code, told) = run(&emulator, place, &["vault", "rotate"], Some((&new, &old)));
+    assert_eq!(code, 0, "{told}");
+    assert!(!told.contains("secret-") && !told.contains(shop.secret()), "{told}");
+    assert_eq!(proves(&node_one).await, 200);
+    assert_eq!(program.get("waba_instances", "waba_clear").await, clear, "clear stays clear");
+    assert_eq!(program.get("waba_instances", "waba_vendor_001").await["theirs"], "untouched");
+    let (code, told) = run(&emulator, place, &["vault", "rotate"], Some((&new, &old)));
+    assert!(code == 0 && told.contains("vendor_configs"), "{code} {told}");
+
+    // The old key opens nothing; the new one everything, on a node that never knew another.
+    let (code, told) = run(&emulator, place, &["vendor", "list"], None);
+    assert!(code == 2 && told.contains("another ENCRYPTION_KEY"), "{code} {told}");
+    let node_two = node(&emulator, &new, "").await;
+    assert_eq!(proves(&node_two).await, 200);
+    let vendor = node_two.gateway.vendor(&shop.id).await.unwrap();
+    assert_eq!(vendor.responders.len(), 1);
+    // Hashes are what they were: the number is still found and still claimed.
+    assert_eq!(program.all("gateway_claims").await, claims);
+    let taken = json!({ "phoneNumber": shop.phone, "wasenderWebhookSecret": "some-other-secret" });
+    node_two.gateway.put_vendor(&vendor_id("binta"), VendorChange::default()).await.unwrap();
+    let answer = node_two.admin.post("/api/admin/vendors/binta/waba-instances", taken).await;
+    assert_eq!(answer.status, 409, "{}", answer.text);
+    // What they are keyed with outlives an outage at the start.
+    emulator.kill();
+    let mut node_two = node_two;
+    node_two.restart().await;
+    assert_eq!(proves(&node_two).await, 200);
+}
+
+/// As the predecessor has written it.
+async fn predecessors(program: &Program, vendor: &str, number: u32) {
+    let instance = json!({
+        "vendorId": vendor, "phoneNumber": format!("+22177000{number:04}"), "provider": "wasender",
+        "wasenderInstanceId": number, "wasenderApiKey": format!("key-of-{vendor}"),
+        "wasenderWebhookSecret": format!("secret-of-{vendor}"), "metaAccessToken": "",
+        "updatedAt": time(AT), "theirs": { "a": 1 },
+    });
+    program.set("waba_instances", &format!("waba_{vendor}"), instance).await;
+    let config = json!({
+        "businessName": vendor, "whatsappVerifyToken": format!("token-of-{vendor}"),
+        "updatedAt": "2024-02-23T13:00:00.000Z", "wabaInstanceId": format!("waba_{vendor}"),
+    });
+    program.set("vendor_configs", vendor, config).await;
+}
+
+async fn documents(program: &Program, vendor: &str) -> [Value; 2] {
+    let mut instance = program.get("waba_instances", &format!("waba_{vendor}")).await;
+    // Each webhook may write it.
+    instance.as_object_mut().unwrap().remove("lastSync");
+    [instance, program.get("vendor_configs", vendor).await]
+}
+
+fn without_secrets(document: &Value) -> Value {
+    let mut all = document.as_object().unwrap().clone();
+    let is_secret = |it: &str| it.contains("-of-") || it.starts_with("sealed:");
+    all.retain(|_, value| !value.as_str().is_some_and(is_secret));
+    all.into()
+}
+
+#[tokio::test]
+async fn clear_secrets_are_sealed_and_made_clear_again_as_they_were() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    for (n, vendor) in ["anna", "binta"].into_iter().enumerate() {
+        predecessors(&program, vendor, 4_001 + u32::try_from(n).unwrap()).await;
+    }
+    let before = [documents(&program, "anna").await, documents(&program, "binta").await];
+    let directory = tempfile::tempdir().unwrap();
+    let run = |arguments: &[&str]| {
+        let (code, told) = run(&emulator, directory.path(), arguments, None);
+        assert_eq!(code, 0, "{arguments:?} {told}");
+        assert!(!told.contains("-of-"), "a secret is told: {told}");
+        told
+    };
+    let secrets_of = async |vendor: &str| {
+        let all = app.gateway.store().instances(&vendor_id(vendor)).await.unwrap();
+        secrets(&all[0]).join(" ")
+    };
+    // First dry, and then one vendor alone.
+    for whose in [&["--vendor", "anna"][..], &["--all"]] {
+        let told = run(&[&["vault", "seal"], whose].concat());
+        assert!(told.contains("nothing was changed"), "{told}");
+    }
+    assert_eq!(documents(&program, "anna").await, before[0]);
+    run(&["vault", "seal", "--vendor", "anna", "--apply"]);
+    let [instance, config] = documents(&program, "anna").await;
+    for (document, field) in [
+        (&instance, "wasenderApiKey"),
+        (&instance, "wasenderWebhookSecret"),
+        (&config, "whatsappVerifyToken"),
+    ] {
+        let stored = document[field].as_str().unwrap();
+        assert!(stored.starts_with("sealed:v1:") && !stored.contains("-of-"), "{field}");
+    }
+    // Nothing else was touched, the time of the last change included: the newest wins by it.
+    assert_eq!(without_secrets(&instance), without_secrets(&before[0][0]));
+    assert_eq!(without_secrets(&config), without_secrets(&before[0][1]));
+    assert_eq!(documents(&program, "binta").await, before[1]);
+    for vendor in ["anna", "binta"] {
+        let wanted = format!("secret-of-{vendor} key-of-{vendor}");
+        until("they are read", async || secrets_of(vendor).await == wanted).await;
+        let hook = format!("{}/api/webhooks/wasender/{vendor}", app.base);
+        let secret = format!("secret-of-{vendor}");
+        assert_eq!(app.post(&hook, &[("x-webhook-signature", &secret)], b"{}").await.status, 200);
+    }
+    let told = run(&["vault", "seal", "--all", "--apply", "--json"]);
+    let told: Value = serde_json::from_str(&told).unwrap();
+    let n: u64 =
+        told["fields"].as_array().unwrap().iter().map(|it| it["secrets"].as_u64().unwrap()).sum();
+    assert_eq!(n, 3, "binta's alone: {told:#}");
+    assert!(run(&["vault", "seal", "--all"]).contains("nothing to do"));
+    // The way back gives exactly what was there.
+    assert!(run(&["vault", "unseal", "--all"]).contains("nothing was changed"));
+    run(&["vault", "unseal", "--all", "--apply"]);
+    assert_eq!([documents(&program, "anna").await, documents(&program, "binta").await], before);
+    assert_eq!(secrets_of("anna").await, "secret-of-anna key-of-anna");
+    let audit = app.admin.get("/api/admin/audit").await;
+    assert!(audit.text.contains("sealSecrets") && audit.text.contains("unsealSecrets"));
+}
+
+#[tokio::test]
+async fn the_embedded_store_has_nothing_to_seal() {
+    let app = crate::support::spawn_app().await;
+    app.vendor(1).await;
+    let ended = Command::new(gateway_binary())
+        .args(["vault", "seal", "--all", "--apply"])
+        .current_dir(app.directory.path())
+        .env_clear()
+        .env("DATA_DIR", app.data_dir())
+        .output()
+        .unwrap();
+    let told = String::from_utf8_lossy(&ended.stdout);
+    assert!(ended.status.success() && told.contains("nothing to do"), "{told}");
+}
