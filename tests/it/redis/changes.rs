@@ -105,6 +105,24 @@ async fn sends_that_are_stopped_on_one_gateway_are_stopped_on_all() {
 }
 
 #[tokio::test]
+async fn a_key_that_is_revoked_on_one_gateway_is_good_for_nothing_on_the_other() {
+    let shared = Shared::new().await;
+    let (one, two) = (shared.gateway().await, shared.gateway().await);
+    one.vendor(1).await;
+    let made = one.admin.post("/api/admin/keys", json!({ "name": "shop" })).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let key = made.json()["key"].as_str().unwrap().to_owned();
+    let list = "/api/admin/vendors";
+    assert_eq!(two.admin.with_key(&key).get(list).await.status, 200);
+    let id = made.json()["id"].as_str().unwrap().to_owned();
+    assert!(one.admin.delete(&format!("/api/admin/keys/{id}")).await.status < 300);
+    within_a_second("it is revoked", async || {
+        two.admin.with_key(&key).get(list).await.status == 401
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_change_that_nobody_told_of_is_seen_when_the_time_is_over() {
     let shared = Shared::new().await;
     let one = shared.gateway_with(&[("WABA_CACHE_TTL_SECONDS", "3")]).await;
