@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use super::{
     contacts, echo,
-    entries::{self, DONE, ECHO, MESSAGE, NewRow, SIGNAL, WAITING},
+    entries::{self, DONE, ECHO, EntryRow, MESSAGE, NewRow, SIGNAL, WAITING},
     forwards,
     keys::{self, Claimed, Key, KeyBytes},
     marks::{self, Mark},
@@ -177,27 +177,26 @@ fn message(
     };
     // Without a conversation nobody could be answered.
     let unanswered = it.unanswered.or(contact.is_none().then_some(Unanswered::NotPrivate));
-    entries::insert(
-        cx,
-        &NewRow {
-            id,
-            kind: MESSAGE,
-            account: if unanswered.is_some() { DONE } else { WAITING },
-            is_open: unanswered.is_none(),
-            vendor: &batch.vendor,
-            instance: &batch.instance,
-            contact,
-            pid: None,
-            text_key: None,
-            origin: None,
-            status: None,
-            note: unanswered.map(Unanswered::as_str),
-            body: &it.body,
-            life: &life,
-            dedupe,
-        },
-    )?;
+    let row = NewRow {
+        id,
+        kind: MESSAGE,
+        account: if unanswered.is_some() { DONE } else { WAITING },
+        is_open: unanswered.is_none(),
+        vendor: &batch.vendor,
+        instance: &batch.instance,
+        contact,
+        pid: None,
+        text_key: None,
+        origin: None,
+        status: None,
+        note: unanswered.map(Unanswered::as_str),
+        body: &it.body,
+        life: &life,
+        dedupe,
+    };
+    entries::insert(cx, &row)?;
     if unanswered.is_none() {
+        cx.memory.recent.put_message(EntryRow::made(&row, Life::parse(&life)));
         cx.changes.push(Change::New(Job {
             id,
             vendor: batch.vendor.clone(),
@@ -290,6 +289,7 @@ pub(super) fn signal(
         },
     )?;
     if let Some(due) = waits {
+        it.pid.into_iter().for_each(|it| cx.memory.orphans.waits(it));
         cx.changes.push(Change::New(Job {
             id,
             vendor: batch.vendor.clone(),

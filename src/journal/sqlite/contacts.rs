@@ -92,6 +92,7 @@ pub(super) fn pause(
     pause: Option<&Pause>,
 ) -> Result<(), DbError> {
     let Some(pause) = pause else {
+        // It is remembered for longer than it lasts, which costs a look.
         let sql = "UPDATE contacts SET paused_until = NULL, pause_reason = NULL WHERE id = ?1";
         cx.connection.prepare_cached(sql)?.execute([contact.0])?;
         return Ok(());
@@ -100,11 +101,15 @@ pub(super) fn pause(
         paused_at = ?4, pause_reason = ?3 WHERE id = ?1";
     let values = params![contact.0, pause.until, pause.reason, pause.at];
     cx.connection.prepare_cached(sql)?.execute(values)?;
+    cx.memory.paused.paused(contact);
     Ok(())
 }
 
 /// Whether the bot is paused in this conversation.
-pub(super) fn is_paused(cx: &Cx<'_>, contact: ContactId, now: Millis) -> Result<bool, DbError> {
+pub(super) fn is_paused(cx: &mut Cx<'_>, contact: ContactId, now: Millis) -> Result<bool, DbError> {
+    if !cx.memory.paused.may_be(cx.connection, contact, now)? {
+        return Ok(false);
+    }
     let sql = "SELECT 1 FROM contacts WHERE id = ?1 AND paused_until > ?2";
     Ok(cx.connection.prepare_cached(sql)?.exists(params![contact.0, now])?)
 }
@@ -165,6 +170,7 @@ fn merge(
                 coalesce((SELECT paused_at FROM contacts WHERE id = ?1), 0)), 0),
             pause_reason = coalesce(pause_reason, (SELECT pause_reason FROM contacts WHERE id = ?1))
         WHERE id = ?2")?;
+    cx.memory.paused.paused(into);
     // Its number stays, so that it is not given to somebody else.
     let sql = "UPDATE contacts SET instance = '', doc = x'', paused_until = NULL,
         paused_at = NULL, pause_reason = NULL WHERE id = ?1";

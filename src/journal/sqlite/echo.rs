@@ -159,6 +159,9 @@ pub(super) fn join_orphans(
     about: EntryId,
     now: Millis,
 ) -> Result<Vec<Joined>, DbError> {
+    if !cx.memory.orphans.may_wait(&pid) {
+        return Ok(Vec::new());
+    }
     let sql =
         format!("SELECT {COLUMNS} FROM entries WHERE pid = ?1 AND is_open = 1 AND kind IN (1, 3)");
     let mut statement = cx.connection.prepare_cached(&sql)?;
@@ -271,7 +274,10 @@ fn whose(
         return Ok(Whose::Human);
     }
     let recent = recent_sends(cx, it)?;
-    let is_known = it.contact.is_some_and(|it| has_phone(cx, it).unwrap_or(false));
+    // Where all of them went to this contact, it does not matter how that is known.
+    let is_others = |row: &EntryRow| row.contact != it.contact && !row.is_erased();
+    let is_known = recent.iter().any(is_others)
+        && it.contact.is_some_and(|it| has_phone(cx, it).unwrap_or(false));
     let same_text: Vec<&EntryRow> =
         recent.iter().filter(|row| row.text_key == Some(it.text_key) || !it.has_text).collect();
     // A contact we know by phone must be the recipient; a bare LID may be anybody's.

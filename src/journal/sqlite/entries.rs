@@ -244,6 +244,9 @@ pub(super) fn end_event(
     if cx.connection.prepare_cached(sql)?.execute(values)? == 0 {
         return Ok(false);
     }
+    if row.kind != MESSAGE {
+        row.pid.into_iter().for_each(|it| cx.memory.orphans.ended(it));
+    }
     let account = usize::try_from(row.account).unwrap_or_default();
     let delta = cx.delta(&row.vendor);
     delta.events[account] -= 1;

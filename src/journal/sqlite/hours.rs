@@ -8,7 +8,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use rusqlite::{Connection, params};
+use rusqlite::{Connection, ToSql, params};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
@@ -48,6 +48,8 @@ const COUNTED: [&str; 18] = [
     "out:failed",
     "out:pending",
 ];
+/// Rows that one statement writes.
+const ROWS_AT_ONCE: usize = 8;
 /// How a status is told from the rest.
 const STATUS: &str = "out:";
 
@@ -135,13 +137,21 @@ impl Hours {
 
     /// Adds them to the table.
     pub(super) fn fold(&self, connection: &Connection, vendor: &VendorId) -> Result<(), DbError> {
-        let sql = "INSERT INTO hours (vendor, hour, what, n) VALUES (?1, ?2, ?3, ?4)
-            ON CONFLICT DO UPDATE SET n = n + excluded.n";
-        let mut statement = connection.prepare_cached(sql)?;
-        for ((hour, what), n) in self.0.iter().filter(|it| *it.1 != 0) {
-            if let Some(what) = COUNTED.get(usize::from(*what)) {
-                statement.execute(params![vendor.as_str(), hour, what, n])?;
-            }
+        let vendor = vendor.as_str();
+        let counted = self.0.iter().filter(|it| *it.1 != 0);
+        let rows: Vec<(i64, &str, i64)> = counted
+            .filter_map(|((hour, code), n)| Some((*hour, *COUNTED.get(usize::from(*code))?, *n)))
+            .collect();
+        // Most vendors have a few: one statement for each number of rows.
+        for some in rows.chunks(ROWS_AT_ONCE) {
+            let values = vec!["(?, ?, ?, ?)"; some.len()].join(", ");
+            let sql = format!(
+                "INSERT INTO hours (vendor, hour, what, n) VALUES {values}
+                ON CONFLICT DO UPDATE SET n = n + excluded.n"
+            );
+            let values: Vec<&dyn ToSql> =
+                some.iter().flat_map(|it| [&vendor as &dyn ToSql, &it.0, &it.1, &it.2]).collect();
+            connection.prepare_cached(&sql)?.execute(values.as_slice())?;
         }
         Ok(())
     }

@@ -170,6 +170,7 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
     entries::insert(cx, &row)?;
     cx.delta(&intent.vendor).hours.outbound(new.id, life::status_word(life.delivery.as_ref()), 1);
     cx.memory.recent.put(EntryRow::made(&row, life));
+    cx.memory.recent.put_body(new.id, body);
     if told.is_some() {
         forwards::insert(cx, &intent.vendor, new.id, Topic::Status, (told, note), intent.now)?;
     }
@@ -188,6 +189,8 @@ pub(super) fn begin(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Begun, 
         it.life.delivery.as_ref().is_some_and(|delivery| delivery.state != State::Begun)
     };
     let Some(row) = row.filter(is_free) else { return Ok(Begun::No(gone(cx))) };
+    // Before the step, after which what is remembered counts as changed.
+    let kept = cx.memory.recent.take_body(id);
     let input = if row.is_erased() {
         Input::Withdraw(Reason::Erased)
     } else if row.life.is_automatic && is_silenced(cx, &row, now)? {
@@ -204,7 +207,7 @@ pub(super) fn begin(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Begun, 
     let stepped = advance(cx, row, &Step::of(input), now)?;
     let is_begun = stepped.delivery.as_ref().filter(|it| it.state == State::Begun);
     let Some(attempt) = is_begun.map(|it| it.attempts) else { return Ok(Begun::No(stepped)) };
-    let body = entries::body(cx, id)?;
+    let body = kept.map_or_else(|| entries::body(cx, id), Ok)?;
     let Outbound { to, content } = entries::open(cx.vault, &instance, &body)?;
     // A message whose number the provider never told cannot be quoted; what is said still is.
     let quoted = quotes.map(|it| entries::load(cx, EntryId(it))).transpose()?.flatten();
@@ -364,8 +367,11 @@ fn gone(cx: &mut Cx<'_>) -> Stepped {
 }
 
 /// Whether somebody took the conversation over after this answer was decided.
-fn is_silenced(cx: &Cx<'_>, row: &EntryRow, now: Millis) -> Result<bool, DbError> {
+fn is_silenced(cx: &mut Cx<'_>, row: &EntryRow, now: Millis) -> Result<bool, DbError> {
     let Some(contact) = row.contact else { return Ok(false) };
+    if !cx.memory.paused.may_be(cx.connection, contact, now)? {
+        return Ok(false);
+    }
     let decided_at = row.life.log.first().map_or(row.id.ms(), |it| it.0);
     let sql = "SELECT 1 FROM contacts WHERE id = ?1 AND paused_until > ?2 AND paused_at > ?3";
     let mut statement = cx.connection.prepare_cached(sql)?;

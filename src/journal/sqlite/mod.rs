@@ -20,6 +20,7 @@ mod marks;
 mod media;
 mod operate;
 mod people;
+mod rare;
 mod recent;
 mod said;
 mod show;
@@ -214,7 +215,7 @@ impl Journal for SqliteJournal {
 
     async fn waiting(&self, after: EntryId, limit: usize) -> Result<Vec<Change>, JournalError> {
         if after == EntryId(0) {
-            self.write(start::fence_cut_off).await?;
+            self.write(start::take_up).await?;
         }
         self.read(move |connection, _| show::waiting(connection, after, limit)).await
     }

@@ -1,5 +1,6 @@
-//! Intents that were made or stepped lately, as the writer knows them: each is asked for several
-//! times within a second or two, by its id and by what the provider calls it.
+//! What was made or stepped lately, as the writer knows it: an intent is asked for several times
+//! within a second or two, by its id and by what the provider calls it, and its body once; a message
+//! once, when it is answered.
 
 use std::{
     collections::HashMap,
@@ -16,12 +17,18 @@ use crate::{domain::id::EntryId, sqlite::DbError, vault::Token};
 /// About 4 MB of them.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4_096).expect("not zero");
 
-/// The intents that are remembered. Clones share them.
+/// The longest body that is remembered.
+const BODY_BYTES_MAX: usize = 1_024;
+
+/// The entries that are remembered. Clones share them.
 #[derive(Clone)]
 pub(super) struct Recent(Arc<Mutex<Rows>>);
 
 struct Rows {
     known: LruCache<EntryId, EntryRow>,
+    /// Apart, so that a burst of messages does not put intents out.
+    messages: LruCache<EntryId, EntryRow>,
+    bodies: LruCache<EntryId, Vec<u8>>,
     /// By the WhatsApp id and by the provider's own number; what is no longer so is found out when
     /// it is looked up.
     by_pid: HashMap<Token, EntryId>,
@@ -30,9 +37,10 @@ struct Rows {
 
 impl Default for Recent {
     fn default() -> Self {
-        let known = LruCache::new(REMEMBERED);
         let (by_pid, by_tid) = (HashMap::new(), HashMap::new());
-        Self(Arc::new(Mutex::new(Rows { known, by_pid, by_tid })))
+        let (known, messages) = (LruCache::new(REMEMBERED), LruCache::new(REMEMBERED));
+        let bodies = LruCache::new(REMEMBERED);
+        Self(Arc::new(Mutex::new(Rows { known, messages, bodies, by_pid, by_tid })))
     }
 }
 
@@ -60,8 +68,27 @@ impl Recent {
         }
     }
 
+    /// The same for a message that waits for its answer.
+    pub(super) fn put_message(&self, row: EntryRow) {
+        self.lock().messages.put(row.id, row);
+    }
+
+    /// The sealed body of an intent that waits to be sent.
+    pub(super) fn put_body(&self, id: EntryId, body: Vec<u8>) {
+        if body.len() <= BODY_BYTES_MAX {
+            self.lock().bodies.put(id, body);
+        }
+    }
+
+    /// The body, which is asked for once.
+    pub(super) fn take_body(&self, id: EntryId) -> Option<Vec<u8>> {
+        self.lock().bodies.pop(&id)
+    }
+
     pub(super) fn get(&self, id: EntryId) -> Option<EntryRow> {
-        self.lock().known.get(&id).cloned()
+        let mut rows = self.lock();
+        let Rows { known, messages, .. } = &mut *rows;
+        known.get(&id).or_else(|| messages.get(&id)).cloned()
     }
 
     pub(super) fn by_pid(&self, pid: Token) -> Option<EntryRow> {
@@ -79,6 +106,8 @@ impl Recent {
     pub(super) fn clear(&self) {
         let mut rows = self.lock();
         rows.known.clear();
+        rows.messages.clear();
+        rows.bodies.clear();
         rows.by_pid.clear();
         rows.by_tid.clear();
     }
@@ -90,6 +119,8 @@ impl Recent {
 
 impl Rows {
     fn forget(&mut self, id: EntryId) {
+        self.messages.pop(&id);
+        self.bodies.pop(&id);
         if let Some(row) = self.known.pop(&id) {
             self.unlink(&row);
         }

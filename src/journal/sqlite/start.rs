@@ -23,8 +23,14 @@ use crate::{
 /// Entries parked in one transaction.
 const PARKED_AT_ONCE: usize = 500;
 
+/// What the process that begins must know, and settle, before it works.
+pub(super) fn take_up(cx: &mut Cx<'_>) -> Result<(), DbError> {
+    cx.memory.orphans.load(cx.connection)?;
+    fence_cut_off(cx)
+}
+
 /// Attempts that had begun when the process ended: nobody knows what became of them.
-pub(super) fn fence_cut_off(cx: &mut Cx<'_>) -> Result<(), DbError> {
+fn fence_cut_off(cx: &mut Cx<'_>) -> Result<(), DbError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM entries WHERE is_open = 1 AND kind = {INTENT} AND begun_at IS NOT NULL"
     );

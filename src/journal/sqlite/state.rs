@@ -17,6 +17,7 @@ use super::{
     keys::{Days, Filters},
     late::{Chain, Late},
     ledger::{Delta, Log},
+    rare::{Orphans, Paused},
     recent::Recent,
 };
 use crate::{
@@ -54,6 +55,8 @@ pub(super) struct Memory {
     filters: Filters,
     pub(super) late: Late,
     pub(super) recent: Recent,
+    pub(super) orphans: Orphans,
+    pub(super) paused: Paused,
     /// Vendors that got events to forward in the open transaction.
     pub(super) forwarded: HashSet<VendorId>,
 }
@@ -77,6 +80,8 @@ impl Memory {
             filters,
             late: Late::default(),
             recent: Recent::default(),
+            orphans: Orphans::default(),
+            paused: Paused::default(),
             forwarded: HashSet::new(),
         }
     }
@@ -151,6 +156,8 @@ impl Memory {
         self.last_id = None;
         self.contacts.clear();
         self.recent.clear();
+        self.orphans.rolled_back();
+        self.paused.rolled_back();
         self.deltas.clear();
         (self.ledger, self.days) = (None, None);
         self.forwarded.clear();
@@ -229,6 +236,7 @@ impl Batch for State {
         metrics::counter!(names::STATEMENTS).increment(n_statements);
         let mut memory = self.lock();
         memory.late.committed();
+        memory.orphans.committed();
         if let Some(days) = &mut memory.days {
             days.committed();
         }

@@ -8,13 +8,15 @@ use std::{
 };
 
 use fastbloom::BloomFilter;
-use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, ToSql, params};
 
 use super::{DAY, KeyBytes};
 use crate::{domain::id::EntryId, journal::KEYS_KEPT_DAYS, sqlite::DbError};
 
 /// Rows of an old table that a transaction removes.
 const REMOVED_AT_ONCE: usize = 256;
+/// Rows that one statement writes.
+const ROWS_AT_ONCE: usize = 8;
 /// Keys that a day's first filter has room for; each further one has room for more.
 const FIRST_FILTER_KEYS: usize = 16 * 1_024;
 const FILTER_KEYS_MAX: usize = 1_024 * 1_024;
@@ -120,6 +122,37 @@ impl Days {
             self.make(connection, day)?;
         }
         self.put_into(connection, day, key, id)
+    }
+
+    /// The same for many, which are in the order of their keys.
+    pub(in crate::journal::sqlite) fn put_all(
+        &mut self,
+        connection: &Connection,
+        keys: &[(KeyBytes, EntryId)],
+    ) -> Result<(), DbError> {
+        let day = |it: &(KeyBytes, EntryId)| it.1.ms().div_euclid(DAY);
+        let rows = vec!["(?, ?)"; ROWS_AT_ONCE].join(", ");
+        for some in keys.chunk_by(|a, b| day(a) == day(b)) {
+            let day = day(&some[0]);
+            if self.is_past(some[0].1) {
+                continue;
+            }
+            if !self.live.contains(&day) {
+                self.make(connection, day)?;
+            }
+            let sql = format!("INSERT OR REPLACE INTO keys_{day} (key, entry) VALUES {rows}");
+            let chunks = some.chunks_exact(ROWS_AT_ONCE);
+            for (key, id) in chunks.remainder() {
+                self.put_into(connection, day, key, *id)?;
+            }
+            for chunk in chunks {
+                let values: Vec<&dyn ToSql> =
+                    chunk.iter().flat_map(|it| [&it.0 as &dyn ToSql, &it.1.0]).collect();
+                connection.prepare_cached(&sql)?.execute(values.as_slice())?;
+                self.written.extend(chunk.iter().map(|it| (day, it.0)));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn put_into(

@@ -100,9 +100,7 @@ impl Leaving {
         let vendors = span(self.written[1], self.vendors.len());
         let keys = span(self.written[2], self.keys.len());
         self.writing = [ends.end, vendors.end, keys.end];
-        for (key, id) in &self.keys[keys] {
-            days.put(connection, key, *id)?;
-        }
+        days.put_all(connection, &self.keys[keys])?;
         for ((contact, chain), last) in &self.ends[ends] {
             // What a merge has written meanwhile is later.
             let sql = match chain {
