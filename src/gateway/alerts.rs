@@ -18,7 +18,7 @@ use crate::{
     },
     journal::Signs,
     store::Alert,
-    telemetry::{Chain, names},
+    telemetry::names,
 };
 
 /// Vendors looked at in one look; more take several.
@@ -100,7 +100,7 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// Nothing was changed.
+    /// Not everybody was looked at: the store is away, or the disk.
     pub async fn look(&self) -> Result<(), AdminError> {
         let mut board = self.inner.alerts.board.lock().await;
         if !board.is_loaded {
@@ -113,19 +113,11 @@ impl Gateway {
         look.see(AlertKind::DiskFull, None, self.check_disk().is_err());
         self.look_at_refused(&mut look);
         self.look_at_unreadable(&mut look).await;
-        let cursor = match self.look_at_vendors(&mut look).await {
-            // What is wrong with one vendor must not keep the alerts about others back.
-            Err(AdminError::Store(error)) if !error.is_away() => {
-                tracing::error!(error = %Chain(&error), "not every vendor could be looked at");
-                None
-            }
-            looked => looked?,
-        };
+        let looked = self.look_at_vendors(&mut look).await;
         let (raised, ended) = (look.raised, look.ended);
         if !(raised.is_empty() && ended.is_empty()) {
             self.inner.store.change_alerts(&raised, &ended).await?;
         }
-        board.cursor = cursor;
         for alert in &raised {
             board.open.insert((alert.kind, alert.vendor.clone()), alert.since);
             tell(alert, true);
@@ -135,6 +127,7 @@ impl Gateway {
             board.open.remove(&(alert.kind, alert.vendor));
         }
         board.count();
+        board.cursor = looked?;
         Ok(())
     }
 
