@@ -128,6 +128,10 @@ impl App {
         let metrics = listeners.metrics;
         others.extend(metrics.map(|it| serve(METRICS_CONNECTIONS_MAX, it, web.metrics_router())));
         others.push(tokio::spawn(changes::watch(gateway.clone(), ends.stop.clone())));
+        others.extend(stores.firestore().map(|it| {
+            let (gateway, stop) = (gateway.clone(), ends.stop.clone());
+            work.spawn(async move { gateway.tend_outbox(it, stop).await })
+        }));
         others.extend(stores.listen(&ends.stop));
         others.extend(late.map(|it| it.spawn(gateway.clone(), ends.stop.clone())));
         if gateway.manager().has_redis() {
@@ -186,9 +190,13 @@ struct Opened {
 async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Opened> {
     let vault = Arc::new(bootstrap::vault(config)?);
     let (path, for_open) = (database_of(config), Arc::clone(&vault));
+    let is_told_elsewhere = config.firestore.is_some();
     let open = move || {
         let journal = SqliteJournal::open(&path, for_open)?;
         journal.remember_keys(&path);
+        if is_told_elsewhere {
+            journal.keep_outbox();
+        }
         Ok::<_, DbError>(journal)
     };
     let journal = tokio::task::spawn_blocking(open).await?.context("open waba.db")?;

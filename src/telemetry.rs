@@ -77,6 +77,15 @@ pub mod names {
     pub const WRITES: &str = "waba_writes_total";
     /// Statements run for them, those that begin and commit included.
     pub const STATEMENTS: &str = "waba_statements_total";
+    /// Documents of messages written to Firestore, by collection and whether they were deleted; each
+    /// costs a write or a delete there.
+    pub const RECORD_WRITES: &str = "waba_record_writes_total";
+    /// Documents of messages that Firestore refused.
+    pub const RECORDS_REFUSED: &str = "waba_records_refused_total";
+    /// Documents of messages that wait to be written.
+    pub const RECORDS_WAITING: &str = "waba_records_waiting";
+    /// For how long the first of them has been due.
+    pub const RECORDS_OLDEST_SECONDS: &str = "waba_records_oldest_seconds";
     /// Documents that Firestore told were changed.
     pub const FIRESTORE_HEARD: &str = "waba_firestore_heard_total";
 }

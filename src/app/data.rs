@@ -152,6 +152,9 @@ async fn open(config: &Config, vault: &Arc<Vault>) -> anyhow::Result<(SqliteJour
     let path = database_of(config);
     let open = patiently(async || SqliteJournal::open(&path, Arc::clone(vault))).await;
     let journal = open.with_context(|| format!("open {}", path.display()))?;
+    if config.firestore.is_some() {
+        journal.keep_outbox();
+    }
     let local = SqliteStore::new(journal.db().clone(), Arc::clone(vault));
     Ok((journal, local))
 }

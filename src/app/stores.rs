@@ -77,6 +77,14 @@ impl Stores {
         (Arc::clone(&store), Source::elsewhere(store, self.copy.clone()))
     }
 
+    /// Where an application is told of messages, if it is.
+    pub(super) fn firestore(&self) -> Option<FirestoreStore> {
+        match &self.place {
+            Place::Firestore(it) => Some(FirestoreStore::clone(it)),
+            Place::Embedded(_) | Place::Given(_) => None,
+        }
+    }
+
     /// Listens for what others change, where changes do not come by themselves.
     pub(super) fn listen(self, stop: &CancellationToken) -> Option<JoinHandle<()>> {
         let Place::Firestore(store) = self.place else { return None };

@@ -9,6 +9,8 @@ use super::clock::{HOUR, MINUTE, Millis};
 pub const REFUSED_FOR: Millis = 5 * MINUTE;
 /// The alert ends by itself when nobody has been refused for this long: it was a stranger.
 pub const REFUSALS_FORGOTTEN_AFTER: Millis = 24 * HOUR;
+/// Documents of messages are late when one was due so long ago.
+pub const RECORDS_LATE_AFTER: Millis = 15 * MINUTE;
 /// Whole hours without a message before silence is looked at.
 pub const SILENT_HOURS_MIN: i64 = 2;
 /// Messages that the habit must let expect in that time.
@@ -33,17 +35,20 @@ pub enum AlertKind {
     Unreadable,
     /// The disk is nearly full: webhooks are answered 503.
     DiskFull,
+    /// Documents of messages are not written to Firestore.
+    RecordsLate,
 }
 
 impl AlertKind {
     /// All of them.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Refused,
         Self::Silent,
         Self::Disconnected,
         Self::ForwardsDead,
         Self::Unreadable,
         Self::DiskFull,
+        Self::RecordsLate,
     ];
 
     /// The word it is stored, counted and shown as.
@@ -56,6 +61,7 @@ impl AlertKind {
             Self::ForwardsDead => "forwards_dead",
             Self::Unreadable => "unreadable",
             Self::DiskFull => "disk_full",
+            Self::RecordsLate => "records_late",
         }
     }
 

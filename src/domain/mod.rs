@@ -16,6 +16,7 @@ pub mod known;
 pub mod media;
 pub mod message;
 pub mod phone;
+pub mod record;
 pub mod retention;
 pub mod schedule;
 pub mod secret;

@@ -11,7 +11,7 @@ use tokio::sync::Mutex;
 use super::{AdminError, Gateway};
 use crate::{
     domain::{
-        alert::{AlertKind, HABIT_DAYS, Silence, hour_of, silence},
+        alert::{AlertKind, HABIT_DAYS, RECORDS_LATE_AFTER, Silence, hour_of, silence},
         clock::Millis,
         id::VendorId,
         vendor::{Vendor, VendorStatus},
@@ -111,6 +111,7 @@ impl Gateway {
         let now = self.inner.clock.now();
         let mut look = Look { board: &board, now, raised: Vec::new(), ended: Vec::new() };
         look.see(AlertKind::DiskFull, None, self.check_disk().is_err());
+        look.see(AlertKind::RecordsLate, None, self.are_records_late(now).await?);
         self.look_at_refused(&mut look);
         self.look_at_unreadable(&mut look).await;
         let looked = self.look_at_vendors(&mut look).await;
@@ -129,6 +130,15 @@ impl Gateway {
         board.count();
         board.cursor = looked?;
         Ok(())
+    }
+
+    /// With an embedded store there are none.
+    async fn are_records_late(&self, now: Millis) -> Result<bool, AdminError> {
+        if !self.inner.manager.is_store_elsewhere() {
+            return Ok(false);
+        }
+        let first_due = self.inner.journal.outbox_load().await?.first_due;
+        Ok(first_due.is_some_and(|it| now - it >= RECORDS_LATE_AFTER))
     }
 
     fn look_at_refused(&self, look: &mut Look<'_>) {
@@ -214,6 +224,7 @@ fn tell(alert: &Alert, is_raised: bool) {
             "what is stored of the vendor cannot be opened or read: its webhooks are answered 503"
         }
         AlertKind::DiskFull => "the disk is nearly full: webhooks are answered 503",
+        AlertKind::RecordsLate => "documents of messages wait for Firestore",
     };
     tracing::error!(vendor.id = vendor, alert = kind, "{what}");
 }

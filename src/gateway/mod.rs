@@ -19,6 +19,7 @@ mod intake;
 mod media;
 mod messages;
 mod operate;
+mod outbox;
 mod people;
 mod reply;
 mod retention;

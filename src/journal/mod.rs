@@ -11,6 +11,7 @@ mod keep;
 pub mod life;
 pub mod media;
 mod operate;
+mod outbox;
 mod pause;
 mod people;
 pub mod read;
@@ -31,6 +32,7 @@ pub use self::{
         Entry, Listed, Listing, Operate, RESUMED_AT_ONCE_MAX, Refused, Replayable, Resume, Resumed,
         Volume,
     },
+    outbox::{DocumentEnd, Due, DueDocument, DueDocuments, Outbox, OutboxLoad},
     pause::Pause,
     people::{Conversation, Conversations, Erased, People, Record, Span},
     read::{Journey, Ledger, MessageRow, Page, PartOf, Turn},
@@ -70,7 +72,7 @@ pub struct JournalError(#[from] DbError);
 /// The durable record of work.
 #[async_trait]
 pub trait Journal:
-    Counters + People + Forwards + Keep + MediaJournal + Operate + Watch + Send + Sync
+    Counters + People + Forwards + Outbox + Keep + MediaJournal + Operate + Watch + Send + Sync
 {
     /// Keeps the events of one webhook. Duplicates are decided in the same transaction; signals
     /// are applied at once.

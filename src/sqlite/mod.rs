@@ -51,6 +51,7 @@ pub(crate) const SCRIPTS: &[&str] = &[
     include_str!("schema_4.sql"),
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
+    include_str!("schema_7.sql"),
 ];
 
 /// The database could not do what was asked. Nothing of it was written.

@@ -21,7 +21,8 @@ pub(super) struct AlertsView {
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct AlertView {
-    /// `refused`, `silent`, `disconnected`, `forwards_dead`, `unreadable` or `disk_full`.
+    /// `refused`, `silent`, `disconnected`, `forwards_dead`, `unreadable`, `disk_full` or
+    /// `records_late`.
     #[schema(example = "refused")]
     kind: &'static str,
     /// Whom it concerns; null is the gateway itself.

@@ -24,12 +24,24 @@ const file = process.env.FIRESTORE_EMULATOR_FILE;
 function keep(kind, database, writes) {
   if (file && !replayed && writes?.length) fs.appendFileSync(file, JSON.stringify({ kind, at: last, database, writes }) + '\n');
 }
+// What was read is noted there too, so that a test can tell that something was not.
+function read(names = []) {
+  if (file && !replayed) fs.appendFileSync(file, JSON.stringify({ read: names }) + '\n');
+}
+const collections = (q) => (q?.from || []).map((it) => it.collectionId);
+// While the file with `.refuse` after its name is there, batches in which a write has this text are refused: that
+// write alone (`each`), or the whole batch (`whole`), with this code.
+function refusal() {
+  try { return JSON.parse(fs.readFileSync(file + '.refuse', 'utf8')); } catch { return null; }
+}
+const has = (w, it) => !!it && JSON.stringify(w).includes(it.text);
 const revive = (_, v) => (v && v.type === 'Buffer' && Array.isArray(v.data) ? Buffer.from(v.data) : v);
 async function replay() {
   if (!file || !fs.existsSync(file)) return;
   for (const line of fs.readFileSync(file, 'utf8').split('\n')) {
     // A line that the kill cut off was never answered.
     let it; try { it = JSON.parse(line, revive); } catch { continue; }
+    if (!it.kind) continue;
     replayed = it.at;
     await client(it.database)[it.kind]({ database: it.database, writes: it.writes });
   }
@@ -146,7 +158,14 @@ const impl = {
       throw e; }
   }),
   rollback: unary((q) => first(client(q.database).rollback(q))),
-  batchWrite: unary(async (q) => { const sp = split(q.writes); return merge(await first(client(q.database).batchWrite({ ...q, writes: sp.out })), sp); }),
+  batchWrite: unary(async (q) => {
+    const no = refusal(); const bad = (q.writes || []).map((w) => has(w, no));
+    if (no?.whole && bad.includes(true)) throw Object.assign(new Error('refused'), { code: no.whole });
+    const sp = split(q.writes.filter((_, i) => !bad[i]));
+    const r = sp.out.length ? merge(await first(client(q.database).batchWrite({ ...q, writes: sp.out })), sp) : { writeResults: [], status: [] };
+    const status = [...r.status], results = [...r.writeResults];
+    return { writeResults: bad.map((it) => (it ? {} : results.shift())), status: bad.map((it) => (it ? { code: no.each } : status.shift())) };
+  }),
   listCollectionIds: unary(async (q) => ({ collectionIds: await first(client(q.parent).listCollectionIds(q)) })),
   listDocuments: unary(async (q) => {
     // page over the mock's full listing
@@ -155,9 +174,9 @@ const impl = {
     const from = q.pageToken ? parseInt(q.pageToken, 10) : 0; const n = q.pageSize || 100;
     return { documents: all.slice(from, from + n), nextPageToken: from + n < all.length ? String(from + n) : '' };
   }),
-  batchGetDocuments: pump((q) => { if (q.transaction && !q.transaction.length) delete q.transaction; return client(q.database).batchGetDocuments(q); }),
-  runQuery: pump((q) => { orderedFieldsExist(q.structuredQuery); if (q.transaction && !q.transaction.length) delete q.transaction; return client(q.parent).runQuery(q); }),
-  runAggregationQuery: pump((q) => (orderedFieldsExist(q.structuredAggregationQuery?.structuredQuery), client(q.parent).runAggregationQuery(q))),
+  batchGetDocuments: pump((q) => { if (q.transaction && !q.transaction.length) delete q.transaction; read(q.documents); return client(q.database).batchGetDocuments(q); }),
+  runQuery: pump((q) => { read(collections(q.structuredQuery)); orderedFieldsExist(q.structuredQuery); if (q.transaction && !q.transaction.length) delete q.transaction; return client(q.parent).runQuery(q); }),
+  runAggregationQuery: pump((q) => (read(collections(q.structuredAggregationQuery?.structuredQuery)), orderedFieldsExist(q.structuredAggregationQuery?.structuredQuery), client(q.parent).runAggregationQuery(q))),
   listen: (call) => {
     let s;
     const resume = resumed();

@@ -11,10 +11,11 @@ use waba_gateway::{
         retention::ClockMark,
     },
     journal::{
-        Backlog, Change, Conversation, Conversations, Counters, Entry, Erased, Forward, ForwardEnd,
-        Forwards, ForwardsLoad, JournalError, Keep, Ledger, Listing, MediaDue, MediaEnd,
-        MediaJournal, NewUpload, Operate, Page, People, Record, Refused, Replay, Replayable,
-        Resume, Resumed, Signs, Span, StoredMedia, Tally, ToForward, Volume, Watch,
+        Backlog, Change, Conversation, Conversations, Counters, DocumentEnd, DueDocument,
+        DueDocuments, Entry, Erased, Forward, ForwardEnd, Forwards, ForwardsLoad, JournalError,
+        Keep, Ledger, Listing, MediaDue, MediaEnd, MediaJournal, NewUpload, Operate, Outbox,
+        OutboxLoad, Page, People, Record, Refused, Replay, Replayable, Resume, Resumed, Signs,
+        Span, StoredMedia, Tally, ToForward, Volume, Watch,
     },
 };
 
@@ -311,5 +312,28 @@ impl Keep for Watched {
 
     async fn forget_hours(&self, before: i64) -> Result<bool, JournalError> {
         self.inner.forget_hours(before).await
+    }
+}
+
+#[async_trait]
+impl Outbox for Watched {
+    async fn outbox_changed(&self, until: Millis) {
+        self.inner.outbox_changed(until).await;
+    }
+
+    async fn due_documents(&self, now: Millis, limit: usize) -> Result<DueDocuments, JournalError> {
+        self.inner.due_documents(now, limit).await
+    }
+
+    async fn end_documents(
+        &self,
+        ends: Vec<(DueDocument, DocumentEnd)>,
+        now: Millis,
+    ) -> Result<(), JournalError> {
+        self.inner.end_documents(ends, now).await
+    }
+
+    async fn outbox_load(&self) -> Result<OutboxLoad, JournalError> {
+        self.inner.outbox_load().await
     }
 }

@@ -8,7 +8,7 @@ use super::{
     forwards,
     keys::{self, Claimed, Key, KeyBytes},
     marks::{self, Mark},
-    media,
+    media, outbox,
     state::Cx,
 };
 use crate::{
@@ -136,6 +136,7 @@ fn append_one(
     if batch.forward {
         forwards::kept(cx, batch, event, id)?;
     }
+    outbox::kept(cx, event, id, batch.now)?;
     if let Some(contact) = contact.filter(|_| media::has_file(event)) {
         appended.n_files += media::announce(cx, batch, id, contact)?;
     }

@@ -9,6 +9,7 @@ use super::{
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, SIGNAL},
     forwards, hours, intents,
     marks::{self, Mark},
+    outbox,
     state::Cx,
 };
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
         event::{Chat, Status},
         forward::Topic,
         id::{ContactId, EntryId, InstanceId, VendorId},
+        record::Standing,
         schedule::{Kind, Next},
     },
     journal::{Change, ECHO_WAIT, ECHO_WINDOW, Pause, Rechecked},
@@ -49,8 +51,12 @@ pub(super) fn apply(
         let sql = "UPDATE entries SET status = ?2, life = ?3 WHERE id = ?1";
         cx.connection.prepare_cached(sql)?.execute(params![row.id.0, best.code(), life.text()])?;
         // While it is not clear whose it is, nobody was told of the message itself.
-        if row.kind == ECHO && !row.is_open && life.forward && row.status != Some(best.code()) {
-            tell_status(cx, &row.vendor, row.id, best, now)?;
+        if row.kind == ECHO && !row.is_open {
+            if life.forward && row.status != Some(best.code()) {
+                tell_status(cx, &row.vendor, row.id, best, now)?;
+            }
+            let before = Standing::heard(row.status.and_then(Status::of_code));
+            outbox::moved(cx, row.id, before, Standing::heard(Some(best)), now)?;
         }
         Ok(Some(row.id))
     }
@@ -89,6 +95,7 @@ pub(super) fn arrived(
             if batch.forward {
                 forwards::insert(cx, &batch.vendor, id, Topic::Sent, (None, None), batch.now)?;
             }
+            outbox::typed(cx, id, it.event.chat, batch.now)?;
             take_over(cx, contact, batch.silence, batch.now)?;
             Ok(true)
         }
@@ -141,6 +148,7 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
             tell_status(cx, &row.vendor, id, status, now)?;
         }
     }
+    outbox::typed(cx, id, Chat::Private, now)?;
     take_over(cx, row.contact, silence_of(&row), now)?;
     Ok(gone(cx, true))
 }

@@ -8,7 +8,7 @@ use super::{
     entries::{self, COLUMNS, ERASED, EntryRow, INTENT, MESSAGE},
     forwards,
     intents::{self, Outbound},
-    keys, people,
+    keys, outbox, people,
     state::Cx,
 };
 use crate::{
@@ -100,6 +100,7 @@ fn erase(cx: &mut Cx<'_>, row: &EntryRow, now: Millis) -> Result<(), DbError> {
         cx.changes.push(Change::Decided(row.job(kind, now), Next::Gone));
     }
     forwards::drop_of(cx, row.id)?;
+    outbox::erased(cx, row, now)?;
     // As it is now: it may have ended just here.
     let Some(after) = entries::load(cx, row.id)? else { return Ok(()) };
     let mut life = after.life;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     answered, contacts, echo,
     entries::{self, ERASED, EntryRow, INTENT, NewRow},
-    erase, forwards, groups,
+    erase, forwards, groups, outbox,
     state::Cx,
 };
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         forward::Topic,
         id::{ContactId, EntryId},
         message::Content,
+        record::Standing,
         schedule::{Job, Next},
     },
     journal::{
@@ -96,9 +97,12 @@ pub(super) fn settle_message(
     for intent in intents {
         groups::insert(cx, intent, row.contact, Some(Origin { id, is_shared }))?;
     }
-    if row.life.forward && end.pause.as_ref().is_some_and(|it| it.reason == "requires_human") {
-        let why = (None, Some("requires_human"));
-        forwards::insert(cx, &row.vendor, id, Topic::Escalated, why, end.now)?;
+    if end.pause.as_ref().is_some_and(|it| it.reason == "requires_human") {
+        outbox::escalated(cx, id, end.now)?;
+        if row.life.forward {
+            let why = (None, Some("requires_human"));
+            forwards::insert(cx, &row.vendor, id, Topic::Escalated, why, end.now)?;
+        }
     }
     if let (Some(contact), Some(pause)) = (row.contact, &end.pause) {
         contacts::pause(cx, contact, Some(pause))?;
@@ -168,6 +172,7 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
         dedupe: None,
     };
     entries::insert(cx, &row)?;
+    outbox::decided(cx, new.id, intent.now)?;
     cx.delta(&intent.vendor).hours.outbound(new.id, life::status_word(life.delivery.as_ref()), 1);
     cx.memory.recent.put(EntryRow::made(&row, life));
     cx.memory.recent.put_body(new.id, body);
@@ -278,7 +283,7 @@ fn advance_with(
 ) -> Result<Stepped, DbError> {
     let policy: Policy = row.life.policy.into();
     let Some(before) = row.life.delivery.take() else { return Ok(gone(cx)) };
-    let (attempts, told) = (before.attempts, life::told(&before));
+    let (attempts, told, stood) = (before.attempts, life::told(&before), Standing::of(&before));
     let word = life::status_word(Some(&before));
     let mut after = before.step(step.input, now, &policy);
     let pid = row.pid.or(pid);
@@ -319,9 +324,9 @@ fn advance_with(
     }
     let news = life::told(&after).filter(|it| row.life.forward && told != Some(it));
     if news.is_some() {
-        let why = (news, reason);
-        forwards::insert(cx, &row.vendor, row.id, Topic::Status, why, now)?;
+        forwards::insert(cx, &row.vendor, row.id, Topic::Status, (news, reason), now)?;
     }
+    outbox::moved(cx, row.id, stood, Standing::of(&after), now)?;
     let delta = cx.delta(&row.vendor);
     delta.intents[usize::try_from(account_before).unwrap_or_default()] -= 1;
     delta.intents[usize::try_from(account).unwrap_or_default()] += 1;

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{SqliteJournal, chains, entries, keys, state::Cx};
+use super::{SqliteJournal, chains, entries, keys, outbox, state::Cx};
 use crate::{
     domain::{
         clock::Millis,
@@ -143,6 +143,7 @@ fn remove(cx: &mut Cx<'_>, after: EntryId, through: EntryId) -> Result<usize, Db
     let sql = "DELETE FROM forwards WHERE entry > ?1 AND entry <= ?2
         AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.id = forwards.entry)";
     cx.connection.prepare_cached(sql)?.execute([after.0, through.0])?;
+    outbox::removed(cx, after, through)?;
     // Their ids are not given again, should the newest be among them.
     let sql = "INSERT INTO meta (key, value) VALUES ('last_id', CAST(?1 AS TEXT))
         ON CONFLICT (key) DO UPDATE SET value = excluded.value

@@ -19,6 +19,7 @@ mod ledger;
 mod marks;
 mod media;
 mod operate;
+mod outbox;
 mod people;
 mod rare;
 mod recent;

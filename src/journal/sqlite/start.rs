@@ -8,6 +8,7 @@ use super::{
     entries::{COLUMNS, EntryRow, INTENT, MESSAGE},
     intents,
     operate::{PARKED, move_message},
+    outbox,
     state::Cx,
 };
 use crate::{
@@ -92,6 +93,7 @@ fn park_some(cx: &mut Cx<'_>, now: Millis) -> Result<usize, DbError> {
     cx.changes.clear();
     if rows.is_empty() {
         skip_ids(cx, now)?;
+        outbox::restored(cx)?;
         cx.connection.execute("DELETE FROM meta WHERE key = ?1", [backup::MARK])?;
     }
     Ok(rows.len())

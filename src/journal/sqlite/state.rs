@@ -17,6 +17,7 @@ use super::{
     keys::{Days, Filters},
     late::{Chain, Late},
     ledger::{Delta, Log},
+    outbox::Added,
     rare::{Orphans, Paused},
     recent::Recent,
 };
@@ -39,6 +40,7 @@ const CONTACTS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(65_536).expect("not 
 pub(super) struct State {
     memory: Arc<Mutex<Memory>>,
     pub(super) news: News,
+    pub(super) added: Added,
     pub(super) filters: Filters,
     /// Of this process: transactions, and writes in them.
     n_written: Arc<(AtomicU64, AtomicU64)>,
@@ -59,13 +61,18 @@ pub(super) struct Memory {
     pub(super) paused: Paused,
     /// Vendors that got events to forward in the open transaction.
     pub(super) forwarded: HashSet<VendorId>,
+    /// What happens is told to a store elsewhere, too.
+    pub(super) keeps_outbox: bool,
+    /// When the first of what the open transaction added to the outbox is due.
+    pub(super) outbox_due: Option<Millis>,
 }
 
 impl Default for State {
     fn default() -> Self {
         let filters = Filters::default();
         let memory = Arc::new(Mutex::new(Memory::new(filters.clone())));
-        Self { memory, news: News::default(), filters, n_written: Arc::default() }
+        let (news, added) = (News::default(), Added::default());
+        Self { memory, news, added, filters, n_written: Arc::default() }
     }
 }
 
@@ -83,6 +90,8 @@ impl Memory {
             orphans: Orphans::default(),
             paused: Paused::default(),
             forwarded: HashSet::new(),
+            keeps_outbox: false,
+            outbox_due: None,
         }
     }
 }
@@ -161,6 +170,7 @@ impl Memory {
         self.deltas.clear();
         (self.ledger, self.days) = (None, None);
         self.forwarded.clear();
+        self.outbox_due = None;
         self.late.rolled_back();
     }
 }
@@ -241,9 +251,11 @@ impl Batch for State {
             days.committed();
         }
         let forwarded = std::mem::take(&mut memory.forwarded);
+        let outbox_due = memory.outbox_due.take();
         drop(memory);
         self.n_written.0.fetch_add(1, Ordering::Relaxed);
         self.n_written.1.fetch_add(n_writes as u64, Ordering::Relaxed);
         self.news.tell(forwarded);
+        self.added.tell(outbox_due);
     }
 }

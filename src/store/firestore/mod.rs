@@ -12,6 +12,7 @@ mod instance;
 mod list;
 mod listen;
 mod put;
+mod records;
 mod reseal;
 mod secret;
 mod session;

@@ -160,13 +160,19 @@ pub(super) fn to_json(it: &Value) -> serde_json::Value {
 pub(super) struct Edit {
     document: Document,
     mask: Vec<String>,
-    is_new: bool,
+    /// Whether it must be there; `None`: whether or not.
+    is_there: Option<bool>,
 }
 
 impl Edit {
     pub(super) fn of(name: String, is_new: bool) -> Self {
         let document = Document { name, ..Document::default() };
-        Self { document, mask: Vec::new(), is_new }
+        Self { document, mask: Vec::new(), is_there: Some(!is_new) }
+    }
+
+    /// Of a document that may be there or not.
+    pub(super) fn over(name: String) -> Self {
+        Self { is_there: None, ..Self::of(name, true) }
     }
 
     pub(super) fn set(&mut self, field: &str, value: Value) {
@@ -201,7 +207,7 @@ impl Edit {
         Some(Write {
             update_mask: Some(DocumentMask { field_paths: self.mask }),
             operation: Some(Operation::Update(self.document)),
-            current_document: Some(exists(!self.is_new)),
+            current_document: self.is_there.map(exists),
             ..Write::default()
         })
     }

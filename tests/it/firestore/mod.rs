@@ -4,6 +4,7 @@
 mod away;
 mod commands;
 mod documents;
+mod records;
 mod sharing;
 mod vault;
 

@@ -57,6 +57,49 @@ impl Emulator {
         (self.child, _) = run(&self.host, &self.kept.path().join("documents"));
     }
 
+    /// Writes of documents of a collection, in order: the document's id, and whether it was deleted.
+    pub fn writes(&self, collection: &str) -> Vec<(String, bool)> {
+        let of = format!("/documents/{collection}/");
+        let name = |it: &Json| {
+            let (name, is_delete) = match (it["update"]["name"].as_str(), it["delete"].as_str()) {
+                (Some(name), _) => (name, false),
+                (None, name) => (name?, true),
+            };
+            Some((name.split_once(&of)?.1.to_owned(), is_delete))
+        };
+        self.log()
+            .iter()
+            .filter_map(|it| it["writes"].as_array().cloned())
+            .flatten()
+            .filter_map(|it| name(&it))
+            .collect()
+    }
+
+    /// Documents and collections that were asked for, by name.
+    pub fn reads(&self) -> Vec<String> {
+        let all = self.log();
+        let names = all.iter().filter_map(|it| it["read"].as_array().cloned()).flatten();
+        names.map(|it| it.as_str().unwrap().to_owned()).collect()
+    }
+
+    fn log(&self) -> Vec<Json> {
+        let text = std::fs::read_to_string(self.kept.path().join("documents")).unwrap_or_default();
+        // The last line may be written just now.
+        text.lines().filter_map(|it| serde_json::from_str(it).ok()).collect()
+    }
+
+    /// Refuses writes with this text in them with a code, each by itself (`each`) or with all that
+    /// come with it (`whole`); `None` takes them again.
+    pub fn refuse(&self, what: Option<(&str, &str, u8)>) {
+        let file = self.kept.path().join("documents.refuse");
+        match what {
+            Some((text, how, code)) => {
+                std::fs::write(file, json!({ "text": text, how: code }).to_string()).unwrap();
+            }
+            None => std::fs::remove_file(file).unwrap(),
+        }
+    }
+
     /// What the gateway is told of it.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
