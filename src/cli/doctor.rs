@@ -29,8 +29,8 @@ pub(super) const ABOUT: &str = "\
 Find out what is wrong with the set-up, and what to do about it.
 
 It looks at the configuration, the data directory and its disk, the database and its key, the
-clock, admin keys, the server, the public base URL, Wasender and its token, Redis, and then at each
-vendor: its numbers and responders, each session's state, number, webhook, events, secret and key
+clock, admin keys, the server, the public base URL, Wasender and its token, Redis, documents that wait
+for Firestore, and then at each vendor: its numbers and responders, each session's state, number, webhook, events, secret and key
 as Wasender has them, what was refused or proven, silence, and what waits for a person.
 It changes nothing. At most 5 requests a second go to Wasender. Of more than 1,000 vendors only
 those with a problem are listed.";
@@ -130,7 +130,7 @@ async fn look(
     }
     outside::look(config, gateway.as_ref(), report).await?;
     if let Some(gateway) = &gateway {
-        shared::look(config, gateway, report).await;
+        shared::look(config, gateway, report).await?;
         look_at_vendors(config, gateway, arguments, report).await?;
     }
     data.into_iter().for_each(Data::close);

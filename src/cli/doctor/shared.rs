@@ -1,7 +1,14 @@
-//! The Redis that gateways share.
+//! What gateways share: a Redis, and the documents that an application is told by.
 
 use super::{Finding, Report};
-use crate::{cache::redis::Trouble, config::Config, gateway::Gateway};
+use crate::{
+    cache::redis::Trouble,
+    cli::ago::span,
+    config::Config,
+    domain::{alert::RECORDS_LATE_AFTER, clock::Millis},
+    gateway::Gateway,
+    lang::Language::{En, Fr},
+};
 
 /// What was found of Redis; each with where it is.
 #[derive(Debug)]
@@ -42,7 +49,60 @@ impl Shared {
     }
 }
 
-pub(super) async fn look(config: &Config, gateway: &Gateway, report: &mut Report) {
+/// What was found of documents of messages.
+#[derive(Debug)]
+pub(super) enum Documents {
+    Late { n: i64, by: Millis },
+    Fine,
+}
+
+impl Documents {
+    pub(super) fn finding(&self) -> Finding {
+        const CHECK: &str = "documents";
+        match self {
+            Self::Late { n, by } => {
+                let by = span(*by);
+                Finding::warning(
+                    CHECK,
+                    format!("documents of messages wait for Firestore: {n}, the first for {}", by.of(En)),
+                    format!("des documents de messages attendent Firestore : {n}, le premier depuis {}", by.of(Fr)),
+                )
+                .then(
+                    "see that the server runs and what its log says of documents; the service account needs the role Cloud Datastore User",
+                    "vérifiez que le serveur tourne et ce que son journal dit des documents ; le compte de service doit avoir le rôle Cloud Datastore User",
+                )
+            }
+            Self::Fine => Finding::ok(
+                CHECK,
+                "documents of messages are written to Firestore in time",
+                "les documents de messages sont écrits à temps dans Firestore",
+            ),
+        }
+    }
+}
+
+async fn look_at_documents(gateway: &Gateway, report: &mut Report) -> anyhow::Result<()> {
+    let load = gateway.journal().outbox_load().await?;
+    let by = load.first_due.map_or(0, |it| gateway.clock().now() - it);
+    let n = load.n_waiting;
+    let found = if by >= RECORDS_LATE_AFTER { Documents::Late { n, by } } else { Documents::Fine };
+    report.add(found.finding());
+    Ok(())
+}
+
+pub(super) async fn look(
+    config: &Config,
+    gateway: &Gateway,
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    if config.firestore.is_some() {
+        look_at_documents(gateway, report).await?;
+    }
+    look_at_redis(config, gateway, report).await;
+    Ok(())
+}
+
+async fn look_at_redis(config: &Config, gateway: &Gateway, report: &mut Report) {
     let Some(url) = &config.redis else { return };
     let (manager, at) = (gateway.manager(), url.shown().to_owned());
     manager.look_at_redis().await;
@@ -66,6 +126,12 @@ mod tests {
     fn every_sentence_about_redis_is_in_both_languages() {
         let at = || "redis://localhost".to_owned();
         let all = [Shared::Away(at()), Shared::RefusesWrites(at()), Shared::Fine(at())];
+        all.iter().for_each(|it| check_languages(&it.finding()));
+    }
+
+    #[test]
+    fn every_sentence_about_documents_is_in_both_languages() {
+        let all = [Documents::Late { n: 3, by: 40 * 60 * 1_000 }, Documents::Fine];
         all.iter().for_each(|it| check_languages(&it.finding()));
     }
 }

@@ -65,6 +65,12 @@ async fn the_migration_and_the_commands_work_on_firestore() {
     let doctor = ["doctor", "--json", "--vendor", "anna"];
     let (code, told) = run(&gateway, &doctor, &emulator, place);
     assert!(code == 1 && told.contains("another vendor"), "{code} {told}");
+    assert!(told.contains("documents of messages are written"), "{told}");
+    // Nobody serves: what is due waits.
+    let db = rusqlite::Connection::open(place.join("data/waba.db")).unwrap();
+    db.execute("INSERT INTO outbox (entry, what, due) VALUES (1, 0, 1)", ()).unwrap();
+    let (code, told) = run(&gateway, &doctor, &emulator, place);
+    assert!(code == 1 && told.contains("documents of messages wait"), "{code} {told}");
     emulator.kill();
     let (code, told) = run(&gateway, &["doctor", "--json"], &emulator, place);
     assert!(code == 1 && told.contains("Firestore cannot be used"), "{code} {told}");
