@@ -291,8 +291,7 @@ async fn a_vendor_whose_secrets_cannot_be_opened_gets_503_and_an_alert() {
     // Not even who has no secret at all is told more.
     assert_eq!(app.post(&one.hook, &[], b"{}").await.status, 503);
     for _ in 0..2 {
-        // Not everybody could be looked at.
-        assert!(app.gateway.look().await.is_err());
+        app.gateway.look().await.unwrap();
         assert_eq!(open(&app).await, [format!("unreadable {id}")]);
     }
     db.execute(set, (id, whole)).unwrap();

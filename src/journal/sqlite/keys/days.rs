@@ -131,7 +131,7 @@ impl Days {
         keys: &[(KeyBytes, EntryId)],
     ) -> Result<(), DbError> {
         let day = |it: &(KeyBytes, EntryId)| it.1.ms().div_euclid(DAY);
-        let rows = vec!["(?, ?)"; ROWS_AT_ONCE].join(", ");
+        let rows = ["(?, ?)"; ROWS_AT_ONCE].join(", ");
         for some in keys.chunk_by(|a, b| day(a) == day(b)) {
             let day = day(&some[0]);
             if self.is_past(some[0].1) {
