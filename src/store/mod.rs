@@ -1,6 +1,7 @@
 //! Vendors, instances and keys.
 
 mod audit;
+mod bulk;
 mod census;
 mod copy;
 mod document;
@@ -19,6 +20,7 @@ use async_trait::async_trait;
 
 pub use self::{
     audit::{Audit, Deed},
+    bulk::{Bulk, Looked, Stored, Wanted},
     census::{Census, Failure},
     copy::LocalCopy,
     firestore::FirestoreStore,
@@ -66,7 +68,7 @@ impl StoreError {
 
 /// Vendors, instances and keys. `None` is "does not exist", an error is "could not find out".
 #[async_trait]
-pub trait Store: Watch + Audit + Send + Sync {
+pub trait Store: Watch + Audit + Bulk + Send + Sync {
     /// A vendor.
     async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError>;
 

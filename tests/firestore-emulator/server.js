@@ -113,6 +113,14 @@ function orderedFieldsExist(sq) {
   const all = sq.where ? [sq.where, ...add] : add;
   sq.where = all.length > 1 ? { compositeFilter: { op: 'AND', filters: all } } : all[0];
 }
+// Firestore takes 30 values in one IN; the mock takes 10: ask for each value by itself.
+function manyValues(sq) {
+  const f = sq?.where?.fieldFilter;
+  const values = f?.op === 'IN' ? f.value?.arrayValue?.values || [] : [];
+  if (values.length <= 10 || values.length > 30) return;
+  const equal = (value) => ({ fieldFilter: { field: f.field, op: 'EQUAL', value } });
+  sq.where = { compositeFilter: { op: 'OR', filters: values.map(equal) } };
+}
 const dbOf = (name) => name.split('/documents')[0];
 const autoId = () => require('crypto').randomBytes(15).toString('base64url').replace(/[-_]/g, 'x').slice(0, 20);
 // The mock knows neither resume tokens nor read times: it sends every document again. What is older is held back here.
@@ -175,7 +183,7 @@ const impl = {
     return { documents: all.slice(from, from + n), nextPageToken: from + n < all.length ? String(from + n) : '' };
   }),
   batchGetDocuments: pump((q) => { if (q.transaction && !q.transaction.length) delete q.transaction; read(q.documents); return client(q.database).batchGetDocuments(q); }),
-  runQuery: pump((q) => { read(collections(q.structuredQuery)); orderedFieldsExist(q.structuredQuery); if (q.transaction && !q.transaction.length) delete q.transaction; return client(q.parent).runQuery(q); }),
+  runQuery: pump((q) => { read(collections(q.structuredQuery)); orderedFieldsExist(q.structuredQuery); manyValues(q.structuredQuery); if (q.transaction && !q.transaction.length) delete q.transaction; return client(q.parent).runQuery(q); }),
   runAggregationQuery: pump((q) => (read(collections(q.structuredAggregationQuery?.structuredQuery)), orderedFieldsExist(q.structuredAggregationQuery?.structuredQuery), client(q.parent).runAggregationQuery(q))),
   listen: (call) => {
     let s;

@@ -11,7 +11,10 @@ use waba_gateway::{
         waba::{InstanceKey, WabaInstance},
     },
     sqlite::DbError,
-    store::{Alert, ApiKey, Audit, Census, Deed, SqliteStore, Store, StoreError, Watch},
+    store::{
+        Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, SqliteStore, Store, StoreError, Wanted,
+        Watch,
+    },
 };
 
 use super::world::Shared;
@@ -215,5 +218,24 @@ impl Watch for Flaky {
 
     async fn change_alerts(&self, raised: &[Alert], ended: &[Alert]) -> Result<(), StoreError> {
         self.inner.change_alerts(raised, ended).await
+    }
+}
+
+#[async_trait]
+impl Bulk for Flaky {
+    fn batch_max(&self) -> usize {
+        self.inner.batch_max()
+    }
+
+    async fn look(&self, wanted: Wanted) -> Result<Looked, StoreError> {
+        self.inner.look(wanted).await
+    }
+
+    async fn former_instances(&self) -> Result<Vec<InstanceId>, StoreError> {
+        self.inner.former_instances().await
+    }
+
+    async fn put_former_instances(&self, ids: &[InstanceId]) -> Result<(), StoreError> {
+        self.inner.put_former_instances(ids).await
     }
 }

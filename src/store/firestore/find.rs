@@ -59,6 +59,14 @@ pub(super) async fn older(
     id: &VendorId,
     known: Option<&Config>,
 ) -> Result<Older, Fault> {
+    Older::of(vault, older_configs(session, id, known).await?.iter())
+}
+
+async fn older_configs(
+    session: &Session,
+    id: &VendorId,
+    known: Option<&Config>,
+) -> Result<Vec<Document>, Fault> {
     let mut all = Vec::new();
     match known {
         Some(known) => all.push(known.document.clone()),
@@ -68,7 +76,7 @@ pub(super) async fn older(
     if known.is_none_or(|it| !it.is_older) {
         all.extend(config_in(session, OLDER_CONFIGS, id).await?);
     }
-    Older::of(vault, all.iter())
+    Ok(all)
 }
 
 /// All documents of a vendor's instances, oldest first; of two with one number the newer.
@@ -83,7 +91,7 @@ pub(super) async fn instances_of(session: &Session, id: &VendorId) -> Result<Vec
 }
 
 /// Of the documents of one vendor that have one number, the newest.
-fn newest(all: impl Iterator<Item = Document>) -> Vec<Document> {
+pub(super) fn newest(all: impl Iterator<Item = Document>) -> Vec<Document> {
     let mut by_number: HashMap<InstanceKey, Document> = HashMap::new();
     let mut chosen = Vec::new();
     for document in all {
@@ -116,25 +124,46 @@ pub(super) async fn read_instances(
     id: &VendorId,
     documents: &[Document],
 ) -> Result<Vec<WabaInstance>, Fault> {
-    let lacking = documents.iter().filter(|it| instance::lacks_secrets(it));
-    let lacking: Vec<&Document> = lacking.filter(|it| !instance::is_foreign(it)).collect();
-    let (mut older_of, mut older_is) = (None, Older::default());
-    if !lacking.is_empty()
-        && let Some(config) = config(session, id).await?
-    {
-        older_of = heir(&config, documents, &lacking).map(|it| it.name.clone());
-        if older_of.is_some() {
-            older_is = older(session, vault, id, Some(&config)).await?;
-        }
+    if !documents.iter().any(lacks) {
+        return instances_in(vault, documents, None, &[]);
     }
-    let none = Older::default();
+    let config = config(session, id).await?;
+    let older = match &config {
+        Some(it) if heir(it, documents, &lacking(documents)).is_some() => {
+            older_configs(session, id, Some(it)).await?
+        }
+        _ => Vec::new(),
+    };
+    instances_in(vault, documents, config.as_ref(), &older)
+}
+
+/// The same, of what was found already.
+pub(super) fn instances_in(
+    vault: &Vault,
+    documents: &[Document],
+    config: Option<&Config>,
+    older: &[Document],
+) -> Result<Vec<WabaInstance>, Fault> {
+    let lacking = lacking(documents);
+    let heir = config.and_then(|it| heir(it, documents, &lacking)).map(|it| &it.name);
+    let (of_heir, none) = match heir {
+        Some(_) => (Older::of(vault, older.iter())?, Older::default()),
+        None => (Older::default(), Older::default()),
+    };
     let mut instances = Vec::new();
     for document in documents {
-        let is_heir = older_of.as_ref() == Some(&document.name);
-        let older = if is_heir { &older_is } else { &none };
+        let older = if heir == Some(&document.name) { &of_heir } else { &none };
         instances.extend(instance::read(vault, document, older)?);
     }
     Ok(instances)
+}
+
+fn lacks(document: &Document) -> bool {
+    instance::lacks_secrets(document) && !instance::is_foreign(document)
+}
+
+fn lacking(documents: &[Document]) -> Vec<&Document> {
+    documents.iter().filter(|it| lacks(it)).collect()
 }
 
 /// Which instance gets what only the configuration has.

@@ -2,6 +2,7 @@
 //! read and write too. Only fields that differ are written; all others stay as they are.
 
 mod audit;
+mod bulk;
 mod census;
 mod changes;
 mod claims;

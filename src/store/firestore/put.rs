@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Write};
 
 use super::{
-    Fault, claims,
+    Fault, bulk, claims,
     find::{self, Config},
     instance::{self, INSTANCES, Older},
     session::{Deed, Session},
@@ -81,13 +81,8 @@ impl Put<'_> {
         let of_instances = self.instances.iter().map(|it| &it.vendor_id);
         let all: BTreeSet<&VendorId> =
             self.vendors.iter().map(|it| &it.id).chain(of_instances).collect();
-        let mut configs = HashMap::new();
-        for id in all {
-            if let Some(config) = find::config(tx, id).await? {
-                configs.insert(id.clone(), config);
-            }
-        }
-        Ok(configs)
+        let all: Vec<VendorId> = all.into_iter().cloned().collect();
+        bulk::configs(tx, &all).await
     }
 
     fn vendor(

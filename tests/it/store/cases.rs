@@ -19,6 +19,8 @@ use waba_gateway::{
     store::{ApiKey, Deed, SharedStore, StoreError},
 };
 
+pub use super::many::*;
+
 const NOW: i64 = 1_700_000_000_000;
 
 pub fn vendor_id(id: &str) -> VendorId {

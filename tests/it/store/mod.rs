@@ -1,6 +1,7 @@
 //! One table of cases for every store: both mean the same.
 
 mod cases;
+mod many;
 
 use std::sync::Arc;
 
@@ -84,4 +85,6 @@ cases! {
     vendors_and_instances_are_counted,
     an_instance_of_another_vendor_is_not_overwritten,
     changes_on_record_come_newest_first_page_by_page,
+    many_are_looked_at_as_each_by_itself,
+    ids_of_former_instances_are_kept_once,
 }

@@ -22,7 +22,10 @@ use waba_gateway::{
     },
     journal::SqliteJournal,
     sqlite::DbError,
-    store::{Alert, ApiKey, Audit, Census, Deed, SqliteStore, Store, StoreError, Watch},
+    store::{
+        Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, SqliteStore, Store, StoreError, Wanted,
+        Watch,
+    },
     vault::Vault,
 };
 
@@ -256,5 +259,24 @@ impl Watch for Switch {
 
     async fn change_alerts(&self, raised: &[Alert], ended: &[Alert]) -> Result<(), StoreError> {
         self.reached().await?.change_alerts(raised, ended).await
+    }
+}
+
+#[async_trait]
+impl Bulk for Switch {
+    fn batch_max(&self) -> usize {
+        self.inner.batch_max()
+    }
+
+    async fn look(&self, wanted: Wanted) -> Result<Looked, StoreError> {
+        self.reached().await?.look(wanted).await
+    }
+
+    async fn former_instances(&self) -> Result<Vec<InstanceId>, StoreError> {
+        self.reached().await?.former_instances().await
+    }
+
+    async fn put_former_instances(&self, ids: &[InstanceId]) -> Result<(), StoreError> {
+        self.reached().await?.put_former_instances(ids).await
     }
 }

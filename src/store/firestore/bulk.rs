@@ -1,0 +1,196 @@
+//! Many vendors at once, in few requests: documents by name a hundred at a time, and queries of
+//! thirty values each.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use async_trait::async_trait;
+use firestore::gcloud_sdk::google::firestore::v1::{Document, Value};
+
+use super::{
+    BATCH_MAX, Fault, FirestoreStore,
+    find::{self, Config, spellings},
+    instance::{self, INSTANCES},
+    session::{Session, all_of},
+    shared::{FORMER, PAUSES},
+    value::{Fields, id_of, text, updated_at, whole},
+    vendor::{self, CONFIGS, OLDER_CONFIGS},
+};
+use crate::{
+    domain::{
+        id::{InstanceId, VendorId},
+        waba::InstanceKey,
+    },
+    store::{Bulk, Looked, StoreError, Stored, Wanted},
+};
+
+#[async_trait]
+impl Bulk for FirestoreStore {
+    fn batch_max(&self) -> usize {
+        BATCH_MAX
+    }
+
+    async fn look(&self, wanted: Wanted) -> Result<Looked, StoreError> {
+        let session = self.session()?;
+        let mut looked = Looked::default();
+        for ids in wanted.vendors.chunks(BATCH_MAX) {
+            looked.vendors.extend(self.stored(&session, ids).await?);
+        }
+        for ids in wanted.instances.chunks(BATCH_MAX) {
+            let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            let found = session.get(INSTANCES, &names).await?;
+            let found = ids.iter().filter(|it| found.contains_key(it.as_str()));
+            looked.instances.extend(found.cloned());
+        }
+        let mut values: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
+        for key in &wanted.keys {
+            let (field, spelled) = spellings(key);
+            values.entry(field).or_default().extend(spelled);
+        }
+        let keys: HashSet<InstanceKey> = wanted.keys.into_iter().collect();
+        for (field, values) in values {
+            for document in session.find(INSTANCES, field, values).await? {
+                let Some(vendor) = instance::vendor_of(&document) else { continue };
+                for key in instance::keys(&document).into_iter().filter(|it| keys.contains(it)) {
+                    looked.owners.entry(key).or_default().insert(vendor.clone());
+                }
+            }
+        }
+        Ok(looked)
+    }
+
+    async fn former_instances(&self) -> Result<Vec<InstanceId>, StoreError> {
+        let found = self.session()?.query(all_of(FORMER)).await?;
+        let mut ids: Vec<InstanceId> =
+            found.iter().filter_map(|it| InstanceId::parse(id_of(&it.name)).ok()).collect();
+        ids.sort();
+        Ok(ids)
+    }
+
+    async fn put_former_instances(&self, ids: &[InstanceId]) -> Result<(), StoreError> {
+        let session = self.session()?;
+        for ids in ids.chunks(BATCH_MAX) {
+            let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+            let present = session.get(FORMER, &names).await?;
+            let missing = names.iter().filter(|it| !present.contains_key(*it));
+            let writes: Vec<_> =
+                missing.map(|it| whole(session.name(FORMER, it), Fields::new(), None)).collect();
+            if !writes.is_empty() {
+                session.commit(writes).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl FirestoreStore {
+    async fn stored(
+        &self,
+        session: &Session,
+        ids: &[VendorId],
+    ) -> Result<HashMap<VendorId, Result<Stored, StoreError>>, Fault> {
+        let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        let (configs, pauses, mut numbers) = tokio::try_join!(
+            configs(session, ids),
+            session.get(PAUSES, &names),
+            numbers(session, ids),
+        )?;
+        // What an instance lacks may be in a configuration of before.
+        let lacks = |it: &&VendorId| {
+            let of_now = configs.get(*it).is_some_and(|it| !it.is_older);
+            of_now && numbers.get(*it).is_some_and(|it| it.iter().any(instance::lacks_secrets))
+        };
+        let lacking: Vec<VendorId> = ids.iter().filter(lacks).cloned().collect();
+        let mut before = configs_in(session, OLDER_CONFIGS, &lacking).await?;
+        let mut all = HashMap::new();
+        for id in ids {
+            let (config, documents) = (configs.get(id), numbers.remove(id).unwrap_or_default());
+            if config.is_none() && documents.is_empty() {
+                continue;
+            }
+            let is_paused = pauses.contains_key(id.as_str());
+            let older: Vec<Document> =
+                config.map(|it| it.document.clone()).into_iter().chain(before.remove(id)).collect();
+            let read = || {
+                let vendor = match config {
+                    Some(it) => vendor::read(&self.vault, id, &it.document, is_paused)?,
+                    None => vendor::without_config(&self.vault, id, is_paused),
+                };
+                let instances = find::instances_in(&self.vault, &documents, config, &older)?;
+                Ok(Stored { vendor: Some(vendor), instances })
+            };
+            all.insert(id.clone(), read().map_err(|it: Fault| it.into()));
+        }
+        Ok(all)
+    }
+}
+
+/// Many vendors' configurations, each as [`find::config`] finds it.
+pub(super) async fn configs(
+    session: &Session,
+    ids: &[VendorId],
+) -> Result<HashMap<VendorId, Config>, Fault> {
+    let mut all = HashMap::new();
+    for (collection, is_older) in [(CONFIGS, false), (OLDER_CONFIGS, true)] {
+        let missing: Vec<VendorId> =
+            ids.iter().filter(|it| !all.contains_key(*it)).cloned().collect();
+        let found = configs_in(session, collection, &missing).await?;
+        all.extend(found.into_iter().map(|(id, document)| (id, Config { document, is_older })));
+    }
+    Ok(all)
+}
+
+/// Of one collection: the document of a vendor's id, else the newest that names it.
+async fn configs_in(
+    session: &Session,
+    collection: &str,
+    ids: &[VendorId],
+) -> Result<HashMap<VendorId, Document>, Fault> {
+    if ids.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let values = names.iter().cloned().map(text).collect();
+    let (named, found) = tokio::try_join!(
+        session.get(collection, &names),
+        session.find(collection, "vendorId", values)
+    )?;
+    let mut all: HashMap<VendorId, Document> = HashMap::new();
+    let age = |it: &Document| (updated_at(it), it.name.clone());
+    for document in found {
+        let Some(id) = vendor::vendor_of(&document) else { continue };
+        if all.get(&id).is_none_or(|other| age(other) < age(&document)) {
+            all.insert(id, document);
+        }
+    }
+    for (name, document) in named {
+        if let Some(id) = vendor::vendor_of(&document).filter(|it| it.as_str() == name) {
+            all.insert(id, document);
+        }
+    }
+    Ok(all)
+}
+
+/// Many vendors' documents of instances, each as [`find::instances_of`] finds them.
+async fn numbers(
+    session: &Session,
+    ids: &[VendorId],
+) -> Result<HashMap<VendorId, Vec<Document>>, Fault> {
+    let names: Vec<String> =
+        ids.iter().flat_map(|it| [format!("waba_{it}"), it.to_string()]).collect();
+    let values = ids.iter().map(|it| text(it.as_str())).collect();
+    let (named, found) = tokio::try_join!(
+        session.get(INSTANCES, &names),
+        session.find(INSTANCES, "vendorId", values)
+    )?;
+    let all: BTreeMap<String, Document> =
+        named.into_values().chain(found).map(|it| (it.name.clone(), it)).collect();
+    let mut by_vendor: HashMap<VendorId, Vec<Document>> = HashMap::new();
+    let wanted: HashSet<&VendorId> = ids.iter().collect();
+    for document in all.into_values() {
+        if let Some(id) = instance::vendor_of(&document).filter(|it| wanted.contains(it)) {
+            by_vendor.entry(id).or_default().push(document);
+        }
+    }
+    let newest = |it: Vec<Document>| find::newest(it.into_iter());
+    Ok(by_vendor.into_iter().map(|(id, it)| (id, newest(it))).collect())
+}
