@@ -1,11 +1,18 @@
 //! The gateway's data, opened beside a server that may be running.
 
-use std::{fs::File, path::Path};
+use std::{fs::File, path::Path, time::Duration};
 
 use anyhow::Context;
-use waba_gateway::{app, config::Config, store::Store};
+use waba_gateway::{
+    app,
+    config::Config,
+    gateway::Gateway,
+    store::{Store, StoreError},
+};
 
-use super::plan::Plan;
+/// How often a store that is away for a moment is tried.
+const TRIES_MAX: u32 = 5;
+const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 
 /// The store, open.
 pub struct Data {
@@ -35,10 +42,9 @@ impl Data {
         self.data.store.as_ref()
     }
 
-    /// Keeps everything that is planned, or nothing.
-    pub async fn put(&self, plan: &Plan) -> anyhow::Result<()> {
-        let put = async || self.store().put_all(&plan.vendors, &plan.instances).await;
-        app::patiently(put).await.context("write the rows")
+    /// A gateway over the data, for what is done at Wasender too.
+    pub fn gateway(&self, config: &Config) -> anyhow::Result<Gateway> {
+        self.data.gateway(config)
     }
 
     /// Waits until everything is written.
@@ -50,4 +56,15 @@ impl Data {
 fn take_turn(directory: &Path) -> anyhow::Result<File> {
     let turn = File::open(directory).and_then(|it| it.lock().map(|()| it));
     turn.with_context(|| format!("wait for a turn at {}", directory.display()))
+}
+
+/// Tries again while the store is away: to stop in the middle helps nobody.
+pub async fn steadily<T>(f: impl AsyncFn() -> Result<T, StoreError>) -> Result<T, StoreError> {
+    for _ in 1..TRIES_MAX {
+        match f().await {
+            Err(error) if error.is_away() => tokio::time::sleep(BETWEEN_TRIES).await,
+            end => return end,
+        }
+    }
+    f().await
 }

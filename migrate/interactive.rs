@@ -15,11 +15,13 @@ use waba_gateway::{
 };
 
 use super::{
-    EXIT_BAD_ROWS, EXIT_FAILED, LOG_HELP,
+    EXIT_BAD_ROWS, EXIT_FAILED, LOG_FILE, LOG_HELP,
     data::Data,
     interview::{self, Interview},
     person::{NoAnswer, Person},
     plan::{self, Plan},
+    progress::Progress,
+    record::{Log, Record},
     report::{self, Source, Written, complain},
     table::{API_KEY, BUSINESS_NAME, PHONE_NUMBER, Row, VENDOR_ID, WASENDER_ID, WEBHOOK_SECRET},
     words, write,
@@ -64,7 +66,7 @@ pub async fn run(options: &Interactive) -> anyhow::Result<ExitCode> {
     let plan = preview(&config, rows.clone()).await?;
     summary(&rows, &plan, language);
     if plan.n_bad() > 0 || plan.changes_nothing() {
-        return Ok(end(&plan, &config));
+        return Ok(end(&plan, &config, plan.n_bad() == 0));
     }
     if !options.yes {
         let answer = match person.line(words::question(rows.len()).of(language)).await {
@@ -80,12 +82,17 @@ pub async fn run(options: &Interactive) -> anyhow::Result<ExitCode> {
     }
     let data = Data::open_to_write(&config).await?;
     // Others may have written since.
-    let plan = plan::make(rows, Some(data.store()), Clock::System.now()).await?;
-    if plan.n_bad() == 0 {
-        write(options.log.as_deref(), &config, &data, &plan).await?;
+    let none = Progress::none();
+    let mut plan = plan::make(rows, Some(data.store()), Clock::System.now(), &none).await?;
+    let may_write = plan.n_bad() == 0;
+    if may_write && !plan.changes_nothing() {
+        let log = options.log.clone().unwrap_or_else(|| config.data_dir.join(LOG_FILE));
+        // Opened first: what could not be told is not done.
+        let mut record = Record { log: Some(Log::open(&log)?), report: None };
+        write::all(data.store(), &mut plan, &mut record, &none).await?;
     }
     data.close();
-    Ok(end(&plan, &config))
+    Ok(end(&plan, &config, may_write))
 }
 
 async fn ask(config: &Config, person: &mut Person, language: Language) -> anyhow::Result<Vec<Row>> {
@@ -101,19 +108,18 @@ async fn ask(config: &Config, person: &mut Person, language: Language) -> anyhow
 async fn preview(config: &Config, rows: Vec<Row>) -> anyhow::Result<Plan> {
     let data = Data::open_to_read(config).await?;
     let store = data.as_ref().map(Data::store);
-    let plan = plan::make(rows, store, Clock::System.now()).await;
+    let plan = plan::make(rows, store, Clock::System.now(), &Progress::none()).await;
     if let Some(data) = data {
         data.close();
     }
     Ok(plan?)
 }
 
-/// Tells what was done: all of it, or nothing.
-fn end(plan: &Plan, config: &Config) -> ExitCode {
-    let is_good = plan.n_bad() == 0;
-    let written = if is_good { Written::Yes } else { Written::No };
+/// Tells what was done.
+fn end(plan: &Plan, config: &Config, is_written: bool) -> ExitCode {
+    let written = if is_written { Written::Yes } else { Written::No };
     report::print(plan, Source::Answers, &written, &config.base_url);
-    if is_good { ExitCode::SUCCESS } else { EXIT_BAD_ROWS.into() }
+    if plan.n_bad() == 0 { ExitCode::SUCCESS } else { EXIT_BAD_ROWS.into() }
 }
 
 fn stop(why: &str) -> ExitCode {
@@ -143,12 +149,6 @@ fn summary(rows: &[Row], plan: &Plan, language: Language) {
             words::outcome(&planned.action).of(language).to_owned(),
         ]);
     }
-    let width = |at: usize| table.iter().map(|it| it[at].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 7] = std::array::from_fn(width);
     complain("");
-    for line in &table {
-        let cells = line.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
-        complain(cells.collect::<Vec<_>>().join("  ").trim_end());
-    }
-    complain("");
+    complain(&report::aligned(&table));
 }

@@ -1,29 +1,26 @@
 //! waba-migrate: brings vendors and their numbers into the gateway's store, from a CSV file or from
 //! a person's answers, beside a running server or without one.
 
+mod batch;
 mod data;
 mod interactive;
 mod interview;
 mod person;
 mod plan;
+mod progress;
+mod record;
 mod report;
 mod table;
+mod webhooks;
 mod words;
+mod write;
 
-use std::{
-    path::{Path, PathBuf},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
-use clap::{Args, Parser, Subcommand};
-use waba_gateway::{config::Config, domain::clock::Clock, telemetry};
+use clap::{Parser, Subcommand};
+use waba_gateway::telemetry;
 
-use self::{
-    data::Data,
-    interactive::Interactive,
-    plan::Plan,
-    report::{Source, Written},
-};
+use self::{batch::Batch, interactive::Interactive};
 
 /// The log of what was done, in the data directory unless `--log` says otherwise.
 const LOG_FILE: &str = "waba-migrate.log";
@@ -59,23 +56,6 @@ enum Command {
     Interactive(Interactive),
 }
 
-#[derive(Args)]
-struct Batch {
-    /// The CSV file
-    file: PathBuf,
-
-    /// Check the file, also against the store, and tell what would be done; write nothing
-    #[arg(long)]
-    dry_run: bool,
-
-    /// Write the good rows although others are bad
-    #[arg(long)]
-    keep_going: bool,
-
-    #[arg(long, value_name = "FILE", help = LOG_HELP)]
-    log: Option<PathBuf>,
-}
-
 const ABOUT: &str = "Brings vendors and their WhatsApp numbers into the gateway's store";
 
 const LONG_ABOUT: &str = "\
@@ -94,8 +74,8 @@ reason and asked for again. Secrets are not shown while they are typed. Of a ven
 already, Enter keeps what it has. The same vendorId again corrects what was answered before.
 
 An empty vendorId ends the list. Then a summary is shown, secrets masked, and nothing is written
-before you say yes. All vendors are written together, or none, as by a batch: same checks, same
-log, same webhook URLs at the end. Ctrl-C before that leaves everything as it was.
+before you say yes. They are checked together and written, or none is, as by a batch: same
+checks, same log, same webhook URLs at the end. Ctrl-C before that leaves everything as it was.
 
 Answers can come through a pipe, one a line in the same order; a line after a bad answer is the next
 try. Questions go to standard error, results to standard output.
@@ -113,8 +93,19 @@ pending), and tells the webhook URL to enter at Wasender. What is stored stays, 
 row differs; a webhook secret that is replaced is accepted for another 24 hours. The same file
 again changes nothing.
 
-All rows are written together or, if any is bad, none (see --keep-going). Every bad row is told
-with its line and all its faults. A running server need not be stopped: it notices at once.
+If any row is bad, none is written (see --keep-going). Every bad row is told with its line and all
+its faults. Good ones are written some at a time, 250 with SQLite and 50 with Firestore; should this
+be cut off, the same command goes on from there. A running server need not be stopped: it notices
+at once.
+
+With --setup-webhooks each row's session is then pointed at this gateway, as the administration's
+route setup-wasender-webhook does it, one after another. One that fails stops no other; what leads
+here already is left alone. A session whose webhooks lead to another system is taken over only with
+--replace-webhooks. Wasender publishes no limit for this; 60 a minute is far below those it has.
+
+--report appends a line for each row, and one for its webhook, as they are done: time, line,
+vendorId, step (row or webhook), result, detail, webhookUrl. After a run that was cut off the same
+report goes on; of a row with several lines the last one counts.
 
 Columns, separated by commas, in this order, with a header line:
   vendorId               1 to 64 of A-Z a-z 0-9 _ -
@@ -130,74 +121,28 @@ ENCRYPTION_KEY are used. No secret is printed or logged.";
 const EXIT_HELP: &str = "\
 Exit codes:
   0    all rows are good (and you may have decided to write none)
-  1    some rows are bad
-  2    it could not run: no such file, wrong header, bad configuration, data that cannot be opened,
-       answers that end before the list is confirmed
+  1    some rows are bad, or their webhooks could not be set up
+  2    it could not run or not go on: no such file, wrong header, bad configuration, data that
+       cannot be opened, answers that end before the list is confirmed
   130  Ctrl-C, before anything was written
 
 Examples:
   waba-migrate
   waba-migrate --lang fr
   waba-migrate --yes < answers.txt
-  waba-migrate batch vendors.csv --dry-run && waba-migrate batch vendors.csv";
+  waba-migrate batch vendors.csv --dry-run && waba-migrate batch vendors.csv
+  waba-migrate batch vendors.csv --setup-webhooks --report done.csv";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start_logging();
     let end = match cli.command.unwrap_or(Command::Interactive(cli.interactive)) {
-        Command::Batch(batch) => run(&batch).await,
+        Command::Batch(options) => batch::run(&options).await,
         Command::Interactive(options) => interactive::run(&options).await,
     };
     end.unwrap_or_else(|error| {
         report::complain(&format!("waba-migrate: {error:#}"));
         EXIT_FAILED.into()
     })
-}
-
-async fn run(batch: &Batch) -> anyhow::Result<ExitCode> {
-    let config = Config::from_environment()?;
-    let rows = table::read(&batch.file)?;
-    let is_good = rows.iter().all(|it| it.faults.is_empty());
-    let has_good = rows.iter().any(|it| it.faults.is_empty());
-    let may_write = !batch.dry_run && has_good && (is_good || batch.keep_going);
-    // A file that cannot be written leaves no trace, not even an empty data directory.
-    let data = if may_write {
-        Some(Data::open_to_write(&config).await?)
-    } else {
-        Data::open_to_read(&config).await?
-    };
-    let store = data.as_ref().map(Data::store);
-    let plan = plan::make(rows, store, Clock::System.now()).await?;
-    let may_write = may_write && (plan.n_bad() == 0 || batch.keep_going);
-    let written = match &data {
-        Some(data) if may_write => {
-            write(batch.log.as_deref(), &config, data, &plan).await?;
-            Written::Yes
-        }
-        _ if batch.dry_run => Written::DryRun,
-        _ => Written::No,
-    };
-    if let Some(data) = data {
-        data.close();
-    }
-    report::print(&plan, Source::File, &written, &config.base_url);
-    Ok(if plan.n_bad() == 0 { ExitCode::SUCCESS } else { EXIT_BAD_ROWS.into() })
-}
-
-/// Keeps what is planned, and says so in the log.
-async fn write(
-    log: Option<&Path>,
-    config: &Config,
-    data: &Data,
-    plan: &Plan,
-) -> anyhow::Result<()> {
-    if plan.changes_nothing() {
-        return Ok(());
-    }
-    let log = log.map_or_else(|| config.data_dir.join(LOG_FILE), Path::to_owned);
-    // Opened first: what could not be told is not done.
-    let log = report::Log::open(&log)?;
-    data.put(plan).await?;
-    log.append(plan, Clock::System.now())
 }

@@ -1,5 +1,7 @@
 //! What is to be done: the rows beside what the store has.
 
+use std::collections::BTreeSet;
+
 use waba_gateway::{
     domain::{
         clock::Millis,
@@ -12,30 +14,40 @@ use waba_gateway::{
         },
     },
     gateway::{NewInstance, signing_secret},
-    store::{Store, StoreError},
+    store::{Looked, Store, StoreError, Stored, Wanted},
 };
 
-use super::table::{API_KEY, BUSINESS_NAME, Fault, PHONE_NUMBER, Row, WASENDER_ID, WEBHOOK_SECRET};
+use super::{
+    data::steadily,
+    progress::Progress,
+    table::{
+        API_KEY, BUSINESS_NAME, Fault, PHONE_NUMBER, Row, VENDOR_ID, WASENDER_ID, WEBHOOK_SECRET,
+    },
+};
 
-/// What is to be done.
+/// What is to be done, a lot for each row in the file's order.
 #[derive(Default)]
 pub struct Plan {
-    /// Each row's lot, in the file's order.
     pub rows: Vec<Planned>,
-    /// Vendors to keep, new or changed.
-    pub vendors: Vec<Vendor>,
-    /// Instances to keep, new or changed.
-    pub instances: Vec<WabaInstance>,
 }
 
 /// A row's lot.
 pub struct Planned {
-    /// Where the row begins.
-    pub line: usize,
-    /// Whose it is, where that can be read.
-    pub vendor: Option<VendorId>,
+    /// The row.
+    pub row: Row,
     /// What is done about it.
     pub action: Action,
+    /// What is to be kept for that.
+    pub change: Change,
+    /// What became of the session's webhook, where it was to be set up.
+    pub webhook: Option<Webhook>,
+}
+
+/// What is to be kept, new or changed.
+#[derive(Default)]
+pub struct Change {
+    pub vendor: Option<Vendor>,
+    pub instance: Option<WabaInstance>,
 }
 
 /// What is done about a row.
@@ -50,44 +62,46 @@ pub enum Action {
     Refused(Vec<Fault>),
 }
 
+/// What became of a session's webhook.
+pub enum Webhook {
+    /// It leads here now. With what there is to say about it.
+    SetUp(Vec<String>),
+    /// It led here already.
+    WasSetUp,
+    /// It does not, for this reason.
+    Failed(String),
+}
+
 impl Plan {
-    /// Rows that are refused.
+    /// Rows that are refused, or whose webhook could not be set up.
     pub fn n_bad(&self) -> usize {
-        self.rows.iter().filter(|it| matches!(it.action, Action::Refused(_))).count()
+        self.rows.iter().filter(|it| it.is_refused() || it.has_no_webhook()).count()
     }
 
     /// Nothing is to be written.
     pub fn changes_nothing(&self) -> bool {
-        self.vendors.is_empty() && self.instances.is_empty()
+        !self.rows.iter().any(Planned::is_change)
+    }
+}
+
+impl Planned {
+    /// Nothing is done about it.
+    pub fn is_refused(&self) -> bool {
+        matches!(self.action, Action::Refused(_))
     }
 
-    fn take(&mut self, row: Good, known: Known, now: Millis) -> Action {
-        let mut changed = Vec::new();
-        match known.vendor {
-            Some(vendor) if vendor.business_name == row.business_name => {}
-            Some(vendor) => {
-                let business_name = row.business_name.clone();
-                self.vendors.push(Vendor { business_name, updated_at: now, ..vendor });
-                changed.push(BUSINESS_NAME);
-            }
-            None => {
-                let (id, name) = (row.vendor.clone(), row.business_name.clone());
-                self.vendors.push(Vendor::new(id, name, signing_secret(), now));
-                changed.push(BUSINESS_NAME);
-            }
-        }
-        let id = InstanceId::nth(&row.vendor, 1);
-        let Some(mut instance) = known.instances.into_iter().find(|it| it.id == id) else {
-            self.instances.push(row.instance(id, now));
-            return Action::Created;
-        };
-        let differing = row.update(&mut instance, now);
-        if !differing.is_empty() {
-            instance.updated_at = now;
-            self.instances.push(instance);
-        }
-        changed.extend(differing);
-        if changed.is_empty() { Action::Unchanged } else { Action::Updated(changed) }
+    /// Something is to be kept.
+    pub fn is_change(&self) -> bool {
+        self.change.vendor.is_some() || self.change.instance.is_some()
+    }
+
+    fn has_no_webhook(&self) -> bool {
+        matches!(self.webhook, Some(Webhook::Failed(_)))
+    }
+
+    fn refused(row: Row, faults: Vec<Fault>) -> Self {
+        let (action, change) = (Action::Refused(faults), Change::default());
+        Self { row, action, change, webhook: None }
     }
 }
 
@@ -96,26 +110,106 @@ pub async fn make(
     rows: Vec<Row>,
     store: Option<&dyn Store>,
     now: Millis,
+    progress: &Progress,
 ) -> Result<Plan, StoreError> {
     let mut plan = Plan::default();
-    for row in rows {
-        let (line, vendor) = (row.line, row.vendor.clone());
-        let (known, taken) = match store {
-            Some(store) => Known::read(store, &row).await?,
-            None => (Known::default(), Vec::new()),
-        };
-        let action = match good(row, taken) {
-            Ok(row) => plan.take(row, known, now),
-            Err(faults) => Action::Refused(faults),
-        };
-        plan.rows.push(Planned { line, vendor, action });
+    let mut rows = rows.into_iter().peekable();
+    while rows.peek().is_some() {
+        let some: Vec<Row> = rows.by_ref().take(at_once(store)).collect();
+        let n_rows = some.len();
+        plan.rows.extend(some_of(some, store, now).await?);
+        progress.advance(n_rows);
     }
     Ok(plan)
 }
 
+/// Rows that are looked at, and kept, together: each may need a vendor and an instance.
+pub fn at_once(store: Option<&dyn Store>) -> usize {
+    store.map_or(usize::MAX, |it| (it.batch_max() / 2).max(1))
+}
+
+/// Plans what to do about some rows, beside what the store has at this moment.
+pub async fn some_of(
+    rows: Vec<Row>,
+    store: Option<&dyn Store>,
+    now: Millis,
+) -> Result<Vec<Planned>, StoreError> {
+    let looked = match store {
+        Some(store) => steadily(async || store.look(wanted(&rows)).await).await?,
+        None => Looked::default(),
+    };
+    Ok(rows.into_iter().map(|row| planned(row, &looked, now)).collect())
+}
+
+fn planned(mut row: Row, looked: &Looked, now: Millis) -> Planned {
+    let (known, taken) = Known::of(&row, looked);
+    // Rows of one vendor are its several numbers, where it has them already.
+    if known.instance.as_ref().is_some_and(|it| is_of(&row, it)) {
+        row.faults.retain(|it| !matches!(it, Fault::Twice { column: VENDOR_ID, .. }));
+    }
+    match good(row.clone(), taken) {
+        Ok(good) => {
+            let (action, change) = decide(good, known, now);
+            Planned { row, action, change, webhook: None }
+        }
+        Err(faults) => Planned::refused(row, faults),
+    }
+}
+
+fn decide(row: Good, known: Known, now: Millis) -> (Action, Change) {
+    let mut changed = Vec::new();
+    let mut change = Change::default();
+    match known.vendor {
+        Some(vendor) if vendor.business_name == row.business_name => {}
+        Some(vendor) => {
+            let business_name = row.business_name.clone();
+            change.vendor = Some(Vendor { business_name, updated_at: now, ..vendor });
+            changed.push(BUSINESS_NAME);
+        }
+        None => {
+            let (id, name) = (row.vendor.clone(), row.business_name.clone());
+            change.vendor = Some(Vendor::new(id, name, signing_secret(), now));
+            changed.push(BUSINESS_NAME);
+        }
+    }
+    let Some(mut instance) = known.instance else {
+        let id = InstanceId::nth(&row.vendor, 1);
+        change.instance = Some(row.instance(id, now));
+        return (Action::Created, change);
+    };
+    let differing = row.update(&mut instance, now);
+    if !differing.is_empty() {
+        instance.updated_at = now;
+        change.instance = Some(instance);
+    }
+    changed.extend(differing);
+    let action = if changed.is_empty() { Action::Unchanged } else { Action::Updated(changed) };
+    (action, change)
+}
+
+/// What must be known of the store to decide about these rows.
+fn wanted(rows: &[Row]) -> Wanted {
+    let vendors: BTreeSet<VendorId> = rows.iter().filter_map(|it| it.vendor.clone()).collect();
+    let vendors: Vec<VendorId> = vendors.into_iter().collect();
+    Wanted {
+        keys: rows.iter().flat_map(keys).map(|it| it.1).collect(),
+        instances: vendors.iter().map(|it| InstanceId::nth(it, 1)).collect(),
+        vendors,
+    }
+}
+
+/// What nobody else may have, and its column.
+fn keys(row: &Row) -> impl Iterator<Item = (&'static str, InstanceKey)> {
+    let phone = row.phone_number.as_ref().map(|it| InstanceKey::Phone(it.alias()));
+    let session = row.wasender_id.clone().map(InstanceKey::Wasender);
+    let columns = [(PHONE_NUMBER, phone), (WASENDER_ID, session)];
+    columns.into_iter().filter_map(|(column, key)| Some((column, key?)))
+}
+
 /// What in the row belongs to somebody else, or has no room.
 pub async fn taken(store: &dyn Store, row: &Row) -> Result<Vec<Fault>, StoreError> {
-    Ok(Known::read(store, row).await?.1)
+    let looked = store.look(wanted(std::slice::from_ref(row))).await?;
+    Ok(Known::of(row, &looked).1)
 }
 
 /// What is stored of a vendor and of the instance that its row is about, as a row.
@@ -125,14 +219,9 @@ pub async fn stored(store: &dyn Store, vendor: &VendorId) -> Result<Row, StoreEr
     row.vendor = row.business_name.is_some().then(|| vendor.clone());
     let id = InstanceId::nth(vendor, 1);
     let instances = store.instances(vendor).await?;
-    if let Some(instance) = instances.into_iter().find(|it| it.id == id) {
+    if let Some(instance) = instances.iter().find(|it| it.id == id) {
         row.vendor = Some(vendor.clone());
-        row.phone_number = Some(instance.phone_number);
-        row.wasender_id = instance.wasender.instance_id;
-        row.api_key = instance.wasender.session_key;
-        // The first is the one for good, unless it is on its way out.
-        let secret = instance.wasender.webhook_secrets.into_iter().next();
-        row.secret = secret.filter(|it| it.until.is_none()).map(|it| it.secret);
+        row.take(instance);
     }
     Ok(row)
 }
@@ -209,39 +298,55 @@ impl Good {
 #[derive(Default)]
 struct Known {
     vendor: Option<Vendor>,
-    instances: Vec<WabaInstance>,
+    /// The instance that the row is about.
+    instance: Option<WabaInstance>,
 }
 
 impl Known {
     /// Also finds what in the row belongs to somebody else.
-    async fn read(store: &dyn Store, row: &Row) -> Result<(Self, Vec<Fault>), StoreError> {
+    fn of(row: &Row, looked: &Looked) -> (Self, Vec<Fault>) {
+        let Some(vendor) = &row.vendor else { return (Self::default(), Vec::new()) };
+        let stored = match looked.vendors.get(vendor) {
+            None => Stored::default(),
+            Some(Ok(it)) => it.clone(),
+            Some(Err(_)) => return (Self::default(), vec![Fault::Unreadable(vendor.clone())]),
+        };
         let mut faults = Vec::new();
-        let Some(vendor) = &row.vendor else { return Ok((Self::default(), faults)) };
-        let known =
-            Self { vendor: store.vendor(vendor).await?, instances: store.instances(vendor).await? };
-        let phone = row.phone_number.as_ref().map(|it| InstanceKey::Phone(it.alias()));
-        let session = row.wasender_id.clone().map(InstanceKey::Wasender);
-        for (column, key) in [(PHONE_NUMBER, phone), (WASENDER_ID, session)] {
-            let Some(key) = key else { continue };
-            match store.instance_by_key(&key).await? {
-                Some((owner, _)) if owner != *vendor => {
-                    faults.push(Fault::Taken { column, vendor: owner });
-                }
-                _ => {}
-            }
+        for (column, key) in keys(row) {
+            let Some(owners) = looked.owners.get(&key).filter(|it| !it.contains(vendor)) else {
+                continue;
+            };
+            let others = owners.iter().cloned();
+            faults.extend(others.map(|vendor| Fault::Taken { column, vendor }).take(1));
         }
-        let id = InstanceId::nth(vendor, 1);
-        if !known.instances.iter().any(|it| it.id == id) {
-            if store.has_instance(&id).await? {
+        let Stored { vendor: known, instances } = stored;
+        let id = about(row, vendor, &instances);
+        if !instances.iter().any(|it| it.id == id) {
+            if looked.instances.contains(&id) {
                 faults.push(Fault::InstanceTaken(id.clone()));
-            } else if known.instances.len() >= INSTANCES_PER_VENDOR_MAX {
+            } else if instances.len() >= INSTANCES_PER_VENDOR_MAX {
                 faults.push(Fault::Full);
             }
         }
-        let others = known.instances.iter().filter(|it| it.id != id);
+        let others = instances.iter().filter(|it| it.id != id);
         faults.extend(others.flat_map(|it| shared(row, it)));
-        Ok((known, faults))
+        let instance = instances.into_iter().find(|it| it.id == id);
+        (Self { vendor: known, instance }, faults)
     }
+}
+
+/// The instance that the row is about: the one that has both its number and its session, else the
+/// vendor's first.
+fn about(row: &Row, vendor: &VendorId, instances: &[WabaInstance]) -> InstanceId {
+    let named = instances.iter().find(|it| is_of(row, it));
+    named.map_or_else(|| InstanceId::nth(vendor, 1), |it| it.id.clone())
+}
+
+fn is_of(row: &Row, instance: &WabaInstance) -> bool {
+    let number = row.phone_number.as_ref().map(PhoneNumber::alias);
+    number == Some(instance.phone_number.alias())
+        && row.wasender_id.is_some()
+        && row.wasender_id == instance.wasender.instance_id
 }
 
 /// What the row has in common with another instance of its vendor, which then could not be told

@@ -1,21 +1,17 @@
-//! What was done, for the person who asked and for the log. Neither ever has a secret or a number.
+//! What was done, for the person who asked. It never has a secret or a number.
 
 use std::{
     fmt::{self, Write as _},
-    fs::{File, OpenOptions},
     io::Write,
-    os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
 };
 
-use anyhow::Context;
 use url::Url;
-use waba_gateway::{
-    domain::clock::{Millis, iso},
-    gateway::webhook_url,
-};
+use waba_gateway::gateway::webhook_url;
 
-use super::plan::{Action, Plan};
+use super::{
+    plan::{Action, Plan, Planned, Webhook},
+    table::{Fault, Row},
+};
 
 /// Whether the plan was carried out.
 #[derive(PartialEq)]
@@ -32,7 +28,10 @@ pub enum Written {
 #[derive(Clone, Copy, PartialEq)]
 pub enum Source {
     /// A file, whose lines are told.
-    File,
+    File {
+        /// Webhooks are set up too.
+        with_webhooks: bool,
+    },
     /// A person's answers.
     Answers,
 }
@@ -45,34 +44,37 @@ pub fn complain(text: &str) {
 
 /// Tells each row's lot, bad ones on standard error, and the sums.
 pub fn print(plan: &Plan, source: Source, written: &Written, base_url: &Url) {
-    let (mut done, mut bad) = (String::new(), String::new());
-    let would = if *written == Written::DryRun { "would be " } else { "" };
+    let (mut done, mut bad) = (Vec::new(), String::new());
     let mut counts = Counts::of(source);
-    for row in &plan.rows {
-        counts.add(&row.action);
-        let line = match source {
-            Source::File => format!("line {}", row.line),
-            Source::Answers => String::new(),
-        };
-        // Writing to a string cannot fail.
-        let _ = match (&row.action, &row.vendor) {
-            (Action::Refused(faults), vendor) => {
-                let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-                let vendor = match (vendor, source) {
-                    (Some(it), Source::File) => format!(" ({it})"),
-                    (Some(it), Source::Answers) => it.to_string(),
-                    (None, _) => String::new(),
-                };
-                writeln!(bad, "{line}{vendor}: {}", faults.join("; "))
+    for planned in &plan.rows {
+        counts.add(planned);
+        if let Action::Refused(faults) = &planned.action {
+            bad += &refusal(&planned.row, faults, source);
+        } else if *written != Written::No
+            && let Some(vendor) = &planned.row.vendor
+        {
+            let line = match source {
+                Source::File { .. } => format!("line {}", planned.row.line),
+                Source::Answers => String::new(),
+            };
+            let is_to_be = *written == Written::DryRun && planned.is_change();
+            let would = if is_to_be { "would be " } else { "" };
+            let result = format!("{would}{}", planned.action);
+            let url = webhook_url(base_url, vendor).to_string();
+            let webhook = match (&planned.webhook, source) {
+                (Some(it), _) => it.to_string(),
+                (None, Source::File { with_webhooks: true }) => {
+                    "webhook would be set up".to_owned()
+                }
+                (None, _) => String::new(),
+            };
+            if let Some(Webhook::Failed(why)) = &planned.webhook {
+                let line = planned.row.line;
+                // Writing to a string cannot fail.
+                let _ = writeln!(bad, "line {line} ({vendor}): webhook: {why}");
             }
-            (action, Some(vendor)) if *written != Written::No => {
-                let would = if matches!(action, Action::Unchanged) { "" } else { would };
-                let url = webhook_url(base_url, vendor);
-                let told = format!("{line}  {vendor}  {would}{action}  {url}");
-                writeln!(done, "{}", told.trim_start())
-            }
-            _ => Ok(()),
-        };
+            done.push([line, vendor.to_string(), result, webhook, url]);
+        }
     }
     if !done.is_empty() && base_url.scheme() != "https" {
         let _ = writeln!(
@@ -80,16 +82,42 @@ pub fn print(plan: &Plan, source: Source, written: &Written, base_url: &Url) {
             "note: APP_BASE_URL is {base_url}; Wasender calls public https addresses only"
         );
     }
+    let mut told = aligned(&done);
     let _ = match written {
-        Written::Yes => writeln!(done, "{counts}"),
-        Written::DryRun => writeln!(done, "{counts} (dry run: nothing was written)"),
-        Written::No => writeln!(done, "{}", counts.unwritten()),
+        Written::Yes => writeln!(told, "{counts}"),
+        Written::DryRun => writeln!(told, "{counts} (dry run: nothing was written)"),
+        Written::No => writeln!(told, "{}", counts.unwritten()),
     };
     if !bad.is_empty() {
         complain(bad.trim_end());
     }
     // What is done is done, whether or not somebody reads it.
-    let _ = std::io::stdout().write_all(done.as_bytes());
+    let _ = std::io::stdout().write_all(told.as_bytes());
+}
+
+fn refusal(row: &Row, faults: &[Fault], source: Source) -> String {
+    let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    let whose = match (&row.vendor, source) {
+        (Some(vendor), Source::File { .. }) => format!("line {} ({vendor})", row.line),
+        (None, Source::File { .. }) => format!("line {}", row.line),
+        (Some(vendor), Source::Answers) => vendor.to_string(),
+        (None, Source::Answers) => String::new(),
+    };
+    format!("{whose}: {}\n", faults.join("; "))
+}
+
+/// A table, its columns below each other.
+pub fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |at: usize| rows.iter().map(|it| it[at].chars().count()).max().unwrap_or(0);
+    let widths: [usize; N] = std::array::from_fn(width);
+    let mut text = String::new();
+    for row in rows {
+        let cells = row.iter().zip(widths).filter(|it| it.1 > 0);
+        let cells: Vec<String> = cells.map(|(cell, width)| format!("{cell:width$}")).collect();
+        text += cells.join("  ").trim_end();
+        text.push('\n');
+    }
+    text
 }
 
 impl fmt::Display for Action {
@@ -103,21 +131,47 @@ impl fmt::Display for Action {
     }
 }
 
+impl fmt::Display for Webhook {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::SetUp(warnings) if warnings.is_empty() => f.write_str("webhook set up"),
+            Self::SetUp(warnings) => write!(f, "webhook set up ({})", warnings.join("; ")),
+            Self::WasSetUp => f.write_str("webhook already set up"),
+            Self::Failed(_) => f.write_str("webhook failed"),
+        }
+    }
+}
+
 struct Counts {
     source: Source,
     created: usize,
     updated: usize,
     unchanged: usize,
     bad: usize,
+    webhooks: usize,
+    webhooks_failed: usize,
 }
 
 impl Counts {
     fn of(source: Source) -> Self {
-        Self { source, created: 0, updated: 0, unchanged: 0, bad: 0 }
+        Self {
+            source,
+            created: 0,
+            updated: 0,
+            unchanged: 0,
+            bad: 0,
+            webhooks: 0,
+            webhooks_failed: 0,
+        }
     }
 
-    fn add(&mut self, action: &Action) {
-        *match action {
+    fn add(&mut self, planned: &Planned) {
+        match planned.webhook {
+            None => {}
+            Some(Webhook::Failed(_)) => self.webhooks_failed += 1,
+            Some(Webhook::SetUp(_) | Webhook::WasSetUp) => self.webhooks += 1,
+        }
+        *match planned.action {
             Action::Created => &mut self.created,
             Action::Updated(_) => &mut self.updated,
             Action::Unchanged => &mut self.unchanged,
@@ -128,7 +182,7 @@ impl Counts {
     /// The sums when nothing was written.
     fn unwritten(&self) -> String {
         let n_good = self.created + self.updated + self.unchanged;
-        let hint = if n_good > 0 && self.source == Source::File {
+        let hint = if n_good > 0 && self.source != Source::Answers {
             " (--keep-going writes the good ones)"
         } else {
             ""
@@ -138,45 +192,19 @@ impl Counts {
 
     fn n_rows(&self) -> String {
         let n_rows = self.created + self.updated + self.unchanged + self.bad;
-        let row = if self.source == Source::File { "row" } else { "vendor" };
+        let row = if self.source == Source::Answers { "vendor" } else { "row" };
         if n_rows == 1 { format!("1 {row}") } else { format!("{n_rows} {row}s") }
     }
 }
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { created, updated, unchanged, bad, source: _ } = self;
+        let Self { created, updated, unchanged, bad, webhooks, webhooks_failed, source: _ } = self;
         write!(f, "{}: ", self.n_rows())?;
-        write!(f, "{created} created, {updated} updated, {unchanged} unchanged, {bad} bad")
-    }
-}
-
-/// The log of what was done.
-pub struct Log {
-    path: PathBuf,
-    file: File,
-}
-
-impl Log {
-    /// Opens it, or makes it for its owner's eyes only.
-    pub fn open(path: &Path) -> anyhow::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).mode(0o600).open(path);
-        let file = file.with_context(|| format!("open the log {}", path.display()))?;
-        Ok(Self { path: path.to_owned(), file })
-    }
-
-    /// Appends what was done.
-    pub fn append(mut self, plan: &Plan, now: Millis) -> anyhow::Result<()> {
-        let mut text = String::new();
-        for row in &plan.rows {
-            let (Action::Created | Action::Updated(_), Some(vendor)) = (&row.action, &row.vendor)
-            else {
-                continue;
-            };
-            writeln!(text, "{} {vendor} {}", iso(now), row.action)?;
+        write!(f, "{created} created, {updated} updated, {unchanged} unchanged, {bad} bad")?;
+        if webhooks + webhooks_failed > 0 {
+            write!(f, "; webhooks: {webhooks} lead here, {webhooks_failed} could not be set up")?;
         }
-        let write = self.file.write_all(text.as_bytes());
-        let path = self.path.display();
-        write.with_context(|| format!("the rows are written, but not the log {path}"))
+        Ok(())
     }
 }

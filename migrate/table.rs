@@ -13,7 +13,7 @@ use waba_gateway::{
         id::{BadId, InstanceId, VendorId},
         phone::PhoneNumber,
         secret::SecretString,
-        waba::INSTANCES_PER_VENDOR_MAX,
+        waba::{INSTANCES_PER_VENDOR_MAX, WabaInstance},
     },
     gateway::WEBHOOK_SECRET_CHARS_MIN,
 };
@@ -73,6 +73,16 @@ impl Row {
             api_key: None,
             faults: Vec::new(),
         }
+    }
+
+    /// What an instance has, as a row has it.
+    pub fn take(&mut self, instance: &WabaInstance) {
+        self.phone_number = Some(instance.phone_number.clone());
+        self.wasender_id.clone_from(&instance.wasender.instance_id);
+        self.api_key.clone_from(&instance.wasender.session_key);
+        // The first is the one for good, unless it is on its way out.
+        let secret = instance.wasender.webhook_secrets.first();
+        self.secret = secret.filter(|it| it.until.is_none()).map(|it| it.secret.clone());
     }
 }
 
@@ -135,6 +145,12 @@ pub enum Fault {
         /// Which instance has it.
         instance: InstanceId,
     },
+    /// It was taken while this program was at work.
+    #[error("phoneNumber or wasenderInstanceId has just been taken by another vendor")]
+    JustTaken,
+    /// What is stored of the vendor is spoilt.
+    #[error("what is stored of vendor {0} cannot be read; `waba-gateway doctor` says more")]
+    Unreadable(VendorId),
     /// Another vendor has an instance of the name that the row's would have.
     #[error("instance {0} belongs to another vendor")]
     InstanceTaken(InstanceId),

@@ -109,6 +109,12 @@ pub fn reason(fault: &Fault) -> Words {
         Fault::Full => {
             format!("le vendeur a {INSTANCES_PER_VENDOR_MAX} instances et n'en peut avoir plus")
         }
+        Fault::Unreadable(vendor) => {
+            format!("ce qui est enregistré du vendeur {vendor} est illisible")
+        }
+        Fault::JustTaken => {
+            format!("{PHONE_NUMBER} ou {WASENDER_ID} vient d'être pris par un autre vendeur")
+        }
         // A file's faults: no answer has them.
         Fault::Cells { .. } | Fault::Twice { .. } => return Words::same(fault.to_string()),
     };

@@ -9,7 +9,7 @@ use crate::{
         alert::Vitals,
         clock::Millis,
         event::Connection,
-        id::VendorId,
+        id::{InstanceId, VendorId},
         phone::PhoneNumber,
         secret::{ExposeSecret, SecretString},
         waba::{OLD_SECRET_LASTS, WabaInstance},
@@ -41,6 +41,9 @@ pub struct SetUp {
     pub webhook_secret: Option<SecretString>,
     /// Take over a session whose webhooks go elsewhere.
     pub replace: bool,
+    /// It is asked for beside a server that may be running, for many: what leads here already is
+    /// left alone, and nothing is written to the journal, which is the server's.
+    pub beside_server: bool,
 }
 
 /// What was set up.
@@ -50,6 +53,8 @@ pub struct SetUpDone {
     pub webhook_url: String,
     /// What Wasender, or the session's state, gives cause to say.
     pub warnings: Vec<String>,
+    /// They went there before, and nothing was changed at Wasender.
+    pub was_done: bool,
 }
 
 /// Why it was not set up. Each names what to do.
@@ -109,10 +114,16 @@ impl Gateway {
         let session = wasender.session(&instance).await?;
         let mut warnings = Vec::new();
         check(&instance, &session, &url, set_up.replace, &mut warnings)?;
-        self.adopt(&mut instance, &session, &present)?;
+        let is_changed = self.adopt(&mut instance, &session, &present)?;
+        let events = united(&session.webhook_events);
+        if set_up.beside_server && read_back(&session, &url, &events).is_ok() {
+            if is_changed {
+                self.keep(&instance).await?;
+            }
+            return Ok(SetUpDone { webhook_url: url.into(), warnings: Vec::new(), was_done: true });
+        }
         // Before Wasender is told: a webhook may come the moment after.
         self.keep(&instance).await?;
-        let events = united(&session.webhook_events);
         warnings.extend(wasender.set_webhook(&instance, &url, &events).await?);
         let session = wasender.session(&instance).await?;
         read_back(&session, &url, &events)?;
@@ -120,20 +131,13 @@ impl Gateway {
         if self.adopt(&mut instance, &session, &present)? {
             self.keep(&instance).await?;
         }
-        let now = self.inner.clock.now();
-        let status = session.status;
-        let is_news = self
-            .inner
-            .store
-            .set_status(&instance.id, status, now)
-            .await
-            .map_err(AdminError::from)?;
-        self.inner.registry.forget(vendor).await;
-        if let Some(state) = status.filter(|_| is_news) {
-            self.found_connection(vendor, &instance.id, state).await;
+        // The server tells the vendor's back end of a state that is news; so it must find it out.
+        let is_servers = set_up.beside_server && self.vendor(vendor).await?.forward_url.is_some();
+        if !is_servers {
+            self.note_state(vendor, &instance.id, session.status).await?;
         }
         warnings.extend(remarks(&instance, &session));
-        Ok(SetUpDone { webhook_url: url.into(), warnings })
+        Ok(SetUpDone { webhook_url: url.into(), warnings, was_done: false })
     }
 
     /// A vendor's first instance and the state of its session now.
@@ -141,17 +145,28 @@ impl Gateway {
         let present = self.instances(vendor).await?;
         let instance = present.into_iter().next().ok_or(AdminError::NoInstance)?;
         let live = self.inner.providers.of(instance.provider).connection(&instance).await;
-        let now = self.inner.clock.now();
         if live.is_some() {
-            let is_news = self.inner.store.set_status(&instance.id, live, now).await?;
-            self.inner.registry.forget(vendor).await;
-            if let Some(state) = live.filter(|_| is_news) {
-                self.found_connection(vendor, &instance.id, state).await;
-            }
+            self.note_state(vendor, &instance.id, live).await?;
         }
         let instance = self.instance(vendor, &instance.id).await?;
         let vitals = self.vitals(vendor).await?;
         Ok(StatusOfInstance { instance, live, vitals })
+    }
+
+    /// Keeps what the provider says of the session, and tells of it when it is news.
+    async fn note_state(
+        &self,
+        vendor: &VendorId,
+        id: &InstanceId,
+        state: Option<Connection>,
+    ) -> Result<(), AdminError> {
+        let now = self.inner.clock.now();
+        let is_news = self.inner.store.set_status(id, state, now).await?;
+        self.inner.registry.forget(vendor).await;
+        if let Some(state) = state.filter(|_| is_news) {
+            self.found_connection(vendor, id, state).await;
+        }
+        Ok(())
     }
 
     fn reached_url(&self, vendor: &VendorId) -> Result<Url, SetUpError> {

@@ -3,6 +3,8 @@
 mod interactive;
 mod place;
 mod refusals;
+mod steps;
+mod webhooks;
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Barrier};
 

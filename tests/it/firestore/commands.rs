@@ -77,3 +77,36 @@ async fn the_migration_and_the_commands_work_on_firestore() {
     let (code, told) = run(&migrate_binary(), &migrate, &emulator, place);
     assert!(code == 2 && told.contains("Firestore has not been reached"), "{code} {told}");
 }
+
+#[tokio::test]
+async fn many_rows_go_in_together_and_one_in_the_way_is_that_ones_trouble() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let header = "vendorId,businessName,phoneNumber,wasenderInstanceId,wasenderWebhookSecret\n";
+    let row =
+        |id: &str, n: usize| format!("{id},Shop,+22177{},{n},marked-secret-{n}\n", 1_000_000 + n);
+    std::fs::write(place.join("rival.csv"), format!("{header}{}", row("rival", 70))).unwrap();
+    let (code, told) = run(&migrate_binary(), &["batch", "rival.csv"], &emulator, place);
+    assert!(code == 0, "{told}");
+    // As no query finds it; the claim holds it all the same.
+    let spelled =
+        serde_json::json!({ "phoneNumber": "+221 77 100 00 70", "wasenderInstanceId": null });
+    program.update("waba_instances", "waba_rival", spelled).await;
+    let rows: String = (0..120).map(|n| row(&format!("shop_{n:03}"), n)).collect();
+    std::fs::write(place.join("many.csv"), format!("{header}{rows}")).unwrap();
+    let many = ["batch", "many.csv", "--report", "done.csv"];
+    let started = std::time::Instant::now();
+    let (code, told) = run(&migrate_binary(), &many, &emulator, place);
+    println!("120 rows: {:?}", started.elapsed());
+    assert!(code == 1 && told.contains("120 rows: 119 created"), "{told}");
+    let why = "line 72 (shop_070): phoneNumber or wasenderInstanceId has just been taken";
+    assert!(told.contains(why), "{told}");
+    assert_eq!(program.all("waba_instances").await.len(), 120);
+    assert!(program.get("vendor_configs", "shop_070").await.is_null());
+    let report = std::fs::read_to_string(place.join("done.csv")).unwrap();
+    assert_eq!(report.matches(",row,created,").count(), 119);
+    let (code, told) = run(&migrate_binary(), &many, &emulator, place);
+    assert!(code == 1 && told.contains("0 created, 0 updated, 119 unchanged, 1 bad"), "{told}");
+}

@@ -41,7 +41,7 @@ async fn answers_through_a_pipe_become_vendors() {
         let ran = place.answer_with(arguments, &[], ANSWERS.as_bytes());
         let url = "https://gw.example/base/api/webhooks/wasender";
         let want = format!(
-            "anna  created  {url}/anna\nbinta  created  {url}/binta\n\
+            "anna   created  {url}/anna\nbinta  created  {url}/binta\n\
              2 vendors: 2 created, 0 updated, 0 unchanged, 0 bad\n"
         );
         assert_eq!((ran.code, ran.out.as_str()), (0, want.as_str()), "{}", ran.err);
@@ -251,13 +251,13 @@ fn it_asks_in_french() {
 }
 
 /// A shell on a pseudo-terminal, by `script` of util-linux.
-struct Terminal {
+pub(super) struct Terminal {
     child: Child,
     shown: Arc<Mutex<String>>,
 }
 
 impl Terminal {
-    fn start(place: &Place, shell: &str) -> Self {
+    pub(super) fn start(place: &Place, shell: &str) -> Self {
         let mut command = Command::new("script");
         command.args(["-qec", shell, "/dev/null"]).current_dir(place.dir.path()).env_clear();
         command.env("PATH", "/usr/bin:/bin").env("SHELL", "/bin/sh").env("DATA_DIR", place.data());
@@ -276,13 +276,13 @@ impl Terminal {
         Self { child, shown }
     }
 
-    fn shown(&self) -> String {
+    pub(super) fn shown(&self) -> String {
         self.shown.lock().unwrap().clone()
     }
 
     /// Waits until this is shown, and types.
     #[track_caller]
-    fn expect(&mut self, prompt: &str, keys: &str) {
+    pub(super) fn expect(&mut self, prompt: &str, keys: &str) {
         self.expect_nth(1, prompt, keys);
     }
 

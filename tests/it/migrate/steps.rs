@@ -1,0 +1,160 @@
+//! Many rows: step by step, on record, and on again after a kill.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs::{self, OpenOptions},
+    io::Write,
+    os::unix::fs::PermissionsExt,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use waba_gateway::store::Store;
+
+use super::{
+    interactive::Terminal,
+    place::{ANNA, BAD, BINTA, HEADER, Place},
+};
+use crate::support::DEADLINE;
+
+const REPORT_HEADER: &str = "time,line,vendorId,step,result,detail,webhookUrl\n";
+
+pub(super) fn rows(n_rows: usize) -> String {
+    let row = |n| {
+        let number = 1_000_000 + n;
+        format!(
+            "shop_{n:05},Shop {n},+22177{number},{number},marked-secret-{n:05},marked-key-{n:05}"
+        )
+    };
+    let rows: Vec<String> = (0..n_rows).map(row).collect();
+    format!("{HEADER}\n{}\n", rows.join("\n"))
+}
+
+/// The report's lines: which row, which step, what came of it.
+fn lines(report: &Path) -> Vec<(String, String, String)> {
+    let mut reader = csv::Reader::from_path(report).unwrap();
+    let line = |it: Result<csv::StringRecord, csv::Error>| {
+        let it = it.unwrap();
+        assert!(it[0].ends_with('Z') && it.len() == 7, "{it:?}");
+        (format!("{} {}", &it[1], &it[2]), it[3].to_owned(), it[4].to_owned())
+    };
+    reader.records().map(line).collect()
+}
+
+#[tokio::test]
+async fn a_kill_in_the_middle_costs_nothing_when_it_is_run_again() {
+    const N_ROWS: usize = 3_000;
+    let place = Place::new();
+    let (file, report) = (place.raw_file(rows(N_ROWS)), place.dir.path().join("done.csv"));
+    let arguments = ["batch", &file, "--report", report.to_str().unwrap()];
+    let mut child = place.command(&arguments, &[]).spawn().unwrap();
+    let started = Instant::now();
+    while fs::read_to_string(&report).unwrap_or_default().lines().count() < 2 {
+        assert!(started.elapsed() < DEADLINE, "nothing is on record");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let first = lines(&report);
+    assert!((1..N_ROWS).contains(&first.len()), "{} rows were done", first.len());
+    {
+        let opened = place.open();
+        let kept = opened.store.vendors(None, N_ROWS + 1).await.unwrap();
+        assert!((first.len()..N_ROWS).contains(&kept.len()), "{} are stored", kept.len());
+    }
+    // As if the line that was being written had been cut off.
+    let cut = "2026-01-31T18:00:00.000Z,2999,shop_0";
+    OpenOptions::new().append(true).open(&report).unwrap().write_all(cut.as_bytes()).unwrap();
+    let ran = place.run(&arguments);
+    ran.says(0, &["3000 rows: "]);
+    assert!(ran.err.is_empty(), "no bar in a pipe: {}", ran.err);
+    let opened = place.open();
+    let vendors = opened.store.vendors(None, N_ROWS + 1).await.unwrap();
+    assert_eq!(vendors.len(), N_ROWS);
+    for vendor in &vendors {
+        assert_eq!(opened.store.instances(&vendor.id).await.unwrap().len(), 1);
+    }
+    let all = lines(&report);
+    let told: BTreeSet<&String> = all.iter().map(|it| &it.0).collect();
+    assert_eq!((told.len(), all.len()), (N_ROWS, N_ROWS));
+    let mut results: BTreeMap<&str, usize> = BTreeMap::new();
+    all.iter().for_each(|it| *results.entry(&it.2).or_default() += 1);
+    // What was stored and not on record yet is found unchanged.
+    let unchanged = results.remove("unchanged").unwrap_or(0);
+    assert!(unchanged <= 250, "{unchanged} unchanged");
+    assert_eq!(results, BTreeMap::from([("created", N_ROWS - unchanged)]));
+    let text = fs::read_to_string(&report).unwrap();
+    assert!(text.starts_with(REPORT_HEADER) && !text.contains("marked") && !text.contains("22177"));
+    assert_eq!(fs::metadata(&report).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn the_report_tells_of_every_row_and_why_it_was_refused() {
+    let place = Place::new();
+    let report = place.dir.path().join("done.csv");
+    let report_name = report.to_str().unwrap();
+    let file = place.file(&[ANNA, BAD, BINTA]);
+    place.run(&["batch", &file, "--report", report_name]).says(1, &["nothing was written"]);
+    let row = |n: usize, id: &str, result: &str| {
+        (format!("{n} {id}"), "row".to_owned(), result.to_owned())
+    };
+    assert_eq!(lines(&report), [row(3, "bad", "refused")]);
+    place.run(&["batch", &file, "--report", report_name, "--keep-going"]).says(1, &["2 created"]);
+    let told = [row(2, "anna", "created"), row(3, "bad", "refused"), row(4, "binta", "created")];
+    assert_eq!(lines(&report)[1..], told);
+    // Again: what is there stays, and nothing is told twice.
+    place.run(&["batch", &place.file(&[ANNA]), "--report", report_name]).says(0, &["1 unchanged"]);
+    assert_eq!(lines(&report).len(), 4);
+    let text = fs::read_to_string(&report).unwrap();
+    assert!(text.contains(",\"businessName is empty; "), "{text}");
+    assert!(text.contains("https://gw.example/base/api/webhooks/wasender/anna\n"), "{text}");
+    // Somebody else's file is not written into.
+    let other = place.raw_file("a,b\n1,2");
+    place.run(&["batch", &file, "--report", &other]).says(2, &["is no report of waba-migrate's"]);
+    assert_eq!(fs::read_to_string(&other).unwrap(), "a,b\n1,2");
+    place.run(&["batch", &file, "--report", report_name, "--dry-run"]).says(2, &["--dry-run"]);
+}
+
+#[test]
+fn a_terminal_shows_a_bar() {
+    let place = Place::new();
+    let file = place.raw_file(rows(600));
+    let shell = format!("TERM=xterm {} batch {file}", env!("CARGO_BIN_EXE_waba-migrate"));
+    let mut terminal = Terminal::start(&place, &shell);
+    terminal.expect("600 rows: 600 created", "");
+    let shown = terminal.shown();
+    for word in ["checking", "writing", "/600", "left"] {
+        assert!(shown.contains(word), "no {word} in {shown}");
+    }
+}
+
+#[tokio::test]
+async fn rows_of_one_vendor_are_its_numbers_where_it_has_them_already() {
+    let place = Place::new();
+    place.migrate(&[ANNA]);
+    let second = super::place::other_instance(
+        "waba_anna_2",
+        "anna",
+        "221771234500",
+        "4100",
+        "marked-second",
+    );
+    place.open().store.put_all(&[], &[second]).await.unwrap();
+    let content = place.content();
+    let again = "anna,Anna's,+221771234500,4100,marked-second,session-key";
+    place.migrate(&[ANNA, again]).says(0, &["2 rows: 0 created, 0 updated, 2 unchanged"]);
+    assert_eq!(place.content(), content);
+    place
+        .migrate(&[&again.replace("second", "third")])
+        .says(0, &["updated (wasenderWebhookSecret)"]);
+    let opened = place.open();
+    let numbers = opened.store.instances(&super::place::vendor_id("anna")).await.unwrap();
+    assert_eq!(super::place::secrets(&numbers[1]), ["marked-secret-anna"]);
+    assert_eq!(super::place::secrets(&numbers[0]), ["marked-third", "marked-second"]);
+    drop(opened);
+    // A third one is not known: which row is meant?
+    let third = "anna,Anna's,+221771234501,4101,marked-fourth,";
+    place
+        .run(&["batch", &place.file(&[ANNA, third])])
+        .says(1, &["line 3 (anna): vendorId is also in line 2"]);
+}
