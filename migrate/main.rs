@@ -3,6 +3,7 @@
 
 mod batch;
 mod data;
+mod export;
 mod interactive;
 mod interview;
 mod person;
@@ -20,7 +21,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use waba_gateway::telemetry;
 
-use self::{batch::Batch, interactive::Interactive};
+use self::{batch::Batch, export::Export, interactive::Interactive};
 
 /// The log of what was done, in the data directory unless `--log` says otherwise.
 const LOG_FILE: &str = "waba-migrate.log";
@@ -54,6 +55,10 @@ enum Command {
     /// Ask for one vendor after another (what happens without a command)
     #[command(long_about = INTERACTIVE_HELP, after_help = EXIT_HELP)]
     Interactive(Interactive),
+
+    /// Write all numbers into a CSV file that batch reads
+    #[command(long_about = EXPORT_HELP, after_help = EXIT_HELP)]
+    Export(Export),
 }
 
 const ABOUT: &str = "Brings vendors and their WhatsApp numbers into the gateway's store";
@@ -118,6 +123,18 @@ Columns, separated by commas, in this order, with a header line:
 The configuration is the server's: environment, .env, gateway.toml. DATA_DIR, APP_BASE_URL and
 ENCRYPTION_KEY are used. No secret is printed or logged.";
 
+const EXPORT_HELP: &str = "\
+Write all numbers into a CSV file, in the columns that `waba-migrate batch --help` tells, one line for
+each number. The file is for its owner's eyes only, and one that is there is not overwritten.
+
+Without --with-secrets the columns wasenderWebhookSecret and wasenderApiKey are empty. With it,
+`waba-migrate batch` finds nothing to change in the file; what it would not read again as it is, is
+told.
+
+A CSV file cannot carry everything: of a vendor's numbers after the first, `batch` takes only those
+that are stored already, and responders, hours, pauses, states and settings are not in it. For all of
+that there is `waba-gateway vendor export`.";
+
 const EXIT_HELP: &str = "\
 Exit codes:
   0    all rows are good (and you may have decided to write none)
@@ -131,7 +148,8 @@ Examples:
   waba-migrate --lang fr
   waba-migrate --yes < answers.txt
   waba-migrate batch vendors.csv --dry-run && waba-migrate batch vendors.csv
-  waba-migrate batch vendors.csv --setup-webhooks --report done.csv";
+  waba-migrate batch vendors.csv --setup-webhooks --report done.csv
+  waba-migrate export vendors.csv --with-secrets";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -140,6 +158,7 @@ async fn main() -> ExitCode {
     let end = match cli.command.unwrap_or(Command::Interactive(cli.interactive)) {
         Command::Batch(options) => batch::run(&options).await,
         Command::Interactive(options) => interactive::run(&options).await,
+        Command::Export(options) => export::run(&options).await,
     };
     end.unwrap_or_else(|error| {
         report::complain(&format!("waba-migrate: {error:#}"));

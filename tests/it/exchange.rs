@@ -164,7 +164,7 @@ fn instance() -> impl Strategy<Value = WabaInstance> {
 }
 
 /// So many vendors, each with up to three instances, nothing twice.
-fn any_vendors(runner: &mut TestRunner, n: usize) -> (Vec<Vendor>, Vec<WabaInstance>) {
+pub fn any_vendors(runner: &mut TestRunner, n: usize) -> (Vec<Vendor>, Vec<WabaInstance>) {
     let (mut vendors, mut instances) = (Vec::new(), Vec::new());
     for v in 0..n {
         let mut one = vendor().new_tree(runner).unwrap().current();

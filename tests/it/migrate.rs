@@ -1,5 +1,6 @@
 //! `waba-migrate`, run as an operator runs it.
 
+mod export;
 mod interactive;
 mod place;
 mod refusals;
