@@ -10,6 +10,7 @@ mod person;
 mod plan;
 mod progress;
 mod record;
+mod relocate;
 mod report;
 mod table;
 mod webhooks;
@@ -21,7 +22,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use waba_gateway::telemetry;
 
-use self::{batch::Batch, export::Export, interactive::Interactive};
+use self::{batch::Batch, export::Export, interactive::Interactive, relocate::Move};
 
 /// The log of what was done, in the data directory unless `--log` says otherwise.
 const LOG_FILE: &str = "waba-migrate.log";
@@ -59,6 +60,10 @@ enum Command {
     /// Write all numbers into a CSV file that batch reads
     #[command(long_about = EXPORT_HELP, after_help = EXIT_HELP)]
     Export(Export),
+
+    /// Move everything from SQLite to Firestore, or back
+    #[command(long_about = MOVE_HELP, after_help = EXIT_HELP)]
+    Move(Move),
 }
 
 const ABOUT: &str = "Brings vendors and their WhatsApp numbers into the gateway's store";
@@ -135,10 +140,29 @@ A CSV file cannot carry everything: of a vendor's numbers after the first, `batc
 that are stored already, and responders, hours, pauses, states and settings are not in it. For all of
 that there is `waba-gateway vendor export`.";
 
+const MOVE_HELP: &str = "\
+Move everything from one store to the other: vendors with their responders and hours, their numbers
+with all secrets, API keys (their hashes), pauses, and the ids of numbers that were deleted, which are
+not given again. The store that things come from is left as it was. The journal stays where it is,
+and so do the record of who changed what and why sends last failed: they can be looked at in the
+store they are in.
+
+Both stores are configured by the server's variables, whatever STORE says: DATA_DIR, and
+FIREBASE_PROJECT_ID with its credentials or FIRESTORE_EMULATOR_HOST. Both are sealed with one
+ENCRYPTION_KEY (or DATA_DIR's encryption.key).
+
+Stop every gateway first. This refuses to start while one runs on DATA_DIR; it cannot see those of
+other machines.
+
+What the other store has already is compared before anything is written. What is the same stays:
+after a run that was cut off the same command goes on. If a vendor, a number or an API key is there
+that differs, nothing is done and all of them are listed; --on-conflict says which store's is to be
+kept. At the end everything is read from both stores and compared, secrets too.";
+
 const EXIT_HELP: &str = "\
 Exit codes:
   0    all rows are good (and you may have decided to write none)
-  1    some rows are bad, or their webhooks could not be set up
+  1    some rows are bad, or their webhooks could not be set up; something differs in the other store
   2    it could not run or not go on: no such file, wrong header, bad configuration, data that
        cannot be opened, answers that end before the list is confirmed
   130  Ctrl-C, before anything was written
@@ -149,7 +173,8 @@ Examples:
   waba-migrate --yes < answers.txt
   waba-migrate batch vendors.csv --dry-run && waba-migrate batch vendors.csv
   waba-migrate batch vendors.csv --setup-webhooks --report done.csv
-  waba-migrate export vendors.csv --with-secrets";
+  waba-migrate export vendors.csv --with-secrets
+  waba-migrate move --to firestore --dry-run";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
@@ -159,6 +184,7 @@ async fn main() -> ExitCode {
         Command::Batch(options) => batch::run(&options).await,
         Command::Interactive(options) => interactive::run(&options).await,
         Command::Export(options) => export::run(&options).await,
+        Command::Move(options) => relocate::run(&options).await,
     };
     end.unwrap_or_else(|error| {
         report::complain(&format!("waba-migrate: {error:#}"));

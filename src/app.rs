@@ -25,7 +25,7 @@ use self::stores::Stores;
 pub use self::{
     backup::{Restored, back_up, restore},
     bootstrap::{operator_key, vault},
-    data::{Data, Vaulted, patiently},
+    data::{BothStores, Data, Vaulted, patiently},
     late::store_is_away,
 };
 use crate::{

@@ -108,6 +108,13 @@ impl Config {
     /// Reads `.env` of the working directory, the environment and `gateway.toml`. The environment
     /// wins over `.env`, both win over the file.
     pub fn from_environment() -> Result<Self, BadConfig> {
+        Self::from_environment_with(|_| None)
+    }
+
+    /// The same, with what `fixed` knows in place of it.
+    pub fn from_environment_with(
+        fixed: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, BadConfig> {
         if let Err(error) = dotenvy::dotenv()
             && !error.not_found()
         {
@@ -120,7 +127,7 @@ impl Config {
         };
         #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
         let lookup = |name: &str| std::env::var(name).ok().or_else(|| file.get(name).cloned());
-        Self::from_lookup(lookup)
+        Self::from_lookup(|name| fixed(name).or_else(|| lookup(name)))
     }
 
     /// Reads what `lookup` knows.

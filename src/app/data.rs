@@ -148,6 +148,46 @@ impl Data {
     }
 }
 
+/// Both stores, for whoever moves vendors from one to the other.
+pub struct BothStores {
+    /// The one in this directory.
+    pub embedded: SharedStore,
+    /// The one in Firestore.
+    pub elsewhere: SharedStore,
+    db: Db,
+    /// Keeps servers away.
+    _lock: File,
+}
+
+impl BothStores {
+    /// Opens both; no server starts here before they are closed. `None` when one runs. With
+    /// `may_mark` a Firestore that was never used is marked as ours.
+    pub async fn open(config: &Config, may_mark: bool) -> anyhow::Result<Option<Self>> {
+        let place = config.firestore.as_ref().context("Firestore is not configured")?;
+        let Some(lock) = try_take_directory(&config.data_dir)? else { return Ok(None) };
+        let vault = Arc::new(vault(config)?);
+        let (journal, local) = open(config, &vault).await?;
+        let check = patiently(async || local.check_key().await).await;
+        check.context("the encryption key does not fit the data")?;
+        let elsewhere = if may_mark {
+            FirestoreStore::start(place, vault, local.clone()).await
+        } else {
+            FirestoreStore::start_to_read(place, vault, local.clone()).await
+        };
+        Ok(Some(Self {
+            embedded: Arc::new(local),
+            elsewhere: Arc::new(firestore(elsewhere)?),
+            db: journal.db().clone(),
+            _lock: lock,
+        }))
+    }
+
+    /// Waits until everything is written.
+    pub fn close(self) {
+        self.db.close();
+    }
+}
+
 async fn open(config: &Config, vault: &Arc<Vault>) -> anyhow::Result<(SqliteJournal, SqliteStore)> {
     let path = database_of(config);
     let open = patiently(async || SqliteJournal::open(&path, Arc::clone(vault))).await;

@@ -2,6 +2,7 @@
 
 mod export;
 mod interactive;
+mod moving;
 mod place;
 mod refusals;
 mod steps;

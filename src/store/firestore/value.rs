@@ -72,6 +72,14 @@ pub(super) fn get_text(fields: &Fields, name: &str) -> Option<String> {
     Some(text).filter(|it| !it.is_empty())
 }
 
+/// What a person wrote, to the blank; nothing but blanks is nothing.
+pub(super) fn get_words(fields: &Fields, name: &str) -> Option<String> {
+    match fields.get(name)?.value_type.as_ref()? {
+        ValueType::StringValue(it) => Some(it.clone()).filter(|it| !it.trim().is_empty()),
+        _ => get_text(fields, name),
+    }
+}
+
 pub(super) fn get_flag(fields: &Fields, name: &str) -> Option<bool> {
     match fields.get(name)?.value_type.as_ref()? {
         ValueType::BooleanValue(it) => Some(*it),

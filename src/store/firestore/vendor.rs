@@ -7,8 +7,8 @@ use serde_json::{Map, Value as Json};
 use super::{
     Fault, secret,
     value::{
-        Edit, Fields, created_at, flag, from_json, get_flag, get_text, id_of, ours, text,
-        time_like, to_json, updated_at,
+        Edit, Fields, created_at, flag, from_json, get_flag, get_text, get_words, id_of, ours,
+        text, time_like, to_json, updated_at,
     },
 };
 use crate::{
@@ -60,11 +60,11 @@ pub(super) fn read(
         |what| Fault::Unreadable { document: format!("{CONFIGS}/{}", id_of(&document.name)), what };
     let fields = &document.fields;
     let mut all = known(vault, document)?;
-    let name = get_text(fields, "businessName").unwrap_or_else(|| id.to_string());
+    let name = get_words(fields, "businessName").unwrap_or_else(|| id.to_string());
     all.insert("businessName".to_owned(), name.into());
     all.insert("status".to_owned(), status(fields).as_str().into());
     all.insert("autoReplyEnabled".to_owned(), auto_reply(fields).into());
-    all.insert("welcomeMessage".to_owned(), get_text(fields, "welcomeMessage").into());
+    all.insert("welcomeMessage".to_owned(), get_words(fields, "welcomeMessage").into());
     all.insert("createdAt".to_owned(), created_at(document).into());
     all.insert("updatedAt".to_owned(), updated_at(document).into());
     let read: VendorDocument =
@@ -134,13 +134,13 @@ pub(super) fn write(
     let has = |field: &str| get_text(fields, field);
     keep("vendorId", has("vendorId").as_deref() == Some(id), text(id));
     let business_name = &vendor.business_name;
-    let is_named = has("businessName").as_ref() == Some(business_name);
+    let is_named = get_words(fields, "businessName").as_ref() == Some(business_name);
     keep("businessName", is_named, text(business_name.clone()));
     keep("status", before.is_some() && status(fields) == new, text(new.as_str()));
     let is_same = before.is_some() && auto_reply(fields) == vendor.auto_reply;
     keep("autoReplyEnabled", is_same, flag(vendor.auto_reply));
     match &vendor.welcome_message {
-        it if *it == has("welcomeMessage") => {}
+        it if *it == get_words(fields, "welcomeMessage") => {}
         Some(it) => edit.set("welcomeMessage", text(it.clone())),
         None => edit.remove("welcomeMessage"),
     }
