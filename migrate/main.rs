@@ -58,11 +58,11 @@ enum Command {
     Interactive(Interactive),
 
     /// Write all numbers into a CSV file that batch reads
-    #[command(long_about = EXPORT_HELP, after_help = EXIT_HELP)]
+    #[command(long_about = EXPORT_HELP, after_help = EXPORT_AFTER)]
     Export(Export),
 
     /// Move everything from SQLite to Firestore, or back
-    #[command(long_about = MOVE_HELP, after_help = EXIT_HELP)]
+    #[command(long_about = MOVE_HELP, after_help = MOVE_AFTER)]
     Move(Move),
 }
 
@@ -90,8 +90,8 @@ checks, same log, same webhook URLs at the end. Ctrl-C before that leaves everyt
 Answers can come through a pipe, one a line in the same order; a line after a bad answer is the next
 try. Questions go to standard error, results to standard output.
 
-The configuration is the server's: environment, .env, gateway.toml. DATA_DIR, APP_BASE_URL and
-ENCRYPTION_KEY are used. No secret is printed or logged.";
+The configuration is the server's: environment, .env, gateway.toml. DATA_DIR, APP_BASE_URL,
+ENCRYPTION_KEY and, for the store, STORE with its variables are used. No secret is printed or logged.";
 
 const LOG_HELP: &str = "Where to append what was done [default: waba-migrate.log in DATA_DIR]";
 
@@ -162,7 +162,7 @@ kept. At the end everything is read from both stores and compared, secrets too."
 const EXIT_HELP: &str = "\
 Exit codes:
   0    all rows are good (and you may have decided to write none)
-  1    some rows are bad, or their webhooks could not be set up; something differs in the other store
+  1    some rows are bad, or their webhooks could not be set up
   2    it could not run or not go on: no such file, wrong header, bad configuration, data that
        cannot be opened, answers that end before the list is confirmed
   130  Ctrl-C, before anything was written
@@ -172,9 +172,28 @@ Examples:
   waba-migrate --lang fr
   waba-migrate --yes < answers.txt
   waba-migrate batch vendors.csv --dry-run && waba-migrate batch vendors.csv
-  waba-migrate batch vendors.csv --setup-webhooks --report done.csv
-  waba-migrate export vendors.csv --with-secrets
-  waba-migrate move --to firestore --dry-run";
+  waba-migrate batch vendors.csv --setup-webhooks --report done.csv";
+
+const EXPORT_AFTER: &str = "\
+Exit codes:
+  0  all numbers are in the file
+  1  they are, and some of them `batch` would not read again as they are
+  2  it could not run: the file is there already, no data, bad configuration
+
+Examples:
+  waba-migrate export numbers.csv
+  waba-migrate export numbers.csv --with-secrets";
+
+const MOVE_AFTER: &str = "\
+Exit codes:
+  0  everything is in the other store, or would be
+  1  something is there that differs or is in the way; nothing was written
+  2  it could not run or not go on: a gateway runs, a store cannot be opened, or afterwards the
+     stores are not the same
+
+Examples:
+  waba-migrate move --to firestore --dry-run
+  waba-migrate move --to sqlite --on-conflict source";
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

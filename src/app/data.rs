@@ -176,7 +176,7 @@ impl BothStores {
         };
         Ok(Some(Self {
             embedded: Arc::new(local),
-            elsewhere: Arc::new(firestore(elsewhere)?),
+            elsewhere: Arc::new(reached(elsewhere)?),
             db: journal.db().clone(),
             _lock: lock,
         }))

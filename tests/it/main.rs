@@ -20,6 +20,7 @@ mod firebase;
 mod firestore;
 mod forward;
 mod fuzz;
+mod guide;
 #[expect(dead_code, reason = "the benches use the rest")]
 #[path = "../../bench/harness/mod.rs"]
 mod harness;
