@@ -7,10 +7,20 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{Emulator, gateway_binary, migrate_binary};
+use crate::support::{DEADLINE, Emulator, gateway_binary, migrate_binary};
 
 fn run(program: &Path, arguments: &[&str], emulator: &Emulator, place: &Path) -> (i32, String) {
-    let ended: Output = Command::new(program)
+    told(&command(program, arguments, emulator, place).output().unwrap())
+}
+
+fn told(ended: &Output) -> (i32, String) {
+    let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
+    (ended.status.code().unwrap(), text(&ended.stdout) + &text(&ended.stderr))
+}
+
+fn command(program: &Path, arguments: &[&str], emulator: &Emulator, place: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
         .args(arguments)
         .current_dir(place)
         .env_clear()
@@ -20,10 +30,9 @@ fn run(program: &Path, arguments: &[&str], emulator: &Emulator, place: &Path) ->
         .env("WASENDER_API_URL", "http://127.0.0.1:9")
         .env("MIN_FREE_DISK", "0")
         .stdin(Stdio::null())
-        .output()
-        .unwrap();
-    let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
-    (ended.status.code().unwrap(), text(&ended.stdout) + &text(&ended.stderr))
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
 }
 
 #[tokio::test]
@@ -109,4 +118,52 @@ async fn many_rows_go_in_together_and_one_in_the_way_is_that_ones_trouble() {
     assert_eq!(report.matches(",row,created,").count(), 119);
     let (code, told) = run(&migrate_binary(), &many, &emulator, place);
     assert!(code == 1 && told.contains("0 created, 0 updated, 119 unchanged, 1 bad"), "{told}");
+}
+
+#[tokio::test]
+async fn a_migration_goes_on_after_a_kill_and_after_firestore_was_away() {
+    const N: usize = 400;
+    let mut emulator = Emulator::start();
+    let directory = tempfile::tempdir().unwrap();
+    let place = directory.path();
+    let header = "vendorId,businessName,phoneNumber,wasenderInstanceId,wasenderWebhookSecret\n";
+    let row = |n| format!("shop_{n:03},Shop,+22177{},{n},marked-secret-{n}\n", 1_000_000 + n);
+    let rows: Vec<String> = (0..N).map(row).collect();
+    std::fs::write(place.join("many.csv"), format!("{header}{}", rows.concat())).unwrap();
+    let many = ["batch", "many.csv", "--report", "done.csv"];
+    let n_told = || {
+        let report = std::fs::read_to_string(place.join("done.csv")).unwrap_or_default();
+        report.matches(",row,").count()
+    };
+    let begins = |child: &mut std::process::Child, n_before: usize| {
+        let started = std::time::Instant::now();
+        while n_told() <= n_before {
+            assert!(started.elapsed() < DEADLINE, "it does not begin");
+            assert!(child.try_wait().unwrap().is_none(), "it ended");
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    };
+    let mut child = command(&migrate_binary(), &many, &emulator, place).spawn().unwrap();
+    begins(&mut child, 0);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let n_first = n_told();
+    assert!((1..N).contains(&n_first), "{n_first} were done");
+    let mut child = command(&migrate_binary(), &many, &emulator, place).spawn().unwrap();
+    begins(&mut child, n_first);
+    emulator.kill();
+    let (code, said) = told(&child.wait_with_output().unwrap());
+    let words = "rows are done; the same command goes on from there";
+    assert!(code == 2 && said.contains(words), "{code} {said}");
+    assert!((n_first..N).contains(&n_told()), "{} were done", n_told());
+    emulator.restart();
+    let (code, said) = run(&migrate_binary(), &many, &emulator, place);
+    assert!(code == 0 && said.contains("400 rows: "), "{code} {said}");
+    let program = emulator.program().await;
+    for collection in ["waba_instances", "vendor_configs"] {
+        assert_eq!(program.all(collection).await.len(), N);
+    }
+    assert_eq!(n_told(), N);
+    let (code, said) = run(&migrate_binary(), &many, &emulator, place);
+    assert!(code == 0 && said.contains("0 created, 0 updated, 400 unchanged, 0 bad"), "{said}");
 }
