@@ -96,7 +96,7 @@ async fn write(
     plan: &mut Plan,
     record: &mut Record,
 ) -> anyhow::Result<()> {
-    let data = Data::open_to_write(config).await?;
+    let mut data = Data::open_to_write(config).await?;
     let log = batch.log.clone().unwrap_or_else(|| config.data_dir.join(LOG_FILE));
     // Opened first: what could not be told is not done.
     record.log = Some(Log::open(&log)?);
@@ -104,6 +104,8 @@ async fn write(
     let mut end = write::all(data.store(), plan, record, &progress).await;
     drop(progress);
     if end.is_ok() && batch.webhooks.setup_webhooks {
+        // This may take hours.
+        data.end_turn();
         let gateway = data.gateway(config)?;
         let progress = Progress::of("webhooks", plan.rows.len());
         end = batch.webhooks.set_up(&gateway, plan, record, &progress).await;

@@ -18,7 +18,7 @@ const BETWEEN_TRIES: Duration = Duration::from_secs(1);
 pub struct Data {
     data: app::Data,
     /// Two migrations at once would not see each other's numbers.
-    _turn: Option<File>,
+    turn: Option<File>,
 }
 
 impl Data {
@@ -28,18 +28,23 @@ impl Data {
         // Makes the directory and the keys, which there must be before there can be a turn.
         drop(app::vault(config)?);
         let turn = take_turn(&config.data_dir)?;
-        Ok(Self { data: app::Data::open_to_write(config).await?, _turn: Some(turn) })
+        Ok(Self { data: app::Data::open_to_write(config).await?, turn: Some(turn) })
     }
 
     /// Opens the data to look at, where there are any.
     pub async fn open_to_read(config: &Config) -> anyhow::Result<Option<Self>> {
         let data = app::Data::open_to_read(config).await?;
-        Ok(data.map(|data| Self { data, _turn: None }))
+        Ok(data.map(|data| Self { data, turn: None }))
     }
 
     /// Vendors and instances.
     pub fn store(&self) -> &dyn Store {
         self.data.store.as_ref()
+    }
+
+    /// Lets another migration begin: nothing more is planned from what is stored.
+    pub fn end_turn(&mut self) {
+        self.turn = None;
     }
 
     /// A gateway over the data, for what is done at Wasender too.

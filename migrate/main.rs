@@ -157,7 +157,9 @@ other machines.
 What the other store has already is compared before anything is written. What is the same stays:
 after a run that was cut off the same command goes on. If a vendor, a number or an API key is there
 that differs, nothing is done and all of them are listed; --on-conflict says which store's is to be
-kept. At the end everything is read from both stores and compared, secrets too.";
+kept. With source, numbers and API keys that only the other store has of such are removed, and numbers
+that were given to other vendors since move with them. At the end everything is read from both stores
+and compared, secrets too.";
 
 const EXIT_HELP: &str = "\
 Exit codes:

@@ -112,8 +112,9 @@ impl Way<'_> {
         let keys = keys::compare(self.source, self.target).await.context("compare API keys")?;
         let differing: Vec<String> = compared.differing().chain(keys.differing()).collect();
         let is_refused = self.on_conflict == OnConflict::Refuse && !differing.is_empty();
-        if is_refused || !compared.taken.is_empty() {
-            complain(&refusal(&compared.taken, &differing));
+        let in_the_way = compared.in_the_way(self.on_conflict == OnConflict::Source);
+        if is_refused || !in_the_way.is_empty() {
+            complain(&refusal(&in_the_way, &differing));
             return Ok(EXIT_BAD_ROWS.into());
         }
         if options.dry_run {
@@ -150,46 +151,68 @@ impl Way<'_> {
     }
 
     async fn copy(&self, compared: &Compared, progress: &Progress) -> anyhow::Result<()> {
+        // In one step, as numbers that were swapped must be.
+        self.copy_page(compared, self.entangled(compared).await?).await?;
         let mut pages = Pages::of(self.source);
-        while let Some(page) = pages.next().await? {
-            let (mut vendors, mut instances) = (Vec::new(), Vec::new());
-            // Of what is there already, the session's state is kept apart.
-            let mut present = Vec::new();
-            for (vendor, of_vendor) in page {
-                progress.advance(1);
-                let Some(lot) = compared.lots.get(&vendor.id) else {
-                    bail!("{} came while this was at work: is a gateway running?", vendor.id);
-                };
-                let is_moved = match lot {
-                    Lot::Same => false,
-                    Lot::Missing => true,
-                    Lot::Differs { extra, .. } => {
-                        let wins = self.on_conflict == OnConflict::Source;
-                        for id in extra.iter().filter(|_| wins) {
-                            self.target.delete_instance(&vendor.id, id).await?;
-                        }
-                        present.extend(of_vendor.iter().filter(|_| wins).cloned());
-                        wins
-                    }
-                };
-                if !is_moved {
-                    continue;
+        while let Some(mut page) = pages.next().await? {
+            progress.advance(page.len());
+            page.retain(|it| !compared.entangled().contains(&it.0.id));
+            // A vendor and its numbers come together, or not.
+            let mut step = Page::new();
+            let mut n_docs = 0;
+            for it in page {
+                if n_docs + 1 + it.1.len() > self.target.batch_max() {
+                    self.copy_page(compared, std::mem::take(&mut step)).await?;
+                    n_docs = 0;
                 }
-                // A vendor and its numbers come together, or not.
-                let n_docs = vendors.len() + instances.len();
-                if n_docs + 1 + of_vendor.len() > self.target.batch_max() {
-                    self.put(&vendors, &instances).await?;
-                    vendors.clear();
-                    instances.clear();
-                }
-                vendors.push(vendor);
-                instances.extend(of_vendor);
+                n_docs += 1 + it.1.len();
+                step.push(it);
             }
-            self.put(&vendors, &instances).await?;
-            for it in present {
-                if let Some(at) = it.last_sync {
-                    self.target.set_status(&it.id, Some(it.status), at).await?;
+            self.copy_page(compared, step).await?;
+        }
+        Ok(())
+    }
+
+    async fn entangled(&self, compared: &Compared) -> anyhow::Result<Page> {
+        let mut page = Page::new();
+        for id in compared.entangled() {
+            if let Some(vendor) = self.source.vendor(id).await? {
+                page.push((vendor, self.source.instances(id).await?));
+            }
+        }
+        let n_docs = page.iter().map(|it| 1 + it.1.len()).sum::<usize>();
+        if n_docs > self.target.batch_max() {
+            bail!("{} vendors have each other's numbers over there: too many at once", page.len());
+        }
+        Ok(page)
+    }
+
+    /// Writes what is to be moved of some vendors, together.
+    async fn copy_page(&self, compared: &Compared, page: Page) -> anyhow::Result<()> {
+        let (mut vendors, mut instances) = (Vec::new(), Vec::new());
+        // Of what is there already, the session's state is kept apart.
+        let mut present = Vec::new();
+        for (vendor, of_vendor) in page {
+            let Some(lot) = compared.lots.get(&vendor.id) else {
+                bail!("{} came while this was at work: is a gateway running?", vendor.id);
+            };
+            match lot {
+                Lot::Missing => {}
+                Lot::Differs { extra, .. } if self.on_conflict == OnConflict::Source => {
+                    for id in extra {
+                        self.target.delete_instance(&vendor.id, id).await?;
+                    }
+                    present.extend(of_vendor.iter().cloned());
                 }
+                Lot::Same | Lot::Differs { .. } => continue,
+            }
+            vendors.push(vendor);
+            instances.extend(of_vendor);
+        }
+        self.put(&vendors, &instances).await?;
+        for it in present {
+            if let Some(at) = it.last_sync {
+                self.target.set_status(&it.id, Some(it.status), at).await?;
             }
         }
         Ok(())
@@ -313,7 +336,7 @@ fn stays(n_unserved: i64) -> String {
 fn refusal(taken: &[String], differing: &[String]) -> String {
     let mut text = "waba-migrate: nothing was written.\n".to_owned();
     if !taken.is_empty() {
-        text += "In the way, whatever --on-conflict says:\n  ";
+        text += "In the way:\n  ";
         text += &taken.join("\n  ");
         text.push('\n');
     }

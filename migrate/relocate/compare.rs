@@ -32,8 +32,10 @@ pub enum Lot {
 #[derive(Default)]
 pub struct Compared {
     pub lots: BTreeMap<VendorId, Lot>,
-    /// What cannot be written because another vendor has it, in words.
-    pub taken: Vec<String>,
+    /// What is in the way, in words, and the vendor of the target that has it.
+    taken: Vec<(String, Option<VendorId>)>,
+    /// Vendors that have what another one of the two is to get: they can be written together only.
+    entangled: BTreeSet<VendorId>,
     n_instances: usize,
     /// Who had a key first, in the source itself.
     seen: HashMap<InstanceKey, VendorId>,
@@ -111,7 +113,7 @@ impl Compared {
         let lot = match present.vendors.get(&id) {
             None => Lot::Missing,
             Some(Err(_)) => {
-                self.taken.push(format!("{id}: what is stored of it there cannot be read"));
+                self.taken.push((format!("{id}: what is stored of it there cannot be read"), None));
                 return;
             }
             Some(Ok(there)) => {
@@ -138,22 +140,39 @@ impl Compared {
             };
             let owners = present.owners.get(&key).into_iter().flatten();
             if let Some(other) = owners.into_iter().find(|it| *it != id) {
-                self.taken.push(format!("{}: vendor {other} has its {what} there", instance.id));
+                let text = format!("{}: vendor {other} has its {what} there", instance.id);
+                self.taken.push((text, Some(other.clone())));
+                self.entangled.extend([id.clone(), other.clone()]);
             }
             match self.seen.insert(key, id.clone()) {
-                Some(other) if other != *id => self.taken.push(format!(
-                    "{}: vendor {other} has its {what} too in the store to move from; \
-                     `waba-gateway doctor` lists such",
-                    instance.id
-                )),
+                Some(other) if other != *id => {
+                    let text = format!(
+                        "{}: vendor {other} has its {what} too in the store to move from; \
+                         `waba-gateway doctor` lists such",
+                        instance.id
+                    );
+                    self.taken.push((text, None));
+                }
                 _ => {}
             }
         }
         let its = present.vendors.get(id).and_then(|it| it.as_ref().ok());
         let is_its = its.is_some_and(|it| it.instances.iter().any(|of| of.id == instance.id));
         if present.instances.contains(&instance.id) && !is_its {
-            self.taken.push(format!("{}: another vendor has this id there", instance.id));
+            self.taken.push((format!("{}: another vendor has this id there", instance.id), None));
         }
+    }
+
+    /// What is in the way. When the source wins, a vendor that it has too gives up what it has.
+    pub fn in_the_way(&self, source_wins: bool) -> Vec<String> {
+        let gives_up = |it: &VendorId| source_wins && self.lots.contains_key(it);
+        let taken = self.taken.iter().filter(|it| !it.1.as_ref().is_some_and(gives_up));
+        taken.map(|it| it.0.clone()).collect()
+    }
+
+    /// Those to be written in one step, before all others.
+    pub fn entangled(&self) -> &BTreeSet<VendorId> {
+        &self.entangled
     }
 
     /// Vendors of which something else is there.

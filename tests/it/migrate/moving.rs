@@ -252,6 +252,29 @@ async fn what_differs_over_there_is_listed_and_left_until_it_is_said_whose_is_ke
 }
 
 #[tokio::test]
+async fn numbers_that_were_swapped_since_are_moved_in_one_step() {
+    let (place, emulator) = (Place::new(), Emulator::start());
+    let source = {
+        let sqlite = open(&place, &emulator, "sqlite").await;
+        let (vendors, mut instances) = any_vendors(8);
+        let firestore = open(&place, &emulator, "firestore").await;
+        firestore.store.import(&vendors, &instances).await.unwrap();
+        let last = instances.len() - 1;
+        assert_ne!(instances[0].vendor_id, instances[last].vendor_id);
+        let number = instances[0].phone_number.clone();
+        instances[0].phone_number = std::mem::replace(&mut instances[last].phone_number, number);
+        sqlite.store.import(&vendors, &instances).await.unwrap();
+        all_of(&sqlite.store).await
+    };
+    let ran = run(&place, &emulator, &["--to", "firestore"]);
+    ran.says(1, &["has its phone number there", ": waba_vendor_"]);
+    let ran = run(&place, &emulator, &["--to", "firestore", "--on-conflict", "source"]);
+    ran.says(0, &["2 differed", "is the same"]);
+    let firestore = open(&place, &emulator, "firestore").await;
+    assert_same(&all_of(&firestore.store).await, &source);
+}
+
+#[tokio::test]
 async fn a_number_that_another_vendor_has_over_there_stops_everything() {
     let (place, emulator) = (Place::new(), Emulator::start());
     place.migrate(&[ANNA, BINTA]);
