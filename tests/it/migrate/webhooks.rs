@@ -1,10 +1,14 @@
 //! `--setup-webhooks`, against the simulated Wasender.
 
-use std::time::{Duration, Instant};
+use std::{
+    process::Child,
+    time::{Duration, Instant},
+};
 
 use waba_gateway::twin::{NewSession, Twin};
 
 use super::place::{BAD, Place, Ran};
+use crate::support::DEADLINE;
 
 const BASE: &str = "http://localhost:9002/api/webhooks/wasender";
 
@@ -31,7 +35,7 @@ impl Scene {
         (Self { place, twin }, file)
     }
 
-    async fn run(&self, arguments: &[&str]) -> Ran {
+    fn start(&self, arguments: &[&str]) -> Child {
         let (url, token) = (self.twin.api_url(), self.twin.pat().to_owned());
         let vars = [
             ("WASENDER_API_URL", url.as_str()),
@@ -40,7 +44,11 @@ impl Scene {
             ("ALLOW_PRIVATE_TARGETS", "true"),
             ("MIN_FREE_DISK", "0"),
         ];
-        let child = self.place.command(arguments, &vars).spawn().unwrap();
+        self.place.command(arguments, &vars).spawn().unwrap()
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Ran {
+        let child = self.start(arguments);
         // The twin answers on this runtime.
         let ended = tokio::task::spawn_blocking(|| child.wait_with_output().unwrap());
         Ran::of(&ended.await.unwrap())
@@ -121,4 +129,45 @@ async fn what_cannot_succeed_for_any_row_is_refused_before_anything_is_done() {
     let bad = place.file(&[BAD]);
     scene.run(&["batch", &bad, "--setup-webhooks"]).await.says(1, &["nothing was written"]);
     assert!(!place.data().exists() && scene.twin.requests().is_empty());
+}
+
+#[tokio::test]
+async fn after_a_kill_every_session_is_set_up_and_none_twice() {
+    const N: u64 = 25;
+    let (scene, _) = Scene::new().await;
+    let mut rows = Vec::new();
+    for n in 101..101 + N {
+        let number = format!("+221771234{n}");
+        scene.twin.add_session(NewSession { id: Some(n), ..NewSession::new(&number) });
+        rows.push(format!("shop_{n},Shop,{number},{n},marked-secret-{n},"));
+    }
+    let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+    let file = scene.place.file(&rows);
+    let report = scene.place.dir.path().join("done.csv");
+    let arguments = ["--setup-webhooks", "--webhooks-per-minute", "600", "--report"];
+    let arguments = [&["batch", &file][..], &arguments, &[report.to_str().unwrap()]].concat();
+    let n_set_up = || (101..101 + N).filter(|it| scene.leads_to(*it).is_some()).count();
+    let mut child = scene.start(&arguments);
+    let started = Instant::now();
+    while n_set_up() < 3 {
+        assert!(started.elapsed() < DEADLINE, "it does not begin");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(n_set_up() < rows.len(), "it was done");
+    scene.run(&arguments).await.says(0, &["25 unchanged, 0 bad; webhooks: 25 lead here, 0"]);
+    assert_eq!(n_set_up(), rows.len());
+    for n in 101..101 + N {
+        let path = format!("/whatsapp-sessions/{n}");
+        let requests = scene.twin.requests();
+        let changes = requests.iter().filter(|it| it.method == "PUT" && it.path.ends_with(&path));
+        assert_eq!(changes.count(), 1, "session {n}");
+        let number = scene.place.open().instance(&format!("shop_{n}")).await.unwrap();
+        let session = scene.twin.session(n).unwrap();
+        assert!(super::place::secrets(&number).contains(&session.webhook_secret.as_str()));
+    }
+    let told = std::fs::read_to_string(report).unwrap();
+    let vendors = (101..101 + N).filter(|it| told.contains(&format!(",shop_{it},webhook,")));
+    assert_eq!(vendors.count(), rows.len());
 }
