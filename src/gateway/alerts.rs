@@ -137,8 +137,7 @@ impl Gateway {
         if !self.inner.manager.is_store_elsewhere() {
             return Ok(false);
         }
-        let first_due = self.inner.journal.outbox_load().await?.first_due;
-        Ok(first_due.is_some_and(|it| now - it >= RECORDS_LATE_AFTER))
+        Ok(self.inner.journal.outbox_load().await?.late_by(now) >= RECORDS_LATE_AFTER)
     }
 
     fn look_at_refused(&self, look: &mut Look<'_>) {

@@ -187,10 +187,7 @@ impl Gateway {
         // Without the count the gauges stay as they were; why is told where documents are read.
         let Ok(load) = self.inner.journal.outbox_load().await else { return };
         #[expect(clippy::cast_precision_loss, reason = "gauges")]
-        let (n_waiting, age) = (
-            load.n_waiting as f64,
-            load.first_due.map_or(0.0, |it| (now - it).max(0) as f64 / SECOND as f64),
-        );
+        let (n_waiting, age) = (load.n_waiting as f64, load.late_by(now) as f64 / SECOND as f64);
         gauge!(names::RECORDS_WAITING).set(n_waiting);
         gauge!(names::RECORDS_OLDEST_SECONDS).set(age);
     }

@@ -91,6 +91,17 @@ pub enum DocumentEnd {
 pub struct OutboxLoad {
     /// Documents that wait, those of which the time has not come included.
     pub n_waiting: i64,
-    /// When the first of them was to be written.
+    /// When the first of them is to be written.
     pub first_due: Option<Millis>,
+    /// When the first of those was due that were tried in vain.
+    pub tried_since: Option<Millis>,
+}
+
+impl OutboxLoad {
+    /// For how long the one is late that is late for longest.
+    #[must_use]
+    pub fn late_by(&self, now: Millis) -> Millis {
+        let since = [self.first_due, self.tried_since].into_iter().flatten().min();
+        since.map_or(0, |it| (now - it).max(0))
+    }
 }

@@ -8,6 +8,8 @@ CREATE TABLE outbox (
     n     INTEGER NOT NULL DEFAULT 0,   -- how often it was written
     said  INTEGER NOT NULL DEFAULT -1,  -- where the document says that the message stands
     tries INTEGER NOT NULL DEFAULT 0,   -- how often it was refused
+    since INTEGER,                      -- when it was due that was tried in vain since
     PRIMARY KEY (entry, what)
 ) WITHOUT ROWID;
 CREATE INDEX outbox_due ON outbox (due) WHERE due IS NOT NULL;
+CREATE INDEX outbox_tried ON outbox (since) WHERE since IS NOT NULL;

@@ -83,8 +83,7 @@ impl Documents {
 
 async fn look_at_documents(gateway: &Gateway, report: &mut Report) -> anyhow::Result<()> {
     let load = gateway.journal().outbox_load().await?;
-    let by = load.first_due.map_or(0, |it| gateway.clock().now() - it);
-    let n = load.n_waiting;
+    let (n, by) = (load.n_waiting, load.late_by(gateway.clock().now()));
     let found = if by >= RECORDS_LATE_AFTER { Documents::Late { n, by } } else { Documents::Fine };
     report.add(found.finding());
     Ok(())

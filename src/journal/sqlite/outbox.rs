@@ -160,10 +160,10 @@ pub(super) fn erased(cx: &mut Cx<'_>, row: &EntryRow, now: Millis) -> Result<(),
     }
     // The row of what was written last may be gone.
     let sql = "INSERT INTO outbox (entry, what, deed, due) VALUES (?1, 0, 2, ?2)
-        ON CONFLICT DO UPDATE SET deed = 2, due = ?2, tries = 0";
+        ON CONFLICT DO UPDATE SET deed = 2, due = ?2, tries = 0, since = NULL";
     cx.connection.prepare_cached(sql)?.execute(params![row.id.0, now])?;
     if row.kind == MESSAGE {
-        let sql = "UPDATE outbox SET deed = 2, due = ?2, tries = 0 WHERE entry = ?1 AND what = 1";
+        let sql = "UPDATE outbox SET deed = 2, due = ?2, tries = 0, since = NULL WHERE entry = ?1 AND what = 1";
         cx.connection.prepare_cached(sql)?.execute(params![row.id.0, now])?;
     }
     note(cx, now);

@@ -383,6 +383,9 @@ async fn a_document_that_firestore_refuses_holds_no_other_up() {
         assert_eq!(said(&program, &bad).await, Value::Null);
         let load = app.gateway.journal().outbox_load().await.unwrap();
         assert!(load.first_due.is_some_and(|it| it > app.clock.now()), "{load:?}");
+        // That it is tried again then does not make it younger.
+        app.clock.advance(30 * SECOND);
+        assert_eq!(load.late_by(app.clock.now()), 30 * SECOND);
         // It is kept, and taken when somebody has put it right.
         emulator.refuse(None);
         app.clock.advance(MINUTE);

@@ -213,13 +213,14 @@ pub(super) fn end(
     match end {
         DocumentEnd::Gone if row.n > 0 && row.deed == WRITE => {
             let due = news(cx, row, row.n, row.said, now)?;
-            let sql = "UPDATE outbox SET due = ?4 WHERE entry = ?1 AND what = ?2 AND deed = ?3";
+            let sql = "UPDATE outbox SET due = ?4, tries = 0, since = NULL
+                WHERE entry = ?1 AND what = ?2 AND deed = ?3";
             let values = params![row.entry.0, row.what, row.deed, due];
             cx.connection.prepare_cached(sql)?.execute(values)?;
             Ok(())
         }
         DocumentEnd::Again { due, is_refused } => {
-            let sql = "UPDATE outbox SET due = ?4, tries = tries + ?5
+            let sql = "UPDATE outbox SET due = ?4, tries = tries + ?5, since = coalesce(since, due)
                 WHERE entry = ?1 AND what = ?2 AND deed = ?3";
             let values = params![row.entry.0, row.what, row.deed, due, is_refused];
             cx.connection.prepare_cached(sql)?.execute(values)?;
@@ -252,7 +253,7 @@ fn news(
 }
 
 fn written(cx: &Cx<'_>, row: &DueDocument, said: i64, due: Option<Millis>) -> Result<(), DbError> {
-    let sql = "UPDATE outbox SET n = n + 1, said = ?4, due = ?5, tries = 0
+    let sql = "UPDATE outbox SET n = n + 1, said = ?4, due = ?5, tries = 0, since = NULL
         WHERE entry = ?1 AND what = ?2 AND deed = ?3";
     let values = params![row.entry.0, row.what, row.deed, said, due];
     cx.connection.prepare_cached(sql)?.execute(values)?;
@@ -266,8 +267,12 @@ fn delete(cx: &Cx<'_>, row: &DueDocument) -> Result<(), DbError> {
 }
 
 pub(super) fn load(connection: &Connection) -> Result<OutboxLoad, DbError> {
-    let sql = "SELECT count(*), min(due) FROM outbox INDEXED BY outbox_due WHERE due IS NOT NULL";
+    let sql = "SELECT count(*), min(due), (SELECT min(since) FROM outbox WHERE since IS NOT NULL)
+        FROM outbox INDEXED BY outbox_due WHERE due IS NOT NULL";
     let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement
-        .query_row((), |row| Ok(OutboxLoad { n_waiting: row.get(0)?, first_due: row.get(1)? }))?)
+    let load = statement.query_row((), |row| {
+        let (n_waiting, first_due, tried_since) = (row.get(0)?, row.get(1)?, row.get(2)?);
+        Ok(OutboxLoad { n_waiting, first_due, tried_since })
+    })?;
+    Ok(load)
 }

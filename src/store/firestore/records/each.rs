@@ -38,18 +38,18 @@ impl Wrote {
             Code::Aborted
             | Code::Cancelled
             | Code::DeadlineExceeded
-            | Code::Internal
             | Code::ResourceExhausted
-            | Code::Unavailable
-            | Code::Unknown => Self::NotNow,
+            | Code::Unavailable => Self::NotNow,
             // Its text may quote what was to be written.
             code @ (Code::DataLoss
             | Code::FailedPrecondition
+            | Code::Internal
             | Code::InvalidArgument
             | Code::OutOfRange
             | Code::PermissionDenied
             | Code::Unauthenticated
-            | Code::Unimplemented) => Self::Refused(format!("{code:?}")),
+            | Code::Unimplemented
+            | Code::Unknown) => Self::Refused(format!("{code:?}")),
         }
     }
 }
