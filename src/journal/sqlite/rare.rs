@@ -7,15 +7,20 @@ use std::collections::{HashMap, HashSet};
 use rusqlite::Connection;
 
 use crate::{
-    domain::{clock::Millis, id::ContactId},
+    domain::{
+        clock::{MINUTE, Millis},
+        id::ContactId,
+    },
     sqlite::DbError,
     vault::Token,
 };
 
 /// Waiting signals that are known; with more of them the database is asked again.
 const ORPHANS_MAX: usize = 100_000;
-/// Paused conversations after which those that have ended are left out.
+/// Paused conversations after which those that have ended are left out, and with how many of them
+/// the database is asked again.
 const PAUSED_MAX: usize = 65_536;
+const PAUSED_READ_MAX: usize = PAUSED_MAX / 2;
 
 /// The messages that open signals wait for, and how many for each.
 #[derive(Default)]
@@ -91,9 +96,32 @@ impl Orphans {
 
 /// Conversations in which the bot is, or was, paused.
 #[derive(Default)]
-pub(super) struct Paused {
-    /// Those that were paused at this time, and those that were since.
-    known: Option<(Millis, HashSet<ContactId>)>,
+pub(super) struct Paused(Option<PausedSince>);
+
+struct PausedSince {
+    /// When they were read.
+    at: Millis,
+    /// Those that were paused then, and those that were since; `None`: they are too many.
+    all: Option<HashSet<ContactId>>,
+}
+
+impl PausedSince {
+    fn read(connection: &Connection, now: Millis) -> Result<Self, DbError> {
+        let sql = "SELECT id FROM contacts INDEXED BY contacts_paused
+            WHERE paused_until > ?1";
+        let mut statement = connection.prepare_cached(sql)?;
+        let found = statement.query_map([now], |row| row.get(0).map(ContactId))?;
+        let all: HashSet<ContactId> = found.take(PAUSED_READ_MAX).collect::<Result<_, _>>()?;
+        Ok(Self { at: now, all: (all.len() < PAUSED_READ_MAX).then_some(all) })
+    }
+
+    fn is_good(&self, now: Millis) -> bool {
+        match &self.all {
+            Some(all) => all.len() < PAUSED_MAX,
+            // To read so many costs more than to ask for each.
+            None => (now - self.at).abs() < MINUTE,
+        }
+    }
 }
 
 impl Paused {
@@ -104,31 +132,24 @@ impl Paused {
         contact: ContactId,
         now: Millis,
     ) -> Result<bool, DbError> {
-        let (since, all) = match &mut self.known {
-            Some(known) if known.1.len() <= PAUSED_MAX => known,
-            known => known.insert((now, load(connection, now)?)),
+        let known = match &mut self.0 {
+            Some(known) if known.is_good(now) => known,
+            known => known.insert(PausedSince::read(connection, now)?),
         };
         // A clock that was set back makes pauses that had ended count again.
-        Ok(now < *since || all.contains(&contact))
+        Ok(now < known.at || known.all.as_ref().is_none_or(|it| it.contains(&contact)))
     }
 
     /// It is paused from now on, or may be.
     pub(super) fn paused(&mut self, contact: ContactId) {
-        if let Some((_, all)) = &mut self.known {
+        if let Some(all) = self.0.as_mut().and_then(|it| it.all.as_mut()) {
             all.insert(contact);
         }
     }
 
     pub(super) fn rolled_back(&mut self) {
-        self.known = None;
+        self.0 = None;
     }
-}
-
-fn load(connection: &Connection, now: Millis) -> Result<HashSet<ContactId>, DbError> {
-    let sql = "SELECT id FROM contacts INDEXED BY contacts_paused WHERE paused_until > ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let found = statement.query_map([now], |row| row.get(0).map(ContactId))?;
-    Ok(found.collect::<Result<_, _>>()?)
 }
 
 #[cfg(test)]
@@ -181,5 +202,19 @@ mod tests {
         assert!(!orphans.may_wait(&[0; 16]));
         (0..=ORPHANS_MAX as u128).for_each(|n| orphans.waits(n.to_be_bytes()));
         assert!(orphans.may_wait(&[255; 16]), "too many to know");
+    }
+
+    #[test]
+    fn with_many_pauses_the_database_is_asked_and_not_read_again_and_again() {
+        let now = 10 * MINUTE;
+        let many = (0..).take(PAUSED_READ_MAX).map(ContactId).collect();
+        let known = PausedSince { at: now, all: Some(many) };
+        assert!(known.is_good(now + MINUTE));
+        let too_many = PausedSince { at: now, all: None };
+        assert!(too_many.is_good(now + MINUTE - 1) && !too_many.is_good(now + MINUTE));
+        let mut paused = Paused(Some(too_many));
+        let none = Connection::open_in_memory().unwrap();
+        assert!(paused.may_be(&none, ContactId(1), now).unwrap(), "nothing is known");
+        paused.paused(ContactId(1));
     }
 }
