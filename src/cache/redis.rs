@@ -119,7 +119,8 @@ impl Redis {
     ) -> RedisResult<Self> {
         let client = Client::open(url.expose())?;
         let connection = Mutex::new(lazy(&client)?);
-        let names = Names::new(&vault).map_err(|_| (redis::ErrorKind::Client, "randomness"))?;
+        let names =
+            Names::new(Arc::clone(&vault)).map_err(|_| (redis::ErrorKind::Client, "randomness"))?;
         Ok(Self(Arc::new(Inner {
             client,
             connection,

@@ -18,24 +18,26 @@ pub struct Changes {
     sink: PubSubSink,
     stream: PubSubStream,
     ping_at: Instant,
+    channel: String,
 }
 
 impl Redis {
     /// Listens to the other gateways, on a connection of its own. `None`: not now.
     pub async fn listen(&self) -> Option<Changes> {
+        let channel = self.0.names.channel();
         let subscribe = async {
             let (mut sink, stream) = self.0.client.get_async_pubsub().await?.split();
-            sink.subscribe(self.0.names.channel()).await?;
+            sink.subscribe(&channel).await?;
             Ok::<_, redis::RedisError>((sink, stream))
         };
         let (sink, stream) = timeout(CONNECT_WITHIN, subscribe).await.ok()?.ok()?;
         let ping_at = Instant::now() + PING_EVERY;
-        Some(Changes { redis: self.clone(), sink, stream, ping_at })
+        Some(Changes { redis: self.clone(), sink, stream, ping_at, channel })
     }
 }
 
 impl Changes {
-    /// What has changed. `None`: the connection is gone, and what is said from then on is missed.
+    /// What has changed. `None`: the connection is gone, or no longer the right one, and what is said from then on is missed.
     pub async fn next(&mut self) -> Option<Vec<Subject>> {
         loop {
             tokio::select! {
@@ -47,6 +49,10 @@ impl Changes {
                     }
                 }
                 () = sleep_until(self.ping_at) => {
+                    // What it is named by has been learnt meanwhile.
+                    if self.redis.0.names.channel() != self.channel {
+                        return None;
+                    }
                     timeout(PONG_WITHIN, self.sink.ping::<redis::Value>()).await.ok()?.ok()?;
                     self.ping_at = Instant::now() + PING_EVERY;
                 }

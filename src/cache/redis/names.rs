@@ -1,40 +1,46 @@
 //! Names of what is in Redis: `waba:1:<whose>:{<word>}`. The number is the form of what stands
-//! there; *whose* is a keyed hash, so that gateways with another encryption key do not meet. The
-//! braces keep a value and its generation on one node of a cluster.
+//! there; *whose* is a keyed hash, so that gateways on other data do not meet. What keys it may be
+//! learnt late, when a store elsewhere is reached, so it is asked each time. The braces keep a value and its generation on one node of a cluster.
+
+use std::sync::Arc;
 
 use super::Subject;
 use crate::vault::{Token, Vault};
 
 pub(super) struct Names {
-    prefix: String,
+    vault: Arc<Vault>,
     /// Of this process, so that it does not listen to itself.
     node: String,
 }
 
 impl Names {
-    pub(super) fn new(vault: &Vault) -> Result<Self, getrandom::Error> {
-        let whose = vault.token(&[b"redis"]);
-        Ok(Self { prefix: format!("waba:1:{}", hex::encode(&whose[..6])), node: random()? })
+    pub(super) fn new(vault: Arc<Vault>) -> Result<Self, getrandom::Error> {
+        Ok(Self { vault, node: random()? })
+    }
+
+    fn prefix(&self) -> String {
+        let whose = self.vault.token(&[b"redis"]);
+        format!("waba:1:{}", hex::encode(&whose[..6]))
     }
 
     pub(super) fn value(&self, subject: &Subject) -> String {
-        format!("{}:{{{}}}", self.prefix, subject.word())
+        format!("{}:{{{}}}", self.prefix(), subject.word())
     }
 
     pub(super) fn generation(&self, subject: &Subject) -> String {
-        format!("{}:{{{}}}:generation", self.prefix, subject.word())
+        format!("{}:{{{}}}:generation", self.prefix(), subject.word())
     }
 
     pub(super) fn probe(&self) -> String {
-        format!("{}:probe", self.prefix)
+        format!("{}:probe", self.prefix())
     }
 
     pub(super) fn limit(&self, whose: &Token) -> String {
-        format!("{}:limit:{}", self.prefix, hex::encode(whose))
+        format!("{}:limit:{}", self.prefix(), hex::encode(whose))
     }
 
     pub(super) fn channel(&self) -> String {
-        format!("{}:changes", self.prefix)
+        format!("{}:changes", self.prefix())
     }
 
     /// A line for who speaks, and one for each subject.
