@@ -42,6 +42,9 @@ struct Progress {
     /// Failures in a row.
     n_failures: u32,
     counted_at: Millis,
+    /// What became of documents, and could not be kept yet: written once more, they would cost
+    /// once more.
+    unsaved: Vec<(DueDocument, DocumentEnd)>,
 }
 
 /// What comes after some documents.
@@ -63,7 +66,7 @@ impl Gateway {
                 tokio::time::sleep(ENDS_WITHIN).await;
             };
             let then = tokio::select! {
-                then = self.write_some(&firestore) => then,
+                then = self.write_some(&firestore, &mut progress.unsaved) => then,
                 () = ended => return,
             };
             tokio::select! {
@@ -105,7 +108,12 @@ impl Gateway {
         }
     }
 
-    async fn write_some(&self, firestore: &FirestoreStore) -> Result<Then, WorkError> {
+    async fn write_some(
+        &self,
+        firestore: &FirestoreStore,
+        unsaved: &mut Vec<(DueDocument, DocumentEnd)>,
+    ) -> Result<Then, WorkError> {
+        self.save_ends(unsaved).await?;
         // Nothing is read that could not be written.
         firestore.is_reached()?;
         let journal = &self.inner.journal;
@@ -138,8 +146,21 @@ impl Gateway {
             };
             ends.push((row, end));
         }
-        journal.end_documents(ends, self.inner.clock.now()).await?;
+        *unsaved = ends;
+        self.save_ends(unsaved).await?;
         Ok(Then::More)
+    }
+
+    async fn save_ends(
+        &self,
+        unsaved: &mut Vec<(DueDocument, DocumentEnd)>,
+    ) -> Result<(), WorkError> {
+        if !unsaved.is_empty() {
+            let now = self.inner.clock.now();
+            self.inner.journal.end_documents(unsaved.clone(), now).await?;
+            unsaved.clear();
+        }
+        Ok(())
     }
 
     /// Vendors that are not in memory are read side by side; what comes of it shows when each is

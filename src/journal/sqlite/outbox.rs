@@ -140,7 +140,8 @@ pub(super) fn moved(
     }
     let [first, again] = [0, 1].map(|n| wait(n, is).map_or(NEVER, |it| now + it));
     // What was not written yet says where it stands when it is.
-    if first == NEVER && now < id.ms() + FIRST_WITHIN {
+    let since_made = now - id.ms();
+    if first == NEVER && (0..FIRST_WITHIN).contains(&since_made) {
         return Ok(());
     }
     let sql = "UPDATE outbox
