@@ -167,7 +167,7 @@ Exit codes:
   1    some rows are bad, or their webhooks could not be set up
   2    it could not run or not go on: no such file, wrong header, bad configuration, data that
        cannot be opened, answers that end before the list is confirmed
-  130  Ctrl-C, before anything was written
+  130  Ctrl-C; while it asks, nothing is written; a batch goes on when it is run again
 
 Examples:
   waba-migrate

@@ -186,7 +186,11 @@ fn done(text: &[u8]) -> HashSet<(String, String, String)> {
     for record in csv::ReaderBuilder::new().flexible(true).from_reader(text).records().flatten() {
         let cell = |n: usize| record.get(n).unwrap_or_default().to_owned();
         match record.get(4) {
-            Some("refused" | "failed") | None => {}
+            // The last line counts.
+            Some("refused" | "failed") => {
+                done.remove(&(cell(1), cell(2), cell(3)));
+            }
+            None => {}
             Some(_) => {
                 done.insert((cell(1), cell(2), cell(3)));
             }

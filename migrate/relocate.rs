@@ -28,7 +28,7 @@ pub struct Move {
     #[arg(long, value_enum)]
     to: Place,
 
-    /// Compare, and tell what would be done; write nothing
+    /// Compare, and tell what would be done; nothing is moved
     #[arg(long)]
     dry_run: bool,
 
@@ -118,7 +118,7 @@ impl Way<'_> {
             return Ok(EXIT_BAD_ROWS.into());
         }
         if options.dry_run {
-            tell(&format!("{}(dry run: nothing was written)\n", compared.text("would be ")));
+            tell(&format!("{}(dry run: nothing was moved)\n", compared.text("would be ")));
             return Ok(ExitCode::SUCCESS);
         }
         let progress = Progress::of("moving", compared.lots.len());

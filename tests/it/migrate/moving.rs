@@ -144,7 +144,7 @@ async fn everything_is_moved_to_firestore_and_back_without_losing_a_vendor() {
     };
     let content = place.content();
     let dry = run(&place, &emulator, &["--to", "firestore", "--dry-run"]);
-    dry.says(0, &["70 vendors with ", ": 70 would be moved, 0 were there", "nothing was written"]);
+    dry.says(0, &["70 vendors with ", ": 70 would be moved, 0 were there", "nothing was moved"]);
     let program = emulator.program().await;
     assert!(program.all("vendor_configs").await.is_empty());
     assert!(program.all("gateway_meta").await.is_empty());

@@ -2,7 +2,6 @@
 
 use std::{fs, path::Path};
 
-use rusqlite::types::Value;
 use waba_gateway::{domain::secret::ExposeSecret, store::Store, vault::Vault};
 
 use super::place::{ANNA, BAD, BINTA, HEADER, Place, other_instance};
@@ -133,7 +132,7 @@ fn it_says_why_it_could_not_run() {
         .says(2, &["look for ", "Not a directory"]);
     let log = ["batch", &good, "--log", "no/such/directory.log"];
     place.run(&log).says(2, &["open the log no/such/directory.log"]);
-    assert!(place.content().iter().all(|it| it[0] == Value::Text("key_check".to_owned())));
+    assert!(place.content().is_empty());
 }
 
 #[test]
