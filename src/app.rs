@@ -203,7 +203,7 @@ async fn open(config: &Config, clock: &Clock) -> anyhow::Result<Opened> {
     let embedded = SqliteStore::new(journal.db().clone(), Arc::clone(&vault));
     embedded.check_key().await.context("the encryption key does not fit the data")?;
     let keyed = embedded.keyed();
-    keyed.server_starts().await.context("note the keys")?;
+    keyed.seals().await.context("the encryption key does not fit the data")?;
     if keyed.has_old().await? {
         tracing::warn!(
             "data are still sealed with a key of ENCRYPTION_KEYS_OLD: \"waba-gateway vault rotate\" seals them with ENCRYPTION_KEY"

@@ -69,6 +69,8 @@ impl Hashes {
 struct Key {
     id: [u8; KEY_ID_BYTES],
     cipher: XChaCha20Poly1305,
+    /// What hashes were keyed with in data that begin with this key and say nothing else.
+    for_hashes: HashKey,
 }
 
 impl Key {
@@ -76,7 +78,8 @@ impl Key {
         let id = hmac(bytes, &[b"key id"]);
         let id = [id[0], id[1], id[2], id[3]];
         let cipher = XChaCha20Poly1305::new(bytes.into());
-        Self { id, cipher }
+        let for_hashes = Zeroizing::new(hmac(bytes, &[b"hashes"]));
+        Self { id, cipher, for_hashes }
     }
 }
 
@@ -86,11 +89,10 @@ impl Vault {
         let bytes = decode(key)?;
         let old_keys: Result<Vec<Key>, VaultError> =
             old.iter().map(|it| decode(it).map(|it| Key::new(&it))).collect();
-        // Until the data say what theirs are keyed with: data of before said nothing, and then it was
-        // made of the first key there was.
-        let first = old.last().map_or_else(|| decode(key), decode)?;
-        let hash_key = Zeroizing::new(hmac(&first, &[b"hashes"]));
-        Self::with(Key::new(&bytes), old_keys?, hash_key)
+        let (current, old) = (Key::new(&bytes), old_keys?);
+        // Until the data say what theirs are keyed with.
+        let hash_key = old.last().unwrap_or(&current).for_hashes.clone();
+        Self::with(current, old, hash_key)
     }
 
     fn with(current: Key, old: Vec<Key>, hash_key: HashKey) -> Result<Self, VaultError> {
@@ -103,6 +105,14 @@ impl Vault {
     /// One with the same keys for other data, which may have another hash key.
     pub fn for_other_data(&self) -> Result<Self, VaultError> {
         Self::with(self.current.clone(), self.old.clone(), self.hash_key())
+    }
+
+    /// What hashes are keyed with in data that were marked with this box before they said so.
+    #[must_use]
+    pub fn hash_key_of(&self, sealed: &[u8]) -> Option<HashKey> {
+        let id = key_id(sealed)?;
+        let mut keys = std::iter::once(&self.current).chain(&self.old);
+        keys.find(|it| it.id == id).map(|it| it.for_hashes.clone())
     }
 
     /// What hashes are keyed with. Hashes are looked up, so it is one for the life of the data,

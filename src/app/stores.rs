@@ -46,7 +46,13 @@ impl Stores {
                     tracing::warn!("FIRESTORE_EMULATOR_HOST is set: vendors are in an emulator");
                 }
                 let started = FirestoreStore::start(it, Arc::clone(vault), embedded).await;
-                Place::Firestore(Box::new(started.context("STORE=firestore")?))
+                let started = started.context("STORE=firestore")?;
+                if started.has_old_key().await.unwrap_or(false) {
+                    tracing::warn!(
+                        "documents in Firestore may still be sealed with a key of ENCRYPTION_KEYS_OLD: \"waba-gateway vault rotate\" seals them with ENCRYPTION_KEY"
+                    );
+                }
+                Place::Firestore(Box::new(started))
             }
         };
         let vault = match &place {

@@ -50,18 +50,19 @@ Seal everything with ENCRYPTION_KEY that is sealed with a key of ENCRYPTION_KEYS
 
 It goes through the database in DATA_DIR and, with STORE=firestore, through Firestore, beside a
 running server. That server, and every other on the same Firestore, must have been started with both
-keys before. Run again after an interruption: what is done is passed over. When it ends with 0, the
-old key is needed for nothing but backups that were made with it.";
+keys before. Run again after an interruption: what is done is passed over. When it has ended with 0
+on each machine, the old key is needed for nothing but backups that were made with it.";
 
 const ROTATE_AFTER: &str = "\
 Example:
   ENCRYPTION_KEY=$(openssl rand -base64 32)      the new key; keep it where the old one was
   ENCRYPTION_KEYS_OLD=<the old key>
   (restart the server with both)
-  waba-gateway vault rotate
+  waba-gateway vault rotate                      on each machine
   (take ENCRYPTION_KEYS_OLD away and restart once more)
 
-Exit codes: 0 everything is sealed with ENCRYPTION_KEY, 1 something is not, 2 could not run";
+Exit codes: 0 everything is sealed with ENCRYPTION_KEY (or shown), 1 something is not, 2 could not
+run";
 
 const SEAL: &str = "\
 Seal secrets that the predecessor wrote in the clear into Firestore.
@@ -135,12 +136,15 @@ async fn rotate(how: &Rotate) -> Ended {
     let (opened, is_alone) =
         if how.dry_run { (Opened::to_read().await?, true) } else { Opened::to_rewrite().await? };
     let data = opened.vaulted();
-    if !is_alone && !data.keyed.is_servers().await? {
+    if !is_alone && !data.keyed.is_sealed_with().await? {
         opened.close();
         bail!(
             "the server that runs does not seal with this ENCRYPTION_KEY: restart it with the new \
              key in ENCRYPTION_KEY and the old one in ENCRYPTION_KEYS_OLD, then run this again"
         );
+    }
+    if !how.dry_run {
+        data.keyed.seals().await?;
     }
     let mut rows = Rows::new();
     let mut is_clean = false;
@@ -152,10 +156,11 @@ async fn rotate(how: &Rotate) -> Ended {
         }
     }
     if is_clean && !how.dry_run {
-        data.keyed.mark().await?;
+        // The database last: as long as it is not marked, the server tells of it.
         if let Some(it) = &data.firestore {
             it.mark_key().await?;
         }
+        is_clean = data.keyed.mark().await?;
     }
     let n_done: u64 = rows.values().map(|it| it[1]).sum();
     let n_shut: u64 = rows.values().map(|it| it[2]).sum();
@@ -199,12 +204,17 @@ async fn pass(data: &Vaulted, how: &Rotate, rows: &mut Rows) -> anyhow::Result<u
         note(column.table, end.n_seen, end.n_done, end.n_shut);
     }
     if let Some(firestore) = &data.firestore {
-        for name in FirestoreStore::secret_collections() {
+        // The last is never written, so nothing of ours is sealed in it.
+        let [instances, configs, _] = FirestoreStore::secret_collections();
+        for name in [instances, configs] {
             let mut bar = Bar::new(name, None, how.json);
             let told = |it: &Turned| bar.tell(it.n_seen);
             let end = firestore.turn_secrets(Turn::Rotate, name, None, !how.dry_run, told).await?;
             bar.end();
             note(name, end.n_seen, end.n() + end.n_missed, end.n_shut);
+            for document in end.shut.iter().filter(|_| how.dry_run || end.n() == 0) {
+                complain(&format!("cannot be opened: {document}"));
+            }
         }
     }
     Ok(n_all)
@@ -239,9 +249,13 @@ async fn turn(turn: Turn, whose: &Turning) -> Ended {
     let opened = if whose.apply { Opened::to_write().await? } else { Opened::to_read().await? };
     let Some(firestore) = opened.vaulted().firestore else {
         opened.close();
-        line(
-            "vendors are in the embedded database, where every secret is sealed always: nothing to do",
-        );
+        if whose.json {
+            json(&json!({ "applied": whose.apply, "fields": [] }));
+        } else {
+            line(
+                "vendors are in the embedded database, where every secret is sealed always: nothing to do",
+            );
+        }
         return Ok(0);
     };
     if let Some(vendor) = &whose.vendor

@@ -17,6 +17,8 @@ use crate::vault::Vault;
 
 /// Rows looked at together.
 const ROWS: usize = 1_000;
+/// Bytes to be written, after which no more are looked at for now.
+const BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Rows written in one transaction: others wait for its end.
 const ROWS_WRITTEN: usize = 200;
 
@@ -49,6 +51,7 @@ pub struct Resealed {
 struct Page {
     n_rows: usize,
     last: Option<Value>,
+    is_last: bool,
     n_shut: u64,
     /// Key, as it is, as it is to be.
     again: Vec<(Value, Vec<u8>, Vec<u8>)>,
@@ -91,7 +94,7 @@ impl Db {
             }
             told(so_far);
             match page.last {
-                Some(last) if page.n_rows == ROWS => after = last,
+                Some(last) if !page.is_last => after = last,
                 _ => return Ok(so_far),
             }
         }
@@ -114,16 +117,25 @@ fn look(
     );
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query(rusqlite::params_from_iter(after))?;
-    let mut page = Page { n_rows: 0, last: None, n_shut: 0, again: Vec::new() };
-    while let Some(row) = rows.next()? {
+    let mut page = Page { n_rows: 0, last: None, is_last: false, n_shut: 0, again: Vec::new() };
+    let mut n_bytes = 0;
+    while n_bytes < BYTES_MAX {
+        let Some(row) = rows.next()? else {
+            page.is_last = page.n_rows < ROWS;
+            break;
+        };
         page.n_rows += 1;
         let key: Value = row.get(0)?;
-        // Some have nothing to seal.
+        // Some have nothing to seal: who was erased, or became one with another.
         if let ValueRef::Blob(sealed) = row.get_ref(2)?
+            && !sealed.is_empty()
             && !vault.is_current(sealed)
         {
             match vault.reseal(&place(&row.get::<_, String>(1)?), sealed) {
-                Ok(Some(again)) => page.again.push((key.clone(), sealed.to_vec(), again)),
+                Ok(Some(again)) => {
+                    n_bytes += again.len();
+                    page.again.push((key.clone(), sealed.to_vec(), again));
+                }
                 Ok(None) => {}
                 Err(_) => page.n_shut += 1,
             }

@@ -18,8 +18,8 @@ const KEY_CHECK: &str = "key_check";
 const HASH_KEY: &str = "hash_key";
 /// Sealed: what hashes in the store elsewhere are keyed with, for as long as that is away.
 const SHARED_HASH_KEY: &str = "shared_hash_key";
-/// The names of the keys that the latest server was started with.
-const SERVER_KEYS: &str = "server_keys";
+/// The names of the keys of whoever sealed last, that of the one it sealed with first.
+const SEALING_KEYS: &str = "sealing_keys";
 
 /// Sealed columns of the store's tables.
 const SEALED: [Sealed; 3] = [
@@ -53,26 +53,24 @@ const SEALED: [Sealed; 3] = [
 ///
 /// No key of the vault opens the data.
 pub fn check_key(connection: &Connection, vault: &Vault) -> Result<(), DbError> {
-    let is_new = match get(connection, KEY_CHECK)? {
+    let check = get(connection, KEY_CHECK)?;
+    match &check {
         Some(sealed) => {
-            let opened = vault.open(KEY_CHECK, &sealed);
-            opened.map_err(|_| {
-                DbError::Unreadable("the data was sealed with another ENCRYPTION_KEY")
-            })?;
-            false
+            let wrong = DbError::Unreadable("the data was sealed with another ENCRYPTION_KEY");
+            vault.open(KEY_CHECK, sealed).map_err(|_| wrong)?;
         }
-        None => {
-            put(connection, KEY_CHECK, &seal(vault, KEY_CHECK, b"waba-gateway")?)?;
-            true
-        }
-    };
+        None => put(connection, KEY_CHECK, &seal(vault, KEY_CHECK, b"waba-gateway")?)?,
+    }
     if let Some(sealed) = get(connection, HASH_KEY)? {
         vault.use_hash_key(hash_key(vault, HASH_KEY, &sealed)?);
         return Ok(());
     }
-    // Data of before have theirs keyed with what the vault begins with.
-    let key =
-        if is_new { Vault::new_hash_key().map_err(|_| unusable())? } else { vault.hash_key() };
+    let key = match check {
+        // Data of before have theirs keyed with what was made of the first key, with which they
+        // were marked.
+        Some(sealed) => vault.hash_key_of(&sealed).ok_or_else(unusable)?,
+        None => Vault::new_hash_key().map_err(|_| unusable())?,
+    };
     put(connection, HASH_KEY, &seal(vault, HASH_KEY, key.as_slice())?)?;
     vault.use_hash_key(key);
     Ok(())
@@ -113,20 +111,31 @@ impl Keyed {
         Ok(self.db.read(read).await?)
     }
 
-    /// Keeps the names of the keys that a server runs with.
-    pub async fn server_starts(&self) -> Result<(), StoreError> {
-        let names = self.vault.key_ids().concat();
-        Ok(self.db.write(move |connection| put(connection, SERVER_KEYS, &names)).await?)
+    /// Whoever holds the keys of this vault begins to seal.
+    ///
+    /// # Errors
+    ///
+    /// Somebody has sealed with a key that this vault does not have.
+    pub async fn seals(&self) -> Result<(), StoreError> {
+        let names = self.vault.key_ids();
+        let begin = move |connection: &Connection| {
+            let last = get(connection, SEALING_KEYS)?;
+            let is_known = |last: &Vec<u8>| names.iter().any(|it| last.starts_with(it));
+            if last.is_some_and(|it| !is_known(&it)) {
+                return Err(DbError::Unreadable(
+                    "the data were sealed with another ENCRYPTION_KEY since; it is needed in \
+                     ENCRYPTION_KEYS_OLD",
+                ));
+            }
+            put(connection, SEALING_KEYS, &names.concat())
+        };
+        Ok(self.db.write(begin).await?)
     }
 
-    /// Whether the latest server seals with the key that is used here.
-    pub async fn is_servers(&self) -> Result<bool, StoreError> {
-        let ours = self.vault.key_ids().first().copied();
-        let read = move |connection: &Connection| {
-            let names = get(connection, SERVER_KEYS)?;
-            Ok(ours.is_some_and(|it| names.is_some_and(|names| names.starts_with(&it))))
-        };
-        Ok(self.db.read(read).await?)
+    /// Whether whoever sealed last does so with the key that is used here.
+    pub async fn is_sealed_with(&self) -> Result<bool, StoreError> {
+        let vault = Arc::clone(&self.vault);
+        Ok(self.db.read(move |connection| is_sealed_with(connection, &vault)).await?)
     }
 
     /// Sealed columns of the store's tables.
@@ -136,10 +145,17 @@ impl Keyed {
     }
 
     /// Marks the database as sealed with the key that is used now, once everything in it is: the
-    /// older ones are not needed any more.
-    pub async fn mark(&self) -> Result<(), StoreError> {
+    /// older ones are not needed any more. `false`: somebody has begun to seal with another.
+    pub async fn mark(&self) -> Result<bool, StoreError> {
         let vault = Arc::clone(&self.vault);
-        Ok(self.db.write(move |connection| mark(connection, &vault)).await?)
+        let mark = move |connection: &Connection| {
+            let is_right = is_sealed_with(connection, &vault)?;
+            if is_right {
+                mark(connection, &vault)?;
+            }
+            Ok(is_right)
+        };
+        Ok(self.db.write(mark).await?)
     }
 
     /// What hashes in the store elsewhere are keyed with, as last heard.
@@ -161,6 +177,11 @@ impl Keyed {
         let sealed = seal(&self.vault, SHARED_HASH_KEY, key.as_slice())?;
         Ok(self.db.write(move |connection| put(connection, SHARED_HASH_KEY, &sealed)).await?)
     }
+}
+
+fn is_sealed_with(connection: &Connection, vault: &Vault) -> Result<bool, DbError> {
+    let names = get(connection, SEALING_KEYS)?.unwrap_or_default();
+    Ok(vault.key_ids().first().is_some_and(|it| names.starts_with(it)))
 }
 
 /// A hash key as it is kept.

@@ -23,6 +23,8 @@ use crate::{domain::id::VendorId, store::StoreError, vault::Vault};
 const PAGE: usize = 100;
 /// How often a document is tried that others change.
 const TRIES_MAX: usize = 5;
+/// Places of what cannot be opened that are named.
+const SHUT_NAMED_MAX: usize = 20;
 /// Fields of the contract that hold a secret, in the clear where the predecessor wrote them.
 const SECRETS: [(&str, &[&str]); 3] = [
     (
@@ -61,6 +63,8 @@ pub struct Turned {
     pub found: BTreeMap<(String, String), u64>,
     /// Sealed secrets that no key opens.
     pub n_shut: u64,
+    /// Where the first of them are: collection, document and field.
+    pub shut: Vec<String>,
     /// Secrets in a document that others kept changing.
     pub n_missed: u64,
 }
@@ -139,7 +143,7 @@ struct Walk<'a> {
 /// What would become of one document.
 struct Plan {
     fields: Vec<String>,
-    n_shut: u64,
+    shut: Vec<String>,
     write: Option<Write>,
 }
 
@@ -173,7 +177,11 @@ impl Walk<'_> {
         for (document, plan) in documents.iter().zip(plans) {
             let is_kept = kept || plan.write.is_none() || self.alone(document).await?;
             turned.n_seen += 1;
-            turned.n_shut += plan.n_shut;
+            turned.n_shut += plan.shut.len() as u64;
+            let left = SHUT_NAMED_MAX.saturating_sub(turned.shut.len());
+            let id = id_of(&document.name);
+            let named = plan.shut.iter().map(|it| format!("{}/{id}: {it}", self.collection));
+            turned.shut.extend(named.take(left));
             if !is_kept {
                 turned.n_missed += plan.fields.len() as u64;
                 continue;
@@ -202,7 +210,7 @@ impl Walk<'_> {
 
     fn plan(&self, document: &Document) -> Plan {
         let mut edit = Edit::of(document.name.clone(), false);
-        let mut plan = Plan { fields: Vec::new(), n_shut: 0, write: None };
+        let mut plan = Plan { fields: Vec::new(), shut: Vec::new(), write: None };
         for field in self.candidates(document) {
             let Some(stored) = get_text(&document.fields, &field) else { continue };
             let new = self.turned(document, &field, &stored);
@@ -262,7 +270,7 @@ impl Plan {
                 set(new);
             }
             Ok(None) => {}
-            Err(_) => self.n_shut += 1,
+            Err(_) => self.shut.push(field.to_owned()),
         }
     }
 }

@@ -37,20 +37,18 @@ const HASH_KEY: &str = "hash_key";
 /// Sees whether the database is used with a key of this vault and has its hashes keyed as there; a
 /// new one is marked.
 pub(super) async fn check_key(session: &Session, vault: &Vault, mark: Mark) -> Result<(), Fault> {
-    let mut is_new = false;
     if check(session, vault, KEY_CHECK).await?.is_none() {
         if mark == Mark::Leave {
             return Ok(());
         }
-        is_new = keep(session, vault, KEY_CHECK, "waba-gateway").await?;
+        keep(session, vault, KEY_CHECK, "waba-gateway").await?;
         // Another node may have made it at this moment, with another key.
         check(session, vault, KEY_CHECK).await?.ok_or(Fault::Contended)?;
     }
     let mut found = check(session, vault, HASH_KEY).await?;
     if found.is_none() && mark == Mark::Make {
-        // Data of before have theirs keyed with what the vault begins with.
-        let new = if is_new { Vault::new_hash_key().ok() } else { Some(vault.hash_key()) };
-        let new = Zeroizing::new(STANDARD.encode(new.ok_or(Fault::Sealed)?.as_slice()));
+        let new = Vault::new_hash_key().map_err(|_| Fault::Sealed)?;
+        let new = Zeroizing::new(STANDARD.encode(new.as_slice()));
         keep(session, vault, HASH_KEY, &new).await?;
         found = Some(check(session, vault, HASH_KEY).await?.ok_or(Fault::Contended)?);
     }
