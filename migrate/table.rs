@@ -129,6 +129,9 @@ pub enum Fault {
         /// The other row's.
         line: usize,
     },
+    /// Another row of the same vendor has another name: each run would write the other.
+    #[error("{BUSINESS_NAME} is not the one that this vendor has in line {0}")]
+    OtherName(usize),
     /// Another vendor has it in the store.
     #[error("{column} belongs to vendor {vendor}")]
     Taken {
@@ -259,6 +262,9 @@ fn mark_twice_in(rows: &mut [Row], column: &'static str, key: impl Fn(&Row) -> O
     for (first, at) in twice {
         let line = rows[first].line;
         rows[at].faults.push(Fault::Twice { column, line });
+        if column == VENDOR_ID && rows[first].business_name != rows[at].business_name {
+            rows[at].faults.push(Fault::OtherName(line));
+        }
         let line = rows[at].line;
         let is_marked =
             |it: &Fault| matches!(it, Fault::Twice { column: name, .. } if *name == column);

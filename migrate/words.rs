@@ -116,7 +116,9 @@ pub fn reason(fault: &Fault) -> Words {
             format!("{PHONE_NUMBER} ou {WASENDER_ID} vient d'être pris par un autre vendeur")
         }
         // A file's faults: no answer has them.
-        Fault::Cells { .. } | Fault::Twice { .. } => return Words::same(fault.to_string()),
+        Fault::Cells { .. } | Fault::Twice { .. } | Fault::OtherName(_) => {
+            return Words::same(fault.to_string());
+        }
     };
     Words::new(fault.to_string(), fr)
 }

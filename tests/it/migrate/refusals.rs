@@ -36,7 +36,8 @@ fn every_bad_row_is_told_with_its_line_and_all_its_reasons() {
             "line 5: has 7 cells where the header has 6 (a cell with a comma needs quotes)\n",
             &format!("line 6 (cara): phoneNumber: {number}"),
             "line 7 (dana): phoneNumber is also in line 2; wasenderInstanceId is also in line 10\n",
-            "line 8 (anna): vendorId is also in line 2\n",
+            "line 8 (anna): vendorId is also in line 2; \
+             businessName is not the one that this vendor has in line 2\n",
             &format!("line 9: {}\n", all_header.join("; ")),
             "line 10 (eva): businessName has a line break or an invisible character",
             "; wasenderInstanceId is also in line 7\n",

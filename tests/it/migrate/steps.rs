@@ -144,6 +144,11 @@ async fn rows_of_one_vendor_are_its_numbers_where_it_has_them_already() {
     let again = "anna,Anna's,+221771234500,4100,marked-second,session-key";
     place.migrate(&[ANNA, again]).says(0, &["2 rows: 0 created, 0 updated, 2 unchanged"]);
     assert_eq!(place.content(), content);
+    let other_name = again.replace("Anna's", "Chez Anna");
+    place
+        .run(&["batch", &place.file(&[ANNA, &other_name])])
+        .says(1, &["line 3 (anna): businessName is not the one that this vendor has in line 2"]);
+    assert_eq!(place.content(), content);
     place
         .migrate(&[&again.replace("second", "third")])
         .says(0, &["updated (wasenderWebhookSecret)"]);
