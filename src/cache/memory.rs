@@ -17,10 +17,11 @@ use crate::{
     vault::Token,
 };
 
-/// Vendors that are remembered; the least used go first.
-const VENDORS_MAX: usize = 100_000;
+/// Vendors that are remembered; the least used go first. More than the 100,000 of the largest
+/// platforms: the places are in several parts, which do not fill evenly.
+const VENDORS_MAX: usize = 120_000;
 /// Keys that are remembered.
-const KEYS_MAX: usize = 200_000;
+const KEYS_MAX: usize = 240_000;
 /// Ids and keys that lead to nobody and are remembered. Strangers may make up as many as they like,
 /// so they have a place of their own.
 const UNKNOWN_MAX: usize = 10_000;
