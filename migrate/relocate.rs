@@ -10,8 +10,9 @@ use clap::{Args, ValueEnum};
 use waba_gateway::{
     app::{self, BothStores},
     config::Config,
-    domain::{id::VendorId, vendor::Vendor, waba::WabaInstance},
-    store::{Store, StoreError, Stored, Wanted},
+    domain::{clock::Clock, id::VendorId, vendor::Vendor, waba::WabaInstance},
+    gateway::BY_CLI,
+    store::{Deed, Store, StoreError, Stored, Wanted},
 };
 
 use self::compare::{Compared, Lot, State, state_of};
@@ -128,6 +129,9 @@ impl Way<'_> {
         drop(progress);
         self.copy_rest(&keys).await.context("nothing is lost; the same command goes on")?;
         self.verify(&Progress::of("verifying", compared.lots.len())).await?;
+        if !compared.lots.is_empty() {
+            self.put_on_record(compared.lots.len()).await?;
+        }
         let all = format!("{}{} API keys\n", compared.text(""), keys.n_keys());
         tell(&[&all, &stays(n_unserved), options.to.what_next()].concat());
         Ok(ExitCode::SUCCESS)
@@ -227,6 +231,17 @@ impl Way<'_> {
             format!("write the vendors {} to {}", vendors[0].id, vendors[vendors.len() - 1].id)
         })?;
         Ok(())
+    }
+
+    async fn put_on_record(&self, n_vendors: usize) -> anyhow::Result<()> {
+        let deed = Deed {
+            at: Clock::System.now(),
+            by: BY_CLI.to_owned(),
+            what: "moveVendors".to_owned(),
+            vendor: None,
+            about: Some(format!("{n_vendors} vendors")),
+        };
+        self.target.add_deed(&deed).await.context("everything is moved, and not put on record")
     }
 
     /// What belongs to no vendor alone.

@@ -1,13 +1,14 @@
 //! Keeps the rows, some at a time: each step is in the store as a whole before it is told of.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::Context;
 use waba_gateway::{
     app,
-    domain::clock::Clock,
+    domain::{clock::Clock, id::VendorId},
+    gateway::BY_CLI,
     sqlite::DbError,
-    store::{Store, StoreError, firestore},
+    store::{Deed, Store, StoreError, firestore},
 };
 
 use super::{
@@ -27,17 +28,39 @@ pub async fn all(
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let n_rows = plan.rows.len();
-    let mut n_done = 0;
+    let (mut n_done, mut n_changed) = (0, 0);
+    let mut end = Ok(());
     for some in plan.rows.chunks_mut(plan::at_once(Some(store))) {
         let kept = keep(store, some).await.context("write the rows");
-        kept.with_context(|| {
+        end = kept.with_context(|| {
             format!("{n_done} of {n_rows} rows are done; the same command goes on from there")
-        })?;
+        });
+        if end.is_err() {
+            break;
+        }
+        n_changed += some.iter().filter(|it| it.is_change()).count();
         record.rows(some)?;
         n_done += some.len();
         progress.advance(some.len());
     }
-    Ok(())
+    if n_changed > 0 {
+        put_on_record(store, plan, n_changed).await?;
+    }
+    end
+}
+
+/// One change on record for all rows; it names the vendor where there is one alone.
+async fn put_on_record(store: &dyn Store, plan: &Plan, n_changed: usize) -> anyhow::Result<()> {
+    let vendors: BTreeSet<&VendorId> =
+        plan.rows.iter().filter_map(|it| it.row.vendor.as_ref()).collect();
+    let deed = Deed {
+        at: Clock::System.now(),
+        by: BY_CLI.to_owned(),
+        what: "migrate".to_owned(),
+        vendor: vendors.first().filter(|_| vendors.len() == 1).map(|it| (*it).clone()),
+        about: Some(format!("{n_changed} rows")),
+    };
+    store.add_deed(&deed).await.context("the rows are written, and could not be put on record")
 }
 
 async fn keep(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use waba_gateway::store::Store;
+use waba_gateway::store::{Audit, Store};
 
 use super::{
     interactive::Terminal,
@@ -156,6 +156,10 @@ async fn rows_of_one_vendor_are_its_numbers_where_it_has_them_already() {
     let numbers = opened.store.instances(&super::place::vendor_id("anna")).await.unwrap();
     assert_eq!(super::place::secrets(&numbers[1]), ["marked-secret-anna"]);
     assert_eq!(super::place::secrets(&numbers[0]), ["marked-third", "marked-second"]);
+    // Each run that changed something is on record, once.
+    let deeds = opened.store.deeds(None, None, 10).await.unwrap();
+    let deeds: Vec<&str> = deeds.iter().map(|it| it.1.what.as_str()).collect();
+    assert_eq!(deeds, ["migrate", "migrate"]);
     drop(opened);
     // A third one is not known: which row is meant?
     let third = "anna,Anna's,+221771234501,4101,marked-fourth,";
