@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use anyhow::Context;
 use waba_gateway::{
     app,
+    cli::progress::Progress,
     domain::{clock::Clock, id::VendorId},
     gateway::BY_CLI,
     sqlite::DbError,
@@ -14,7 +15,6 @@ use waba_gateway::{
 use super::{
     data::steadily,
     plan::{self, Action, Change, Plan, Planned},
-    progress::Progress,
     record::Record,
     table::Fault,
 };
@@ -43,10 +43,12 @@ pub async fn all(
         n_done += some.len();
         progress.advance(some.len());
     }
-    if n_changed > 0 {
-        put_on_record(store, plan, n_changed).await?;
+    if n_changed == 0 {
+        return end;
     }
-    end
+    // Why the rows could not all be written goes before that.
+    let on_record = put_on_record(store, plan, n_changed).await;
+    end.and(on_record)
 }
 
 /// One change on record for all rows; it names the vendor where there is one alone.
