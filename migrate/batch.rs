@@ -5,11 +5,12 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::Args;
 use waba_gateway::{config::Config, domain::clock::Clock};
 
+use waba_gateway::cli::progress::Progress;
+
 use super::{
     EXIT_BAD_ROWS, LOG_FILE, LOG_HELP,
     data::Data,
     plan::{self, Action, Plan},
-    progress::Progress,
     record::{Log, Record, Report},
     report::{self, Source, Written},
     table, webhooks, write,

@@ -5,6 +5,7 @@ use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
 use waba_gateway::{
+    cli::progress::Progress,
     config::{self, Config},
     domain::{
         clock::Clock,
@@ -20,7 +21,6 @@ use super::{
     interview::{self, Interview},
     person::{NoAnswer, Person},
     plan::{self, Plan},
-    progress::Progress,
     record::{Log, Record},
     report::{self, Source, Written, complain},
     table::{API_KEY, BUSINESS_NAME, PHONE_NUMBER, Row, VENDOR_ID, WASENDER_ID, WEBHOOK_SECRET},

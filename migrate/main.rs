@@ -8,7 +8,6 @@ mod interactive;
 mod interview;
 mod person;
 mod plan;
-mod progress;
 mod record;
 mod relocate;
 mod report;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use waba_gateway::{
+    cli::progress::Progress,
     domain::{
         clock::Millis,
         id::{InstanceId, VendorId},
@@ -19,7 +20,6 @@ use waba_gateway::{
 
 use super::{
     data::steadily,
-    progress::Progress,
     table::{
         API_KEY, BUSINESS_NAME, Fault, PHONE_NUMBER, Row, VENDOR_ID, WASENDER_ID, WEBHOOK_SECRET,
     },

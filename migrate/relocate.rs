@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use waba_gateway::{
     app::{self, BothStores},
+    cli::progress::Progress,
     config::Config,
     domain::{clock::Clock, id::VendorId, vendor::Vendor, waba::WabaInstance},
     gateway::BY_CLI,
@@ -16,7 +17,7 @@ use waba_gateway::{
 };
 
 use self::compare::{Compared, Lot, State, state_of};
-use super::{EXIT_BAD_ROWS, data::steadily, progress::Progress, report::complain};
+use super::{EXIT_BAD_ROWS, data::steadily, report::complain};
 
 /// Where the embedded store is, in words.
 const DATABASE: &str = "DATA_DIR's waba.db";

@@ -6,6 +6,7 @@ use anyhow::bail;
 use clap::Args;
 use tokio::time::{MissedTickBehavior, interval};
 use waba_gateway::{
+    cli::progress::Progress,
     config::Config,
     domain::id::VendorId,
     gateway::{AdminError, Gateway, SetUp, SetUpDone, SetUpError, can_reach},
@@ -15,7 +16,6 @@ use waba_gateway::{
 
 use super::{
     plan::{Plan, Planned, Webhook},
-    progress::Progress,
     record::Record,
 };
 

@@ -11,6 +11,7 @@ mod journal;
 mod key;
 mod opened;
 mod output;
+pub mod progress;
 mod serving;
 mod status;
 mod trial;

@@ -1,10 +1,6 @@
 //! `vault`: what is sealed in the data, sealed with another key, or by the predecessor's need clear.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    io::IsTerminal,
-    time::{Duration, Instant},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
@@ -14,6 +10,7 @@ use super::{
     EXIT_FAULT, Ended,
     opened::Opened,
     output::{complain, json, line, print, table},
+    progress::Progress,
 };
 use crate::{
     app::Vaulted,
@@ -28,8 +25,6 @@ use crate::{
 
 /// How often everything is gone through, at most: once, and then until nothing old is found.
 const PASSES_MAX: usize = 4;
-/// Between two lines about how far it has come, where they are not written over each other.
-const TOLD_EVERY: Duration = Duration::from_secs(5);
 
 /// What is to be done.
 #[derive(Subcommand)]
@@ -197,20 +192,20 @@ async fn pass(data: &Vaulted, how: &Rotate, rows: &mut Rows) -> anyhow::Result<u
         Keyed::columns().iter().chain(SqliteJournal::columns()).collect();
     for column in columns {
         let n_rows = data.db.count_sealed(column).await?;
-        let mut bar = Bar::new(column.table, Some(n_rows), how.json);
-        let told = |it: crate::sqlite::Resealed| bar.tell(it.n_seen);
+        let bar = Progress::of(column.table, usize::try_from(n_rows).unwrap_or_default());
+        let told = |it: crate::sqlite::Resealed| bar.at(it.n_seen);
         let end = data.db.reseal(column, &data.vault, !how.dry_run, told).await?;
-        bar.end();
+        drop(bar);
         note(column.table, end.n_seen, end.n_done, end.n_shut);
     }
     if let Some(firestore) = &data.firestore {
         // The last is never written, so nothing of ours is sealed in it.
         let [instances, configs, _] = FirestoreStore::secret_collections();
         for name in [instances, configs] {
-            let mut bar = Bar::new(name, None, how.json);
-            let told = |it: &Turned| bar.tell(it.n_seen);
+            let bar = Progress::of_some(name);
+            let told = |it: &Turned| bar.at(it.n_seen);
             let end = firestore.turn_secrets(Turn::Rotate, name, None, !how.dry_run, told).await?;
-            bar.end();
+            drop(bar);
             note(name, end.n_seen, end.n() + end.n_missed, end.n_shut);
             for document in end.shut.iter().filter(|_| how.dry_run || end.n() == 0) {
                 complain(&format!("cannot be opened: {document}"));
@@ -266,13 +261,13 @@ async fn turn(turn: Turn, whose: &Turning) -> Ended {
     let mut all: Vec<(&'static str, Turned)> = Vec::new();
     let [instances, configs, older] = FirestoreStore::secret_collections();
     for (name, apply) in [(instances, whose.apply), (configs, whose.apply), (older, false)] {
-        let mut bar = Bar::new(name, None, whose.json);
-        let told = |it: &Turned| bar.tell(it.n_seen);
+        let bar = Progress::of_some(name);
+        let told = |it: &Turned| bar.at(it.n_seen);
         all.push((
             name,
             firestore.turn_secrets(turn, name, whose.vendor.as_ref(), apply, told).await?,
         ));
-        bar.end();
+        drop(bar);
     }
     let n: u64 = all[..2].iter().map(|it| it.1.n()).sum();
     let n_bad: u64 = all.iter().map(|it| it.1.n_shut + it.1.n_missed).sum();
@@ -332,43 +327,4 @@ fn tell_turned(turn: Turn, whose: &Turning, all: &[(&'static str, Turned)]) {
     } else {
         format!("nothing was changed; with --apply they are {done}")
     });
-}
-
-/// How far something has come, on standard error: one line that is written over on a terminal, else
-/// a line now and then.
-struct Bar {
-    name: &'static str,
-    n_rows: Option<u64>,
-    is_watched: bool,
-    is_silent: bool,
-    told: Instant,
-    is_begun: bool,
-}
-
-impl Bar {
-    fn new(name: &'static str, n_rows: Option<u64>, is_silent: bool) -> Self {
-        let is_watched = std::io::stderr().is_terminal();
-        Self { name, n_rows, is_watched, is_silent, told: Instant::now(), is_begun: false }
-    }
-
-    fn tell(&mut self, n: u64) {
-        if self.is_silent {
-            return;
-        }
-        let of = self.n_rows.map(|it| format!(" of {}", it.max(n))).unwrap_or_default();
-        let text = format!("{}: {n}{of}", self.name);
-        if self.is_watched {
-            eprint!("\r{text}");
-            self.is_begun = true;
-        } else if self.told.elapsed() >= TOLD_EVERY {
-            complain(&text);
-            self.told = Instant::now();
-        }
-    }
-
-    fn end(&mut self) {
-        if self.is_begun {
-            complain("");
-        }
-    }
 }

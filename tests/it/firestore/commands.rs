@@ -13,12 +13,17 @@ fn run(program: &Path, arguments: &[&str], emulator: &Emulator, place: &Path) ->
     told(&command(program, arguments, emulator, place).output().unwrap())
 }
 
-fn told(ended: &Output) -> (i32, String) {
+pub(super) fn told(ended: &Output) -> (i32, String) {
     let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
     (ended.status.code().unwrap(), text(&ended.stdout) + &text(&ended.stderr))
 }
 
-fn command(program: &Path, arguments: &[&str], emulator: &Emulator, place: &Path) -> Command {
+pub(super) fn command(
+    program: &Path,
+    arguments: &[&str],
+    emulator: &Emulator,
+    place: &Path,
+) -> Command {
     let mut command = Command::new(program);
     command
         .args(arguments)

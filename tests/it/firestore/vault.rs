@@ -1,9 +1,6 @@
 //! Secrets in Firestore: sealed with another key, sealed at all, and clear again.
 
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::{path::Path, process::Command};
 
 use serde_json::{Value, json};
 use waba_gateway::{
@@ -12,7 +9,11 @@ use waba_gateway::{
     vault::Vault,
 };
 
-use super::{app, secrets, until, vendor_id};
+use super::{
+    app,
+    commands::{command, told},
+    secrets, until, vendor_id,
+};
 use crate::support::{
     Emulator, Options, Program, TestApp, gateway_binary, rules, spawn_app_with, time,
 };
@@ -26,20 +27,11 @@ fn run(
     arguments: &[&str],
     keys: Option<(&SecretString, &str)>,
 ) -> (i32, String) {
-    let mut command = Command::new(gateway_binary());
-    command
-        .args(arguments)
-        .current_dir(place)
-        .env_clear()
-        .envs(emulator.variables())
-        .env("DATA_DIR", place.join("data"))
-        .stdin(Stdio::null());
+    let mut command = command(&gateway_binary(), arguments, emulator, place);
     if let Some((key, old)) = keys {
         command.env("ENCRYPTION_KEY", key.expose_secret()).env("ENCRYPTION_KEYS_OLD", old);
     }
-    let ended = command.output().unwrap();
-    let text = |it: &[u8]| String::from_utf8_lossy(it).into_owned();
-    (ended.status.code().unwrap(), text(&ended.stdout) + &text(&ended.stderr))
+    told(&command.output().unwrap())
 }
 
 fn first_key(emulator: &Emulator) -> String {
