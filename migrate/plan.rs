@@ -14,7 +14,7 @@ use waba_gateway::{
             INSTANCES_PER_VENDOR_MAX, InstanceKey, OLD_SECRET_LASTS, SignatureSchemes, WabaInstance,
         },
     },
-    gateway::{NewInstance, signing_secret},
+    gateway::{AccountsChange, NewInstance, signing_secret},
     store::{Looked, Store, StoreError, Stored, Wanted},
 };
 
@@ -265,6 +265,7 @@ impl Good {
             token: None,
             account_protection: false,
             schemes: SignatureSchemes::default(),
+            accounts: AccountsChange::default(),
         };
         new.instance(id, self.vendor, now)
     }

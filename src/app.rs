@@ -35,11 +35,11 @@ use crate::{
     firebase::Firebase,
     gateway::{
         ANSWERING_MAX, Alerts, Attention, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner,
-        KeysUsed, MediaKeeper, Retention, Settings, Work,
+        KeysUsed, MediaKeeper, Retention, SendCircuits, Settings, Work,
     },
     http::{Allow, Http, Reach, reach},
     journal::{SharedJournal, SqliteJournal},
-    provider::{Providers, Wasender},
+    provider::{Meta, Providers, Twilio, Unipile, Wasender},
     responder::{Circuits, Means},
     sqlite::{Db, DbError},
     store::{SharedStore, SqliteStore, StoreError},
@@ -231,7 +231,12 @@ pub fn assemble(
     let (url, token) = (config.wasender_url.clone(), config.wasender_token.clone());
     let media = MediaKeeper::open(&config.data_dir, http.clone());
     let media = media.context("the directory of files")?;
-    let providers = Providers::new(Wasender::new(http.clone(), url, token, clock.clone()));
+    let providers = Providers::new(
+        Wasender::new(http.clone(), url, token, clock.clone()),
+        Meta::new(http.clone(), config.apis.meta.clone(), clock.clone()),
+        Unipile::new(http.clone(), config.apis.unipile.clone(), clock.clone()),
+        Twilio::new(http.clone(), config.apis.twilio.clone(), clock.clone()),
+    );
     let parts = Parts {
         providers: providers.clone(),
         means: Means { http: http.clone(), clock: clock.clone(), circuits: Circuits::default() },
@@ -270,6 +275,7 @@ pub fn assemble(
         synced: Mutex::default(),
         failures: Failures::default(),
         heard: Heard::default(),
+        send_circuits: SendCircuits::default(),
         firebase,
         keys_used: KeysUsed::default(),
         alerts: Alerts::default(),

@@ -33,6 +33,12 @@ use crate::{
 const WASENDER_API_URL: &str = "https://www.wasenderapi.com/api";
 /// In many old files, and not an address of the real API (`docs/CONTRACT.md` §1).
 const WASENDER_API_URL_WRONG: &str = "api.wasenderapi.com";
+/// `docs/wire/meta-unipile-twilio.md` A11: the version that others use too.
+const META_API_URL: &str = "https://graph.facebook.com/v25.0";
+/// `docs/wire/meta-unipile-twilio.md` D: of the second generation; accounts of the first name theirs.
+const UNIPILE_API_URL: &str = "https://api.unipile.com/v2";
+/// `docs/wire/meta-unipile-twilio.md` E1.
+const TWILIO_API_URL: &str = "https://api.twilio.com";
 /// Where Google publishes the keys that prove Firebase ID tokens.
 const FIREBASE_KEYS_URL: &str =
     "https://www.googleapis.com/service_accounts/v1/jwk/securetoken@system.gserviceaccount.com";
@@ -65,6 +71,8 @@ pub struct Config {
     pub old_encryption_keys: Vec<SecretString>,
     /// Base of Wasender's API.
     pub wasender_url: Url,
+    /// Bases of the other providers' APIs.
+    pub apis: Apis,
     /// The operator's personal access token at Wasender.
     pub wasender_token: Option<SecretString>,
     /// Responder of vendors that have none of their own. Without an id of its own, the chatbot has
@@ -86,6 +94,17 @@ pub struct Config {
     pub redis: Option<RedisUrl>,
     /// What vendor-supplied URLs may reach although private.
     pub targets: Targets,
+}
+
+/// Where the providers besides Wasender are.
+#[derive(Debug, Clone)]
+pub struct Apis {
+    /// Meta's Graph API, its version included.
+    pub meta: Url,
+    /// Unipile's, for accounts that name none of their own.
+    pub unipile: Url,
+    /// Twilio's.
+    pub twilio: Url,
 }
 
 /// Which private addresses vendor-supplied URLs may reach.
@@ -147,6 +166,11 @@ impl Config {
             firebase: vars.firebase(),
             old_encryption_keys: vars.old_keys(),
             wasender_url: vars.wasender_url(),
+            apis: Apis {
+                meta: vars.api("META_API_URL", META_API_URL),
+                unipile: vars.api("UNIPILE_API_URL", UNIPILE_API_URL),
+                twilio: vars.api("TWILIO_API_URL", TWILIO_API_URL),
+            },
             wasender_token: vars.secret("WASENDER_API_KEY"),
             response_api: vars.response_api(),
             forward_secret: vars.secret("WEBHOOK_FORWARD_SECRET"),
@@ -273,6 +297,11 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
             ));
         }
         url
+    }
+
+    fn api(&mut self, name: &str, default: &str) -> Url {
+        let default = Url::parse(default).expect("the constant is a URL");
+        self.url(name).unwrap_or(default)
     }
 
     fn retention(&mut self) -> Millis {

@@ -23,7 +23,7 @@ use crate::{
         vendor::{ResponderConfig, Rule},
         waba::SignatureSchemes,
     },
-    gateway::{Gateway, NewInstance, SetUp, VendorChange},
+    gateway::{AccountsChange, Gateway, NewInstance, SetUp, VendorChange},
     lang::{Language, Words},
     telemetry,
     twin::{NewSession, Twin},
@@ -117,6 +117,7 @@ async fn vendors(gateway: &Gateway, twin: &Twin) -> anyhow::Result<Vec<DemoVendo
             token: None,
             account_protection: false,
             schemes: SignatureSchemes::default(),
+            accounts: AccountsChange::default(),
         };
         gateway.create_instance(&vendor.id, instance).await?;
         // Wasender tells the session's key; nothing is sent without it.

@@ -18,9 +18,19 @@ pub fn details(content: &Content, id: EntryId) -> Map<String, Value> {
         Content::Location { latitude, longitude, text } => {
             json!({ "location": { "latitude": latitude, "longitude": longitude, "name": text } })
         }
-        Content::Contact { vcard, name, phone } => {
-            json!({ "contact": { "name": name, "phone": phone, "vcard": vcard } })
+        Content::Contact { vcard, name, phone, others } => {
+            let mut details =
+                json!({ "contact": { "name": name, "phone": phone, "vcard": vcard } });
+            if !others.is_empty() {
+                details["contacts"] = json!(others);
+            }
+            details
         }
+        Content::Chosen { id, title } => json!({ "choice": { "id": id, "title": title } }),
+        Content::Template(it) => json!({ "template": it }),
+        Content::CtaUrl { label, url, .. } => json!({ "ctaUrl": { "label": label, "url": url } }),
+        Content::Flow(it) => json!({ "flow": it }),
+        Content::LocationRequest { .. } | Content::Reaction { .. } => json!({}),
         Content::Poll { question, options, multi_select } => {
             json!({ "poll": { "question": question, "options": options, "multiSelect": multi_select } })
         }

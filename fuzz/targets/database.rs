@@ -6,6 +6,11 @@ use bytes::Bytes;
 use rusqlite::Connection;
 use tokio::runtime::Runtime;
 use waba_gateway::{
+    domain::route::{ProviderKind, Routes},
+    gateway::Came,
+    journal::Ways,
+};
+use waba_gateway::{
     domain::{
         id::{EntryId, VendorId},
         webhook::Headers,
@@ -33,12 +38,19 @@ impl Template {
         runtime.block_on(async {
             let secret = ("x-webhook-signature".to_owned(), SECRET.to_owned());
             let headers = Headers(vec![secret]);
-            let service = gateway.knock("v", &headers).await.expect("the vendor");
+            let service =
+                gateway.knock(ProviderKind::Wasender, "v", &headers).await.expect("the vendor");
             for n in 0..3 {
                 let customer = Customer::new(&format!("+22170555000{n}"));
                 let body = real_message(&format!("K{n}"), &customer, "bonjour", 1_760_000_000);
                 let body = Bytes::from(body.to_string());
-                gateway.accept(&service, headers.clone(), body).await.expect("kept");
+                {
+                    let by = ProviderKind::Wasender;
+                    let came = Came { by, headers: headers.clone(), url: String::new(), body };
+                    gateway.accept(&service, came)
+                }
+                .await
+                .expect("kept");
             }
             drop(gateway);
             data.close();
@@ -103,7 +115,7 @@ async fn open(path: &Path, vault: Arc<Vault>) {
     for row in page.into_iter().flat_map(|it| it.rows) {
         let _ = journal.journey(&v, row.id).await;
         let _ = (journal.message(row.id, true).await, journal.intent(row.id).await);
-        let _ = journal.begin(row.id, 1_760_000_000_000).await;
+        let _ = journal.begin(row.id, Ways::of(Routes::WASENDER), 1_760_000_000_000).await;
         let end = MessageEnd {
             intents: Vec::new(),
             unanswered: None,

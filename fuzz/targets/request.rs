@@ -16,7 +16,7 @@ use waba_gateway::{
     app::Data,
     config::Config,
     domain::{id::VendorId, phone::PhoneNumber, waba::SignatureSchemes},
-    gateway::{Gateway, NewInstance, VendorChange},
+    gateway::{AccountsChange, Gateway, NewInstance, VendorChange},
     telemetry,
     web::Web,
 };
@@ -75,6 +75,7 @@ async fn set_up(gateway: &Gateway) {
         token: None,
         account_protection: false,
         schemes: SignatureSchemes::default(),
+        accounts: AccountsChange::default(),
     };
     gateway.create_instance(&id, new).await.expect("an instance");
 }

@@ -52,10 +52,10 @@ pub fn webhook(data: &[u8]) {
     let proof =
         Proof { instance: &instance, scheme: Scheme::Secret(SECRET_HEADER), secret: &secret };
     let headers = Headers(vec![(SECRET_HEADER.to_owned(), SECRET.to_owned())]);
-    let hook = Webhook::new(headers, Bytes::copy_from_slice(data)).verify(&[proof]);
+    let hook = Webhook::new(headers, String::new(), Bytes::copy_from_slice(data)).verify(&[proof]);
     let hook = hook.expect("it holds the secret");
     let Ok(parsed) = wasender().parse(&hook, &[&secret]) else { return };
-    for event in parsed.events {
+    for event in parsed.parts.into_iter().flat_map(|it| it.events) {
         // What is kept can be read again.
         let kept = serde_json::to_vec(&event).expect("events can be kept");
         let again = serde_json::from_slice(&kept).expect("what was kept can be read");
@@ -92,7 +92,7 @@ pub fn signature(data: &[u8]) {
     let headers = Headers(headers);
     let may = headers.may_prove(&proofs);
     assert_eq!(headers.hold_secret(&proofs), has_secret);
-    let hook = Webhook::new(headers, Bytes::copy_from_slice(body.as_bytes()));
+    let hook = Webhook::new(headers, String::new(), Bytes::copy_from_slice(body.as_bytes()));
     let is_proven = hook.verify(&proofs).is_ok();
     assert_eq!(is_proven, has_mac || has_secret);
     assert!(may || !is_proven, "what is proven was let in");

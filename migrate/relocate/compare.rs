@@ -134,9 +134,9 @@ impl Compared {
 
     fn find_taken(&mut self, id: &VendorId, instance: &WabaInstance, present: &Looked) {
         for key in instance.keys() {
-            let what = match key {
+            let what = match &key {
                 InstanceKey::Phone(_) => "phone number",
-                InstanceKey::Wasender(_) => "wasenderInstanceId",
+                key => key.field(),
             };
             let owners = present.owners.get(&key).into_iter().flatten();
             if let Some(other) = owners.into_iter().find(|it| *it != id) {

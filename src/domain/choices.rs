@@ -22,7 +22,9 @@ impl Choices {
         let prompt = Some(prompt.trim_end()).filter(|it| !it.is_empty());
         let lines = lines.collect::<Vec<_>>().join("\n");
         let text = prompt.map(str::to_owned).into_iter().chain([lines]);
-        Self { text: Text(text.collect::<Vec<_>>().join("\n\n")), options, is_list }
+        let prompt = Text(prompt.unwrap_or_default().to_owned());
+        let text = Text(text.collect::<Vec<_>>().join("\n\n"));
+        Self { text, prompt, options, is_list, ..Self::default() }
     }
 }
 

@@ -89,6 +89,29 @@ impl Circuit {
         }
     }
 
+    /// Opens it, because it is known that calls would fail.
+    pub fn open(&mut self, now: Millis) -> Option<Turned> {
+        let was_closed = matches!(self.state, State::Closed { .. });
+        self.turn(State::Open { since: now });
+        was_closed.then_some(Turned::Opened)
+    }
+
+    /// Closes it, because it is known that calls would pass.
+    pub fn close(&mut self) -> Option<Turned> {
+        let was_open = matches!(self.state, State::Open { .. });
+        self.turn(State::default());
+        was_open.then_some(Turned::Closed)
+    }
+
+    /// Until when no call passes; `None` while it is closed.
+    #[must_use]
+    pub fn shut_until(&self) -> Option<Millis> {
+        match self.state {
+            State::Open { since } => Some(since.saturating_add(OPEN_FOR)),
+            State::Closed { .. } => None,
+        }
+    }
+
     fn turn(&mut self, state: State) {
         self.state = state;
         self.turn += 1;

@@ -5,17 +5,23 @@
 //! the last one was refused for sure, and an outcome that is unknown is settled from outside or
 //! given up, never repeated unless the vendor has chosen that.
 
+mod heard;
 mod outcome;
 mod person;
+mod route;
 #[cfg(test)]
 mod tests;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::outcome::{Outcome, Reason, Refusal};
+pub use self::{
+    outcome::{Late, Outcome, Reason, Refusal},
+    route::{PATIENCE, PATIENCE_TRIES},
+};
 use super::{
     clock::{MINUTE, Millis, SECOND},
     event::Status,
+    route::{ProviderKind, ProviderSet, Routes},
     vendor::OnUnknown,
 };
 
@@ -25,10 +31,6 @@ pub const FENCE_HOLD: Millis = 30 * SECOND;
 const FENCE_ASKS: [Millis; 4] = [5 * SECOND, 25 * SECOND, 60 * SECOND, 5 * MINUTE];
 /// When the provider is asked about an accepted send without any status, counted from acceptance.
 const ACCEPTED_ASKS: [Millis; 2] = [30 * SECOND, 5 * MINUTE];
-/// The first wait after a refusal; it doubles.
-const BACK_OFF_FIRST: Millis = SECOND;
-/// The longest wait after a refusal that names none.
-const BACK_OFF_MAX: Millis = MINUTE;
 /// How often an accepted send may be taken up again on another route after a later failure.
 const REOPENS_MAX: u32 = 1;
 
@@ -41,8 +43,21 @@ pub struct Delivery {
     pub attempts: u32,
     /// Questions asked of the provider in the present state.
     pub asked: u32,
-    /// Which of the instance's routes (primary provider, then failover) is in use.
-    pub route: u8,
+    /// The provider of the latest attempt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<ProviderKind>,
+    /// Providers that cannot carry it, unless a person does something.
+    #[serde(default, skip_serializing_if = "ProviderSet::is_empty")]
+    pub refused: ProviderSet,
+    /// Providers that could not carry it for now; they are tried again when no other is left.
+    #[serde(default, skip_serializing_if = "ProviderSet::is_empty")]
+    pub passed: ProviderSet,
+    /// Refusals in a row from `via`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub refusals: u32,
+    /// A failure that was told while an attempt was in hand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub late: Option<Late>,
     /// How often it was re-opened after acceptance.
     pub reopened: u32,
     /// It was sent again although the first outcome stayed unknown.
@@ -89,7 +104,12 @@ pub enum State {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Input {
     /// A request is about to leave. Must be durable before its first byte does.
-    Begin,
+    Begin {
+        /// Providers that are known to be down; they are passed over.
+        down: ProviderSet,
+        /// When one of them is tried again, should all be.
+        up_at: Millis,
+    },
     /// The attempt ended.
     Outcome(Outcome),
     /// The attempt was given back before any byte left, until this time.
@@ -99,6 +119,13 @@ pub enum Input {
     },
     /// A status, an echo or the provider's log says how far it has got.
     Heard(Status),
+    /// A provider says that it failed, and why.
+    HeardFailed {
+        /// Which; the primary one where nobody says.
+        by: Option<ProviderKind>,
+        /// Why, and what may be done.
+        late: Late,
+    },
     /// The provider was asked and could not say.
     NoAnswer,
     /// Time has passed.
@@ -130,8 +157,8 @@ pub struct Policy {
     pub on_unknown: OnUnknown,
     /// After how long.
     pub unknown_deadline: Millis,
-    /// Routes of the instance.
-    pub routes: u8,
+    /// Providers of the instance, in the order in which they are tried.
+    pub routes: Routes,
 }
 
 /// What is to be done next, and when.
@@ -173,6 +200,11 @@ pub enum Account {
     Dead,
 }
 
+impl Input {
+    /// A request is about to leave, and nothing is known to be down.
+    pub const BEGIN: Self = Self::Begin { down: ProviderSet::NONE, up_at: 0 };
+}
+
 impl Delivery {
     /// A new intent, which may be sent from `due` and not after `expires`.
     #[must_use]
@@ -182,7 +214,11 @@ impl Delivery {
             state,
             attempts: 0,
             asked: 0,
-            route: 0,
+            via: None,
+            refused: ProviderSet::NONE,
+            passed: ProviderSet::NONE,
+            refusals: 0,
+            late: None,
             reopened: 0,
             is_risked: false,
             expires,
@@ -194,16 +230,18 @@ impl Delivery {
     #[must_use]
     pub fn step(mut self, input: Input, now: Millis, policy: &Policy) -> Self {
         match input {
-            Input::Begin => self.begin(now),
+            Input::Begin { down, up_at } => self.begin(down, up_at, now, policy),
             Input::Outcome(outcome) => self.ended(outcome, now, policy),
             Input::Unbegin { due } => self.unbegin(due),
-            Input::Heard(status) => self.heard(status, now, policy),
-            Input::NoAnswer | Input::Tick => self.tick(input == Input::NoAnswer, now, policy),
-            Input::Crashed => {
-                if self.state == State::Begun {
-                    self.unknown(now);
+            Input::Heard(status) => self.heard(status, None, now, policy),
+            Input::HeardFailed { by, late } => {
+                // What another route's attempt came to says nothing of this one.
+                if by.is_none() || self.via.is_none() || by == self.via {
+                    self.heard(Status::Failed, Some(late), now, policy);
                 }
             }
+            Input::NoAnswer | Input::Tick => self.tick(input == Input::NoAnswer, now, policy),
+            Input::Crashed => self.ended(Outcome::Unknown, now, policy),
             Input::Withdraw(reason) => {
                 if matches!(self.state, State::Waiting { .. } | State::Parked(_)) {
                     self.state = State::Dead(reason);
@@ -269,19 +307,6 @@ impl Delivery {
         self.asked = 0;
     }
 
-    fn begin(&mut self, now: Millis) {
-        if let State::Waiting { due } = self.state {
-            if now >= self.expires {
-                self.enter(State::Dead(Reason::Expired));
-            } else if due <= now {
-                self.attempts += 1;
-                // What was heard spoke of an earlier attempt on another route.
-                self.status = None;
-                self.enter(State::Begun);
-            }
-        }
-    }
-
     fn unbegin(&mut self, due: Millis) {
         if self.state == State::Begun {
             self.attempts -= 1;
@@ -301,27 +326,15 @@ impl Delivery {
         }
         match outcome {
             Outcome::Sent => self.enter(State::Accepted { at: now }),
-            Outcome::Unknown => self.unknown(now),
-            Outcome::Refused(Refusal::Retry { not_before }) => {
-                self.again_at(not_before.unwrap_or(now + self.back_off()), now);
-            }
-            Outcome::Refused(Refusal::FailOver(reason)) => self.fail_over(reason, now, policy),
-            Outcome::Refused(Refusal::Park(reason)) => self.enter(State::Parked(reason)),
-            Outcome::Refused(Refusal::GiveUp(reason)) => self.enter(State::Dead(reason)),
+            Outcome::Unknown => self.enter(State::Fenced { since: now }),
+            Outcome::Refused(refusal) => self.refused(refusal, now, policy),
         }
     }
 
-    fn unknown(&mut self, now: Millis) {
-        match self.status.filter(|it| *it != Status::Pending) {
-            Some(Status::Failed) => self.enter(State::Dead(Reason::Failed)),
-            Some(_) => self.enter(State::Sent),
-            None => self.enter(State::Fenced { since: now }),
-        }
-    }
-
-    fn heard(&mut self, status: Status, now: Millis, policy: &Policy) {
+    fn heard(&mut self, status: Status, late: Option<Late>, now: Millis, policy: &Policy) {
         let best = self.status.map_or(status, |it| it.then(status));
         self.status = Some(best);
+        self.late = late.or(self.late);
         // While a worker has it in hand only that is noted: the outcome settles it.
         if self.state != State::Begun && self.attempts > 0 {
             self.settle_heard(best, now, policy);
@@ -331,11 +344,15 @@ impl Delivery {
     fn settle_heard(&mut self, status: Status, now: Millis, policy: &Policy) {
         match (status, self.state) {
             (Status::Failed, State::Dead(_) | State::Parked(_) | State::Waiting { .. }) => {}
-            (Status::Failed, _) if self.reopened < REOPENS_MAX && self.has_next_route(policy) => {
-                self.reopened += 1;
-                self.fail_over(Reason::Failed, now, policy);
+            (Status::Failed, _) => {
+                let Late { reason, may_fail_over } = self.late.unwrap_or_default();
+                let may = may_fail_over && self.reopened < REOPENS_MAX;
+                if may && self.fail_over(now, policy) {
+                    self.reopened += 1;
+                } else {
+                    self.enter(State::Dead(reason));
+                }
             }
-            (Status::Failed, _) => self.enter(State::Dead(Reason::Failed)),
             // Queued says that the provider has it, and no more.
             (Status::Pending, State::Fenced { .. } | State::Begun | State::Unknown) => {
                 self.enter(State::Accepted { at: now });
@@ -370,30 +387,9 @@ impl Delivery {
             _ => {}
         }
     }
+}
 
-    fn fail_over(&mut self, reason: Reason, now: Millis, policy: &Policy) {
-        if self.has_next_route(policy) {
-            self.route += 1;
-            self.again_at(now, now);
-        } else {
-            self.enter(State::Dead(reason));
-        }
-    }
-
-    fn has_next_route(&self, policy: &Policy) -> bool {
-        self.route + 1 < policy.routes
-    }
-
-    fn again_at(&mut self, due: Millis, now: Millis) {
-        if due.max(now) >= self.expires {
-            self.enter(State::Dead(Reason::Expired));
-        } else {
-            self.enter(State::Waiting { due });
-        }
-    }
-
-    fn back_off(&self) -> Millis {
-        let doubled = BACK_OFF_FIRST << (self.attempts.saturating_sub(1)).min(10);
-        doubled.min(BACK_OFF_MAX)
-    }
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(it: &u32) -> bool {
+    *it == 0
 }

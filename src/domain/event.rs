@@ -5,7 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{clock::Millis, contact::Address, message::Content, message::Text};
+use super::{
+    clock::Millis,
+    contact::Address,
+    delivery::{Late, Refusal},
+    id::EntryId,
+    message::{Content, Text},
+    route::ProviderKind,
+};
 
 /// One event. A webhook holds none, one or many.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -35,6 +42,12 @@ pub struct Event {
     /// When the provider says it happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub at: Option<Millis>,
+    /// The send of ours that a status speaks of, where the provider gives back what it was told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference: Option<EntryId>,
+    /// Who told it; `None` is Wasender.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub via: Option<ProviderKind>,
 }
 
 impl Event {
@@ -51,6 +64,8 @@ impl Event {
             quoted: None,
             from_me: false,
             at: None,
+            reference: None,
+            via: None,
         }
     }
 }
@@ -114,6 +129,9 @@ pub enum What {
         /// One member of a group, where the receipt is theirs.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         participant: Option<Text>,
+        /// Why it failed, where the provider says.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        failure: Option<Failure>,
     },
     /// A send failed; the provider does not say which.
     SendFailed {
@@ -129,6 +147,23 @@ pub enum What {
         /// The body, known secrets masked.
         raw: Text,
     },
+}
+
+/// Why a message that a provider had accepted failed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// The provider's code.
+    pub code: String,
+    /// What it means.
+    pub refusal: Refusal,
+}
+
+impl Failure {
+    /// What may be done now.
+    #[must_use]
+    pub fn late(&self) -> Late {
+        self.refusal.into()
+    }
 }
 
 /// Who chose an option of a poll.

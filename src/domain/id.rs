@@ -122,7 +122,7 @@ text_id!(InstanceId);
 /// A journal entry: an event that came in or an intent to send. It never changes, however often
 /// the entry is worked on. Ids grow in the order in which entries were committed; the upper 43 bits
 /// are the milliseconds since the Unix epoch at which the id was given.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Serialize, Deserialize, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct EntryId(pub i64);
 
 impl EntryId {

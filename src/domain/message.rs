@@ -1,13 +1,24 @@
 //! What people write to each other, in our words.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::route::ProviderKind;
 
 /// Text of a message. It does not print.
 #[derive(Clone, PartialEq, Eq, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Text(pub String);
+
+impl Text {
+    /// Whether nothing was written.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
 
 impl fmt::Debug for Text {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -47,6 +58,9 @@ pub enum Content {
         /// Their number, as it is written on the card.
         #[serde(default)]
         phone: Option<Text>,
+        /// Cards that came with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        others: Vec<Card>,
     },
     /// A question with options.
     #[serde(rename_all = "camelCase")]
@@ -61,6 +75,36 @@ pub enum Content {
     },
     /// Buttons or a list, which become numbered text where the provider has neither.
     Choices(Choices),
+    /// An option that the customer tapped.
+    Chosen {
+        /// The vendor's id of it.
+        id: String,
+        /// What it says.
+        title: Text,
+    },
+    /// A message that the provider has approved beforehand.
+    Template(Template),
+    /// A text with a button that opens a page.
+    CtaUrl {
+        /// What stands above it.
+        text: Text,
+        /// What the button says.
+        label: Text,
+        /// Where it leads.
+        url: Text,
+    },
+    /// A text with a button that opens a form in `WhatsApp`.
+    Flow(Flow),
+    /// A text that asks where the customer is.
+    LocationRequest {
+        /// What stands above the button.
+        text: Text,
+    },
+    /// A reaction to the message that is quoted; an empty one takes it back.
+    Reaction {
+        /// The emoji.
+        emoji: Text,
+    },
     /// Something we have no word for; its kind is the provider's.
     Unsupported {
         /// The provider's name of the content, like `pollUpdateMessage`.
@@ -70,12 +114,95 @@ pub enum Content {
     },
 }
 
+/// Somebody's card.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Card {
+    /// Their name.
+    #[serde(default)]
+    pub name: Text,
+    /// Their number, as it is written on the card.
+    #[serde(default)]
+    pub phone: Option<Text>,
+}
+
+/// A message that the provider has approved beforehand, filled in.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Template {
+    /// Its name at Meta.
+    pub name: String,
+    /// Its language at Meta, like `en_US`.
+    pub language: String,
+    /// Meta's components, passed through.
+    pub components: Vec<Value>,
+    /// Its id at Twilio, `HX…`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub content_sid: Option<String>,
+    /// What Twilio fills in.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub variables: BTreeMap<String, String>,
+    /// What providers without templates send in its place; nothing when it is empty.
+    pub text: Text,
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Template({:?})", self.name)
+    }
+}
+
+/// A form in `WhatsApp`, as a message offers it.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Flow {
+    /// What stands above the button.
+    pub text: Text,
+    /// What the button says.
+    pub cta: Text,
+    /// Its id at Meta, or its name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// Its name at Meta.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// What its answer will name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
+    /// `navigate` or `data_exchange`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub action: Option<String>,
+    /// Its first screen, and what that is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payload: Option<Value>,
+    /// `draft` or `published`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+}
+
+impl fmt::Debug for Flow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Flow(…)")
+    }
+}
+
 /// Buttons or a list.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Choices {
     /// The options below the prompt, numbered, as they are sent.
     pub text: Text,
+    /// What stands above the options; of older entries only `text` is known.
+    #[serde(default, skip_serializing_if = "Text::is_empty")]
+    pub prompt: Text,
+    /// A line above it, where there are real buttons.
+    #[serde(default, skip_serializing_if = "Text::is_empty")]
+    pub header: Text,
+    /// A line below it.
+    #[serde(default, skip_serializing_if = "Text::is_empty")]
+    pub footer: Text,
+    /// What the button that opens a list says.
+    #[serde(default, skip_serializing_if = "Text::is_empty")]
+    pub button: Text,
     /// What may be chosen.
     pub options: Vec<Choice>,
     /// A list rather than buttons.
@@ -146,6 +273,12 @@ pub struct Media {
     /// It may be seen once.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub view_once: bool,
+    /// The provider's id of the file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The provider that has the file; `None`: it is on `WhatsApp`'s own hosts, encrypted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<ProviderKind>,
 }
 
 impl fmt::Debug for Media {
@@ -178,6 +311,12 @@ impl Content {
             Self::Poll { .. } => "poll",
             Self::Choices(it) if it.is_list => "list",
             Self::Choices(_) => "buttons",
+            Self::Chosen { .. } => "choice",
+            Self::Template(_) => "template",
+            Self::CtaUrl { .. } => "ctaUrl",
+            Self::Flow(_) => "flow",
+            Self::LocationRequest { .. } => "locationRequest",
+            Self::Reaction { .. } => "reaction",
             Self::Unsupported { .. } => "unsupported",
         }
     }
@@ -186,9 +325,15 @@ impl Content {
     #[must_use]
     pub fn as_text(&self) -> &str {
         match self {
-            Self::Text { text } | Self::Location { text, .. } | Self::Unsupported { text, .. } => {
-                &text.0
-            }
+            Self::Text { text }
+            | Self::Location { text, .. }
+            | Self::CtaUrl { text, .. }
+            | Self::LocationRequest { text }
+            | Self::Unsupported { text, .. } => &text.0,
+            Self::Chosen { title, .. } => &title.0,
+            Self::Template(it) => &it.text.0,
+            Self::Flow(it) => &it.text.0,
+            Self::Reaction { emoji } => &emoji.0,
             Self::Media(media) => &media.caption.0,
             Self::Contact { name, .. } => &name.0,
             Self::Choices(it) => &it.text.0,

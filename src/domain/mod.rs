@@ -1,5 +1,6 @@
 //! The words of the gateway and its rules. No I/O, no async, nothing of any provider's wire.
 
+pub mod account;
 pub mod alert;
 pub mod answer;
 pub mod choices;
@@ -18,6 +19,7 @@ pub mod message;
 pub mod phone;
 pub mod record;
 pub mod retention;
+pub mod route;
 pub mod schedule;
 pub mod secret;
 pub mod split;

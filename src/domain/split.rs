@@ -17,6 +17,14 @@ pub struct TextLimits {
     pub caption: usize,
 }
 
+impl TextLimits {
+    /// What fits both.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self { text: self.text.min(other.text), caption: self.caption.min(other.caption) }
+    }
+}
+
 /// Content as the messages that a provider takes, in order; the first is the content itself, but
 /// for choices, which come last, so that the customer's next message may choose. What does not
 /// fit below a file follows it as text.

@@ -1,5 +1,9 @@
 //! A WABA instance: one WhatsApp number of a vendor and what is needed to speak for it.
 
+pub use super::{
+    account::{MetaAccount, TwilioAccount, UnipileAccount},
+    route::{ProviderKind, Routes},
+};
 use super::{
     clock::{HOUR, Millis},
     event::Connection,
@@ -10,23 +14,6 @@ use super::{
 
 /// The most instances one vendor may have.
 pub const INSTANCES_PER_VENDOR_MAX: usize = 32;
-
-/// The services that carry messages.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ProviderKind {
-    /// wasenderapi.com
-    Wasender,
-}
-
-impl ProviderKind {
-    /// The word it is stored and shown as.
-    #[must_use]
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Wasender => "wasender",
-        }
-    }
-}
 
 /// One WhatsApp number of a vendor.
 #[derive(Clone, Debug)]
@@ -39,6 +26,8 @@ pub struct WabaInstance {
     pub phone_number: PhoneNumber,
     /// Who carries its messages.
     pub provider: ProviderKind,
+    /// Who does when that one cannot, in this order.
+    pub failover: Routes,
     /// What the provider last said of its session.
     pub status: Connection,
     /// How its webhooks may prove themselves.
@@ -47,6 +36,12 @@ pub struct WabaInstance {
     pub account_protection: bool,
     /// Its account at Wasender.
     pub wasender: WasenderAccount,
+    /// Its account at Meta.
+    pub meta: Option<Box<MetaAccount>>,
+    /// Its account at Unipile.
+    pub unipile: Option<Box<UnipileAccount>>,
+    /// Its account at Twilio.
+    pub twilio: Option<Box<TwilioAccount>>,
     /// When it was created.
     pub created_at: Millis,
     /// When its settings were last changed.
@@ -164,19 +159,84 @@ impl WabaInstance {
     /// What the instance may be found by, besides its own id and its vendor's.
     #[must_use]
     pub fn keys(&self) -> Vec<InstanceKey> {
-        let phone = InstanceKey::Phone(self.phone_number.alias());
-        let wasender = self.wasender.instance_id.clone().map(InstanceKey::Wasender);
-        std::iter::once(phone).chain(wasender).collect()
+        let mut keys = vec![InstanceKey::Phone(self.phone_number.alias())];
+        keys.extend(self.wasender.instance_id.clone().map(InstanceKey::Wasender));
+        let others = ProviderKind::ALL.into_iter().filter_map(|it| self.number_at(it));
+        for phone in others.map(|it| InstanceKey::Phone(it.alias())) {
+            if !keys.contains(&phone) {
+                keys.push(phone);
+            }
+        }
+        keys.extend(self.meta.iter().map(|it| InstanceKey::Meta(it.phone_number_id.clone())));
+        keys.extend(self.unipile.iter().map(|it| InstanceKey::Unipile(it.account_id.clone())));
+        keys
+    }
+
+    /// Whether it has an account at this provider.
+    #[must_use]
+    pub fn has(&self, kind: ProviderKind) -> bool {
+        match kind {
+            // The first one needs no block of its own.
+            ProviderKind::Wasender => {
+                self.provider == kind
+                    || self.wasender.instance_id.is_some()
+                    || self.wasender.session_key.is_some()
+            }
+            ProviderKind::Meta => self.meta.is_some(),
+            ProviderKind::Unipile => self.unipile.is_some(),
+            ProviderKind::Twilio => self.twilio.is_some(),
+        }
+    }
+
+    /// The providers that its messages may go through, in the order in which they are tried.
+    #[must_use]
+    pub fn routes(&self) -> Routes {
+        let all = std::iter::once(self.provider).chain(self.failover.iter());
+        all.filter(|it| self.has(*it)).collect()
+    }
+
+    /// Whether it has what it takes to send through this provider.
+    #[must_use]
+    pub fn can_send(&self, kind: ProviderKind) -> bool {
+        match kind {
+            ProviderKind::Wasender => self.wasender.session_key.is_some(),
+            ProviderKind::Meta => self.meta.as_ref().is_some_and(|it| it.access_token.is_some()),
+            ProviderKind::Unipile => self.unipile.as_ref().is_some_and(|it| it.api_key.is_some()),
+            ProviderKind::Twilio => self.twilio.as_ref().is_some_and(|it| it.auth_token.is_some()),
+        }
+    }
+
+    /// The number that customers see where a provider has another than the instance's.
+    #[must_use]
+    pub fn number_at(&self, kind: ProviderKind) -> Option<&PhoneNumber> {
+        match kind {
+            ProviderKind::Wasender => None,
+            ProviderKind::Meta => self.meta.as_ref()?.phone_number.as_ref(),
+            ProviderKind::Unipile => self.unipile.as_ref()?.phone_number.as_ref(),
+            ProviderKind::Twilio => self.twilio.as_ref()?.from.as_ref(),
+        }
+    }
+
+    /// Everything that must never be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        let meta = self.meta.iter().flat_map(|it| it.secrets());
+        let unipile = self.unipile.iter().flat_map(|it| it.secrets());
+        let twilio = self.twilio.iter().flat_map(|it| it.secrets());
+        self.wasender.secrets().chain(meta).chain(unipile).chain(twilio)
     }
 }
 
 /// One of the keys an instance is found by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum InstanceKey {
-    /// Its number, by [`PhoneNumber::alias`].
+    /// A number of it, by [`PhoneNumber::alias`].
     Phone(String),
     /// Its id at Wasender.
     Wasender(String),
+    /// Its phone number id at Meta.
+    Meta(String),
+    /// Its account's id at Unipile.
+    Unipile(String),
 }
 
 impl InstanceKey {
@@ -186,6 +246,19 @@ impl InstanceKey {
         match self {
             Self::Phone(it) => ("phone", it),
             Self::Wasender(it) => ("wasender", it),
+            Self::Meta(it) => ("meta", it),
+            Self::Unipile(it) => ("unipile", it),
+        }
+    }
+
+    /// The field that callers know it by.
+    #[must_use]
+    pub fn field(&self) -> &'static str {
+        match self {
+            Self::Phone(_) => "phoneNumber",
+            Self::Wasender(_) => "wasenderInstanceId",
+            Self::Meta(_) => "metaPhoneNumberId",
+            Self::Unipile(_) => "unipileAccountId",
         }
     }
 }

@@ -1,11 +1,15 @@
 //! A provider's webhook: bytes that prove themselves before anybody reads them.
 
+mod twilio;
+mod unipile;
+
 use bytes::Bytes;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 
 use super::{
+    clock::Millis,
     id::InstanceId,
     secret::{ExposeSecret, SecretString, same},
 };
@@ -16,6 +20,8 @@ const MAC_BYTES: usize = 32;
 /// Headers and body of a webhook, as they came.
 pub struct Webhook<S> {
     headers: Headers,
+    /// The address it came to, as its sender knows it.
+    url: String,
     body: Bytes,
     state: S,
 }
@@ -49,6 +55,10 @@ impl Headers {
         for proof in proofs {
             may |= match proof.scheme {
                 Scheme::HmacHex(header) => self.only(header).and_then(mac_of_hex).is_some(),
+                Scheme::Twilio(header) => self.only(header).and_then(twilio::mac).is_some(),
+                Scheme::UnipileV2 { header, now } => {
+                    self.only(header).and_then(|it| unipile::stamp(it, now)).is_some()
+                }
                 Scheme::Secret(header) => self.holds_secret(header, proof.secret),
             };
         }
@@ -59,7 +69,7 @@ impl Headers {
     #[must_use]
     pub fn hold_secret(&self, proofs: &[Proof<'_>]) -> bool {
         proofs.iter().any(|proof| match proof.scheme {
-            Scheme::HmacHex(_) => false,
+            Scheme::HmacHex(_) | Scheme::Twilio(_) | Scheme::UnipileV2 { .. } => false,
             Scheme::Secret(header) => self.holds_secret(header, proof.secret),
         })
     }
@@ -88,6 +98,15 @@ pub enum Scheme {
     HmacHex(&'static str),
     /// The secret itself.
     Secret(&'static str),
+    /// HMAC-SHA1 of the address and the form's fields (`docs/wire/meta-unipile-twilio.md` E3).
+    Twilio(&'static str),
+    /// HMAC-SHA256 of a time and the raw body (`docs/wire/meta-unipile-twilio.md` D5).
+    UnipileV2 {
+        /// The header.
+        header: &'static str,
+        /// What is much older or newer than this is not believed.
+        now: Millis,
+    },
 }
 
 /// The webhook is not proven. It does not say why: a stranger learns nothing from it.
@@ -96,10 +115,10 @@ pub enum Scheme {
 pub struct NotProven;
 
 impl Webhook<Unverified> {
-    /// A webhook as it came.
+    /// A webhook as it came, to this public address.
     #[must_use]
-    pub fn new(headers: Headers, body: Bytes) -> Self {
-        Self { headers, body, state: Unverified }
+    pub fn new(headers: Headers, url: String, body: Bytes) -> Self {
+        Self { headers, url, body, state: Unverified }
     }
 
     /// Proves who sent it. Every proof is tried, so that the time taken does not tell which
@@ -111,16 +130,30 @@ impl Webhook<Unverified> {
     pub fn verify(self, proofs: &[Proof<'_>]) -> Result<Webhook<Verified>, NotProven> {
         let mut proven = None;
         for proof in proofs {
-            let holds = match proof.scheme {
-                Scheme::HmacHex(header) => self.has_mac(header, proof.secret),
-                Scheme::Secret(header) => self.headers.holds_secret(header, proof.secret),
-            };
-            if holds && proven.is_none() {
+            if self.holds(proof) && proven.is_none() {
                 proven = Some(proof.instance.clone());
             }
         }
         let instance = proven.ok_or(NotProven)?;
-        Ok(Webhook { headers: self.headers, body: self.body, state: Verified { instance } })
+        let state = Verified { instance };
+        Ok(Webhook { headers: self.headers, url: self.url, body: self.body, state })
+    }
+}
+
+impl<S> Webhook<S> {
+    fn holds(&self, proof: &Proof<'_>) -> bool {
+        match proof.scheme {
+            Scheme::HmacHex(header) => self.has_mac(header, proof.secret),
+            Scheme::Secret(header) => self.headers.holds_secret(header, proof.secret),
+            Scheme::Twilio(header) => {
+                let given = self.headers.only(header).and_then(twilio::mac);
+                given.is_some_and(|it| twilio::is_signed(&self.url, &self.body, proof.secret, &it))
+            }
+            Scheme::UnipileV2 { header, now } => {
+                let given = self.headers.only(header).and_then(|it| unipile::stamp(it, now));
+                given.is_some_and(|it| unipile::is_signed(&self.body, proof.secret, &it))
+            }
+        }
     }
 
     fn has_mac(&self, header: &str, secret: &SecretString) -> bool {
@@ -139,6 +172,13 @@ impl Webhook<Verified> {
     #[must_use]
     pub fn instance(&self) -> &InstanceId {
         &self.state.instance
+    }
+
+    /// Whether one of these proofs holds too: some providers send what is for several numbers
+    /// together, and sign it once.
+    #[must_use]
+    pub fn is_proven_by(&self, proofs: &[Proof<'_>]) -> bool {
+        proofs.iter().any(|it| self.holds(it))
     }
 
     /// The raw body.

@@ -11,7 +11,7 @@ use tokio::sync::Semaphore;
 
 use super::Gateway;
 use crate::{
-    domain::{contact::Address, id::EntryId},
+    domain::{contact::Address, id::EntryId, route::ProviderKind},
     journal::ToAnswer,
     provider::Received,
     vendor::VendorService,
@@ -53,13 +53,16 @@ impl Gateway {
         to: &Address,
     ) {
         let vendor = service.vendor();
-        let typing_to = to.phone.clone().filter(|_| vendor.typing);
+        let typing_to = Some(to.clone()).filter(|it| vendor.typing && !it.is_empty());
         let event = &message.event;
-        let read = vendor
-            .mark_as_read
-            .then(|| Some((event.provider_id.clone()?, event.chat_id.as_ref()?.0.clone())));
-        let read = read.flatten();
-        if (typing_to.is_none() && read.is_none()) || {
+        let via = event.via.unwrap_or(ProviderKind::Wasender);
+        let message_id = event.provider_id.clone().unwrap_or_default();
+        let chat = event.chat_id.as_ref().map(|it| it.0.clone()).unwrap_or_default();
+        // Wasender's messages are known by their chat.
+        let is_known =
+            !message_id.is_empty() && (via != ProviderKind::Wasender || !chat.is_empty());
+        let is_read = vendor.mark_as_read && is_known;
+        if (typing_to.is_none() && !is_read) || {
             let is_open = service.is_open(&message.instance, self.inner.clock.now());
             !service.has_responders(is_open)
         } {
@@ -74,19 +77,17 @@ impl Gateway {
         }
         let service = Arc::clone(service);
         tokio::spawn(async move {
-            let provider = service.provider(&instance);
+            let provider = service.provider(via);
+            let received = Received { id: &message_id, chat: &chat };
             // One after the other: a session takes few requests at once. Typing comes first, so
             // that it does not come after the answer.
             if let Some(to) = typing_to
-                && provider.typing(&instance, &to).await.is_err()
+                && provider.typing(&instance, &to, &received).await.is_err()
             {
                 tracing::debug!(message.id = %id, "typing was not shown");
             }
-            if let Some((message, chat)) = read {
-                let received = Received { id: &message, chat: &chat };
-                if provider.mark_read(&instance, &received).await.is_err() {
-                    tracing::debug!(message.id = %id, "a message was not marked as read");
-                }
+            if is_read && provider.mark_read(&instance, &received).await.is_err() {
+                tracing::debug!(message.id = %id, "a message was not marked as read");
             }
             drop(permit);
         });

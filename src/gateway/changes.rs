@@ -81,7 +81,7 @@ impl Gateway {
             let why = "the vendor's sends are stopped";
             return Err(AdminError::Conflict(why.to_owned()).into());
         }
-        let provider = service.provider(instance);
+        let provider = service.provider(sent.delivery.via.unwrap_or(instance.provider));
         let ticket = sent.ticket.as_deref().ok_or(ChangeError::NoTicket)?;
         match &change {
             Changed::Edited(text) => {

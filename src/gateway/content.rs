@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::domain::{
     choices::OPTIONS_MAX,
-    message::{Choice, Content, Media, MediaKind, Text},
+    message::{Choice, Content, Media, MediaKind, Template, Text},
     phone::PhoneNumber,
 };
 
@@ -31,6 +31,17 @@ const OPTION_ID_CHARS_MAX: usize = 200;
 const TITLE_CHARS_MAX: usize = 100;
 const DESCRIPTION_CHARS_MAX: usize = 300;
 
+/// The longest text above a button, and the longest text on one, in characters
+/// (`docs/wire/meta-unipile-twilio.md` B2).
+const BODY_CHARS_MAX: usize = 1_024;
+const BUTTON_CHARS_MAX: usize = 20;
+const FLOW_CTA_CHARS_MAX: usize = 30;
+/// The longest name of a template, in characters, and the most bytes of what fills it in.
+const TEMPLATE_NAME_CHARS_MAX: usize = 512;
+const COMPONENTS_BYTES_MAX: usize = 32 * 1_024;
+/// An emoji may be made of several characters.
+const EMOJI_CHARS_MAX: usize = 32;
+
 /// The content as it may be sent, or the field that is wrong and how. Numbers on cards are
 /// completed by the country of `own`.
 pub(super) fn checked(content: Content, own: &PhoneNumber) -> Result<Content, String> {
@@ -42,13 +53,14 @@ pub(super) fn checked(content: Content, own: &PhoneNumber) -> Result<Content, St
             within("location.longitude", *longitude, 180.0)?;
             at_most("location.name", text, PLACE_CHARS_MAX)?;
         }
-        Content::Contact { name, phone, vcard } => {
+        Content::Contact { name, phone, vcard, others } => {
             required("contact.name", name, NAME_CHARS_MAX)?;
             let phone = phone.as_ref().ok_or("contact.phone: is missing")?;
             let phone = PhoneNumber::from_person(&phone.0, Some(own));
             let phone = phone.map_err(|it| format!("contact.phone: {it}"))?;
             let phone = Some(Text(phone.expose()));
-            return Ok(Content::Contact { name: name.clone(), phone, vcard: vcard.clone() });
+            let (name, vcard, others) = (name.clone(), vcard.clone(), others.clone());
+            return Ok(Content::Contact { name, phone, vcard, others });
         }
         Content::Poll { question, options, .. } => {
             required("poll.question", question, QUESTION_CHARS_MAX)?;
@@ -62,9 +74,43 @@ pub(super) fn checked(content: Content, own: &PhoneNumber) -> Result<Content, St
             required(&format!("{field}.text"), &it.text, TEXT_CHARS_MAX)?;
             options(field, &it.options)?;
         }
-        Content::Unsupported { .. } => return Err("type: cannot be sent".to_owned()),
+        Content::Template(it) => template(it)?,
+        Content::CtaUrl { text, label, url: to } => {
+            required("ctaUrl.text", text, BODY_CHARS_MAX)?;
+            required("ctaUrl.label", label, BUTTON_CHARS_MAX)?;
+            url("ctaUrl", &to.0)?;
+        }
+        Content::Flow(it) => {
+            required("flow.text", &it.text, BODY_CHARS_MAX)?;
+            required("flow.cta", &it.cta, FLOW_CTA_CHARS_MAX)?;
+            if it.id.is_some() == it.name.is_some() {
+                return Err("flow: has either id or name".to_owned());
+            }
+        }
+        Content::LocationRequest { text } => {
+            required("locationRequest.text", text, BODY_CHARS_MAX)?;
+        }
+        Content::Reaction { emoji } => at_most("reaction.emoji", emoji, EMOJI_CHARS_MAX)?,
+        Content::Chosen { .. } | Content::Unsupported { .. } => {
+            return Err("type: cannot be sent".to_owned());
+        }
     }
     Ok(content)
+}
+
+fn template(it: &Template) -> Result<(), String> {
+    let is_meta = !it.name.is_empty() && !it.language.is_empty();
+    if !is_meta && it.content_sid.is_none() {
+        return Err("template: has name and language, or contentSid".to_owned());
+    }
+    if it.name.chars().count() > TEMPLATE_NAME_CHARS_MAX {
+        return Err(format!("template.name: has more than {TEMPLATE_NAME_CHARS_MAX} characters"));
+    }
+    let n_bytes = serde_json::to_vec(&it.components).map_or(usize::MAX, |it| it.len());
+    if n_bytes > COMPONENTS_BYTES_MAX {
+        return Err(format!("template.components: has more than {COMPONENTS_BYTES_MAX} bytes"));
+    }
+    at_most("template.text", &it.text, TEXT_CHARS_MAX)
 }
 
 fn media(media: &Media) -> Result<(), String> {

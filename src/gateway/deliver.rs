@@ -9,12 +9,13 @@ use crate::{
     domain::{
         clock::{Millis, SECOND},
         delivery::{Delivery, Input, Outcome, Reason, State},
-        phone::PhoneNumber,
+        id::EntryId,
+        route::{ProviderKind, ProviderSet, Routes},
         schedule::{Job, Kind, Next},
         waba::WabaInstance,
     },
-    journal::{Begun, Step, Stepped, ToSend},
-    provider::{Attempt, Outgoing, Question},
+    journal::{Begun, Step, Stepped, ToSend, Ways},
+    provider::{Attempt, Outgoing, Provider, Question, Quoted},
     sqlite::is_of_disk,
     telemetry::{Chain, names},
     vendor::VendorService,
@@ -22,6 +23,8 @@ use crate::{
 
 /// Between two tries to record an outcome. Until it is recorded nobody else may touch the intent.
 const RECORD_AGAIN: Millis = SECOND / 2;
+/// While every way out is down it is looked again this often whether one is up.
+const LOOK_AGAIN: Millis = 5 * SECOND;
 /// Tries to record an outcome. After that it is lost, and the intent is fenced.
 const RECORD_TRIES: u32 = 120;
 
@@ -32,48 +35,61 @@ impl Gateway {
         let Some((service, instance)) = self.sender(job).await? else {
             return self.end(job, Step::of(Input::Withdraw(Reason::Gone))).await;
         };
-        if instance.wasender.session_key.is_none() {
-            tracing::warn!(vendor.id = %job.vendor, waba.id = %job.instance, "the instance has no session key; the message is parked");
-            return self.end(job, Step::of(Input::Park(Reason::NoSessionKey))).await;
+        let routes: Routes = instance.routes().iter().filter(|it| instance.can_send(*it)).collect();
+        if routes.is_empty() {
+            let reason = match instance.provider {
+                ProviderKind::Wasender => Reason::NoSessionKey,
+                _ => Reason::NoCredentials,
+            };
+            tracing::warn!(vendor.id = %job.vendor, waba.id = %job.instance, why = reason.as_str(), "the number has nothing to send with; the message is parked");
+            return self.end(job, Step::of(Input::Park(reason))).await;
         }
-        let limit = service.provider(&instance).limit(&instance);
-        if self.inner.work.set_limit(&instance.id, limit) {
-            // It was let through by another limit: its turn comes by this one.
-            let due = self.inner.clock.now();
+        let now = self.inner.clock.now();
+        let ways = self.ways(&instance, routes, now);
+        let Some(first) = routes.first_but(ways.down) else {
+            // Nothing of it need be written: what is known may change at any time.
+            let due = ways.up_at.min(now + LOOK_AGAIN);
             return Ok(Next::Again { kind: Kind::Send, due, hold: None });
+        };
+        let limit = service.provider(first).limit(&instance);
+        if self.inner.work.set_limit(&instance.id, limit) {
+            // It was let through by another limit: its ways comes by this one.
+            return Ok(Next::Again { kind: Kind::Send, due: now, hold: None });
         }
-        let mut to_send = match self.inner.journal.begin(job.id, self.inner.clock.now()).await? {
+        let mut to_send = match self.inner.journal.begin(job.id, ways, now).await? {
             Begun::Go(to_send) => to_send,
             Begun::No(stepped) => return Ok(self.take(job, stepped).await),
         };
-        let mut file = self.file_to_send(&instance, &to_send.content);
+        let provider = service.provider(to_send.via);
+        let mut file = self.file_to_send(&instance, to_send.via, &to_send.content);
         if let FileToSend::Missing(id) = &file {
             // Given back meanwhile: should the process end, nothing has left.
             let due = self.inner.clock.now();
             self.end(job, Step::of(Input::Unbegin { due })).await?;
-            file = self.hand_over(service.provider(&instance), &job.vendor, &instance, id).await;
-            to_send = match self.inner.journal.begin(job.id, self.inner.clock.now()).await? {
+            file = self.hand_over(provider, to_send.via, &job.vendor, &instance, id).await;
+            // That way, now that the file is there.
+            let ways = Ways { down: but(routes, to_send.via), ..ways };
+            to_send = match self.inner.journal.begin(job.id, ways, self.inner.clock.now()).await? {
                 Begun::Go(to_send) => to_send,
                 Begun::No(stepped) => return Ok(self.take(job, stepped).await),
             };
         }
-        let Some(to) = to_send.to.phone.clone() else {
+        let via = to_send.via;
+        let Some(permit) = self.permit(&instance.id, via) else {
+            // Somebody else finds out whether it is up again.
             let due = self.inner.clock.now();
-            self.end(job, Step::of(Input::Unbegin { due })).await?;
-            return self.end(job, Step::of(Input::Park(Reason::NoPhone))).await;
+            return self.end(job, Step::of(Input::Unbegin { due })).await;
         };
         let attempt = match file {
             FileToSend::Refused(attempt) => attempt,
             FileToSend::At(url) => {
-                self.attempt(&service, &instance, &to, &to_send, Some(&url)).await
+                self.attempt(provider, &instance, job.id, &to_send, Some(&url)).await
             }
             FileToSend::None | FileToSend::Missing(_) => {
-                self.attempt(&service, &instance, &to, &to_send, None).await
+                self.attempt(provider, &instance, job.id, &to_send, None).await
             }
         };
-        if let Some(until) = attempt.blocked_until {
-            self.inner.work.block_instance(&instance.id, until);
-        }
+        self.tell_attempt(&instance, via, permit, &attempt, routes);
         let step = Step {
             input: Input::Outcome(attempt.outcome),
             provider_id: attempt.provider_id,
@@ -84,18 +100,20 @@ impl Gateway {
 
     async fn attempt(
         &self,
-        service: &VendorService,
+        provider: &dyn Provider,
         instance: &WabaInstance,
-        to: &PhoneNumber,
+        id: EntryId,
         to_send: &ToSend,
         file: Option<&str>,
     ) -> Attempt {
         let started_at = self.inner.clock.now();
-        let quotes = to_send.quotes.as_deref();
-        let message = Outgoing { to, content: &to_send.content, quotes, file };
-        let attempt = service.provider(instance).send(instance, &message).await;
+        let quotes = to_send.quotes.as_ref();
+        let quotes = quotes.map(|it| Quoted { id: it.id.as_deref(), ticket: it.ticket.as_deref() });
+        let (to, content) = (&to_send.to, &to_send.content);
+        let message = Outgoing { id, to, content, quotes, file };
+        let attempt = provider.send(instance, &message).await;
         let now = self.inner.clock.now();
-        counter!(names::SENDS, "provider" => instance.provider.as_str(), "outcome" => attempt.word)
+        counter!(names::SENDS, "provider" => to_send.via.as_str(), "outcome" => attempt.word)
             .increment(1);
         histogram!(names::SEND_SECONDS).record(seconds(now - started_at));
         match attempt.outcome {
@@ -105,7 +123,7 @@ impl Gateway {
                 }
             }
             Outcome::Refused(_) | Outcome::Unknown => {
-                tracing::warn!(vendor.id = %to_send.vendor, waba.id = %to_send.instance, attempt = to_send.attempt, outcome = attempt.word, "a message was not sent");
+                tracing::warn!(vendor.id = %to_send.vendor, waba.id = %to_send.instance, provider = to_send.via.as_str(), attempt = to_send.attempt, outcome = attempt.word, "a message was not sent");
             }
         }
         attempt
@@ -125,11 +143,12 @@ impl Gateway {
         self.inner.journal.can_keep().await?;
         let before = intent.delivery.clone();
         let sender = self.sender(job).await?;
-        let found = match (sender, &intent.to.phone, intent.begun_at) {
-            (Some((service, instance)), Some(to), Some(begun_at)) => {
-                let ticket = intent.ticket.as_deref();
+        let found = match (sender, intent.begun_at) {
+            (Some((service, instance)), Some(begun_at)) => {
+                let (to, ticket) = (&intent.to, intent.ticket.as_deref());
                 let question = Question { to, content: &intent.content, begun_at, ticket };
-                Some(service.provider(&instance).ask(&instance, &question).await)
+                let via = before.via.unwrap_or(instance.provider);
+                Some(service.provider(via).ask(&instance, &question).await)
             }
             _ => None,
         };
@@ -188,6 +207,11 @@ impl Gateway {
         self.inner.work.apply(stepped.changes);
         stepped.next
     }
+}
+
+/// All of these but one.
+fn but(routes: Routes, one: ProviderKind) -> ProviderSet {
+    routes.iter().filter(|it| *it != one).fold(ProviderSet::NONE, ProviderSet::with)
 }
 
 fn is_where_it_was(before: &Delivery, after: Option<&Delivery>) -> bool {

@@ -245,10 +245,7 @@ impl Gateway {
             faults.push(Fault::new("id", "another vendor has an instance of this id"));
         }
         for key in instance.keys() {
-            let field = match &key {
-                InstanceKey::Phone(_) => "phoneNumber",
-                InstanceKey::Wasender(_) => "wasenderInstanceId",
-            };
+            let field = key.field();
             let is_taken = store.is_claimed_by_another(&key, &instance.vendor_id).await?;
             let holder = plan.keys.entry(key).or_insert_with(|| instance.vendor_id.clone());
             if is_taken || *holder != instance.vendor_id {

@@ -60,6 +60,10 @@ fn word(state: &State) -> Option<&'static str> {
             | Reason::Held
             | Reason::Silenced
             | Reason::Gone
+            | Reason::WindowClosed
+            | Reason::OptedOut
+            | Reason::Undeliverable
+            | Reason::Unsupported
             | Reason::Erased
             | Reason::Restored => None,
             Reason::Expired
@@ -67,6 +71,12 @@ fn word(state: &State) -> Option<&'static str> {
             | Reason::Unauthorized
             | Reason::Invalid
             | Reason::Plan
+            | Reason::Restricted
+            | Reason::Quality
+            | Reason::Template
+            | Reason::NotRegistered
+            | Reason::NoCredentials
+            | Reason::Disconnected
             | Reason::Failed => Some(reason.as_str()),
         },
         State::Waiting { .. } | State::Begun | State::Accepted { .. } | State::Sent => None,

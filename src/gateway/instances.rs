@@ -1,6 +1,6 @@
 //! WABA instances: made and listed.
 
-use super::{AdminError, Gateway};
+use super::{AccountsChange, AdminError, Gateway, waba::refuse_own};
 use crate::domain::{
     clock::Millis,
     event::Connection,
@@ -8,8 +8,8 @@ use crate::domain::{
     phone::PhoneNumber,
     secret::{ExposeSecret, SecretString, same},
     waba::{
-        INSTANCES_PER_VENDOR_MAX, ProviderKind, SignatureSchemes, WabaInstance, WasenderAccount,
-        WebhookSecret,
+        INSTANCES_PER_VENDOR_MAX, ProviderKind, Routes, SignatureSchemes, WabaInstance,
+        WasenderAccount, WebhookSecret,
     },
 };
 
@@ -34,10 +34,12 @@ pub struct NewInstance {
     pub account_protection: bool,
     /// How its webhooks may prove themselves.
     pub schemes: SignatureSchemes,
+    /// Its other accounts, and the order of its ways out.
+    pub accounts: AccountsChange,
 }
 
 impl NewInstance {
-    /// The instance, with this id.
+    /// The instance, with this id, as it is at Wasender.
     #[must_use]
     pub fn instance(self, id: InstanceId, vendor_id: VendorId, now: Millis) -> WabaInstance {
         let secrets = self.webhook_secret.into_iter();
@@ -46,6 +48,7 @@ impl NewInstance {
             vendor_id,
             phone_number: self.phone_number,
             provider: ProviderKind::Wasender,
+            failover: Routes::default(),
             status: Connection::Pending,
             schemes: self.schemes,
             account_protection: self.account_protection,
@@ -57,6 +60,9 @@ impl NewInstance {
                     .collect(),
                 token: self.token,
             },
+            meta: None,
+            unipile: None,
+            twilio: None,
             created_at: now,
             updated_at: now,
             last_sync: None,
@@ -86,7 +92,7 @@ impl Gateway {
     pub async fn create_instance(
         &self,
         vendor: &VendorId,
-        new: NewInstance,
+        mut new: NewInstance,
     ) -> Result<WabaInstance, AdminError> {
         let _turn = self.turn_of(vendor).await;
         let present = self.instances(vendor).await?;
@@ -106,7 +112,10 @@ impl Gateway {
             refuse_shared_secret(&present, None, secret)?;
         }
         let id = self.free_id(vendor).await?;
-        let instance = new.instance(id, vendor.clone(), self.inner.clock.now());
+        let accounts = std::mem::take(&mut new.accounts);
+        let mut instance = new.instance(id, vendor.clone(), self.inner.clock.now());
+        accounts.apply(&mut instance)?;
+        refuse_own(&present, &instance)?;
         self.refuse_claimed(&instance).await?;
         self.keep(&instance).await?;
         Ok(instance)
@@ -116,8 +125,8 @@ impl Gateway {
     pub(super) async fn refuse_claimed(&self, instance: &WabaInstance) -> Result<(), AdminError> {
         for key in instance.keys() {
             if self.inner.store.is_claimed_by_another(&key, &instance.vendor_id).await? {
-                let why = "another vendor has this phone number or wasenderInstanceId";
-                return Err(AdminError::Conflict(why.to_owned()));
+                let why = format!("another vendor has this {}", key.field());
+                return Err(AdminError::Conflict(why));
             }
         }
         Ok(())

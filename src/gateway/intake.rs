@@ -9,7 +9,10 @@ use std::{
 use bytes::Bytes;
 use metrics::counter;
 
-use super::Gateway;
+use super::{
+    Gateway,
+    shares::{Share, read},
+};
 use crate::{
     domain::{
         answer,
@@ -17,13 +20,11 @@ use crate::{
         contact::Address,
         event::{Chat, Connection, Event, What},
         id::{EntryId, InstanceId, VendorId},
-        message::Text,
-        secret,
-        waba::{InstanceKey, WabaInstance},
-        webhook::{Headers, Verified, Webhook},
+        secret::{ExposeSecret, same},
+        waba::{ProviderKind, WabaInstance},
+        webhook::{Headers, Webhook},
     },
     journal::{Appended, JournalError, NewEvent, NewEvents, Recorded},
-    provider::Parsed,
     sqlite::{DbError, is_of_disk},
     store::StoreError,
     telemetry::{Chain, names},
@@ -59,6 +60,18 @@ pub enum AcceptError {
     Journal(#[from] JournalError),
 }
 
+/// A webhook as it came.
+pub struct Came {
+    /// Whose.
+    pub by: ProviderKind,
+    /// Its headers.
+    pub headers: Headers,
+    /// The address it came to, as its sender knows it.
+    pub url: String,
+    /// Its body.
+    pub body: Bytes,
+}
+
 /// A webhook that is kept.
 #[derive(Debug)]
 pub struct Accepted {
@@ -69,8 +82,8 @@ pub struct Accepted {
 }
 
 impl Gateway {
-    /// Whether a webhook with these headers may be one of the vendor's, asked before its body is
-    /// read.
+    /// Whether a provider's webhook with these headers may be one of the vendor's, asked before its
+    /// body is read.
     ///
     /// # Errors
     ///
@@ -78,56 +91,114 @@ impl Gateway {
     /// header could prove anything; [`AcceptError::Store`] when it cannot say.
     pub async fn knock(
         &self,
+        by: ProviderKind,
         vendor: &str,
         headers: &Headers,
     ) -> Result<Arc<VendorService>, AcceptError> {
+        let service = self.vendor_called(vendor).await?;
+        if !service.may_prove(by, headers) {
+            return Err(self.not_proven(&service));
+        }
+        Ok(service)
+    }
+
+    async fn vendor_called(&self, vendor: &str) -> Result<Arc<VendorService>, AcceptError> {
         let vendor = VendorId::parse(vendor).map_err(|_| AcceptError::NotProven)?;
         let found = self.inner.registry.get(&vendor).await;
         if found.as_ref().is_err_and(|it| !it.is_away()) {
             self.inner.alerts.unreadable(&vendor);
         }
-        let service = found?.ok_or(AcceptError::NotProven)?;
-        if !service.may_prove(headers) {
-            return Err(self.not_proven(&service));
+        found?.ok_or(AcceptError::NotProven)
+    }
+
+    /// Whether this is the token by which one of the vendor's numbers at Meta knows its callback
+    /// (`docs/wire/meta-unipile-twilio.md` A1).
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::knock`].
+    pub async fn shake_hands(&self, vendor: &str, token: &str) -> Result<(), AcceptError> {
+        let service = self.vendor_called(vendor).await?;
+        let mut is_known = false;
+        for account in service.instances().iter().filter_map(|it| it.meta.as_ref()) {
+            let known = account.verify_token.as_ref().map(ExposeSecret::expose_secret);
+            let known = known.filter(|it| !it.is_empty());
+            is_known |= known.is_some_and(|it| same(it.as_bytes(), token.as_bytes()));
         }
-        Ok(service)
+        if is_known { Ok(()) } else { Err(self.not_proven(&service)) }
+    }
+
+    /// The address of a request as its sender knows it: proxies change what we see of it.
+    #[must_use]
+    pub fn public_url(&self, path_and_query: &str) -> String {
+        let base = self.inner.settings.base_url.as_str().trim_end_matches('/');
+        format!("{base}{path_and_query}")
     }
 
     /// Keeps a webhook: proven, put into our words, on disk when this returns.
     ///
     /// # Errors
     ///
-    /// Nothing was kept.
+    /// It must come again: something of it was not kept.
     pub async fn accept(
         &self,
-        service: &VendorService,
-        headers: Headers,
-        body: Bytes,
+        service: &Arc<VendorService>,
+        came: Came,
     ) -> Result<Accepted, AcceptError> {
-        let vendor = &service.vendor().id;
-        let proven = service.verify(Webhook::new(headers, body));
+        let Came { by, headers, url, body } = came;
+        let proven = service.verify(by, Webhook::new(headers, url, body));
         let hook = proven.map_err(|_| self.not_proven(service))?;
         let instance = service.instance(hook.instance()).ok_or(AcceptError::NotProven)?;
-        let parsed = read(service, &hook);
-        self.refuse_foreign(instance, parsed.instance.as_deref()).await?;
-        self.inner.heard.verified(vendor, self.inner.clock.now());
-        if !self.inner.work.admits(vendor) {
-            return Err(AcceptError::Overloaded);
+        let parsed = read(by, service, &hook);
+        let shares = self.shares(by, service, instance, &hook, parsed).await?;
+        let now = self.inner.clock.now();
+        for share in &shares {
+            self.inner.heard.verified(&share.service.vendor().id, now);
+            if !self.inner.work.admits(&share.service.vendor().id) {
+                return Err(AcceptError::Overloaded);
+            }
         }
         self.check_disk()?;
-        let now = self.inner.clock.now();
-        let told = told_connection(&parsed.events);
+        let mut accepted: Option<Accepted> = None;
+        for share in shares {
+            let kept = self.keep_share(by, share, hook.body(), now).await?;
+            accepted = Some(match accepted {
+                Some(before) if kept.is_duplicate || before.id.is_some() => {
+                    Accepted { is_duplicate: before.is_duplicate && kept.is_duplicate, ..before }
+                }
+                _ => kept,
+            });
+        }
+        Ok(accepted.unwrap_or(Accepted { id: None, is_duplicate: false }))
+    }
+
+    async fn keep_share(
+        &self,
+        by: ProviderKind,
+        share: Share,
+        body: &Bytes,
+        now: Millis,
+    ) -> Result<Accepted, AcceptError> {
+        let Share { service, instance, mut events } = share;
+        let (service, vendor) = (&*service, &service.vendor().id);
+        if by != ProviderKind::Wasender {
+            events.iter_mut().for_each(|it| it.via = Some(by));
+        }
+        let told = told_connection(&events);
+        self.tell_circuit(&instance, by, told, now);
+        // What another route is like is not the state of the number.
+        let told = told.filter(|_| by == instance.provider);
         let batch = NewEvents {
             vendor: vendor.clone(),
             instance: instance.id.clone(),
             silence: service.vendor().silence,
             forward: service.vendor().forward_url.is_some(),
             now,
-            raw: hook.body().clone(),
-            events: self.news(service, instance, parsed.events, now),
+            raw: body.clone(),
+            events: self.news(by, service, &instance, events, now),
         };
-        let (appended, synced) =
-            tokio::join!(self.inner.journal.append(batch), self.sync(service, instance, told, now));
+        let append = self.inner.journal.append(batch);
+        let (appended, synced) = tokio::join!(append, self.sync(service, &instance, told, now));
         let accepted = self.record(appended?);
         if let Err(error) = synced
             && !is_of_disk(&error)
@@ -141,6 +212,7 @@ impl Gateway {
     /// The events worth keeping, and which of the messages will not be answered.
     fn news(
         &self,
+        by: ProviderKind,
         service: &VendorService,
         instance: &WabaInstance,
         events: Vec<Event>,
@@ -148,7 +220,8 @@ impl Gateway {
     ) -> Vec<NewEvent> {
         let max_age = self.inner.settings.max_answer_age;
         // The state of a session is never a duplicate, but the present state is no news.
-        let is_news = |it: &Event| it.what != What::Connection(instance.status);
+        let is_news =
+            |it: &Event| by != instance.provider || it.what != What::Connection(instance.status);
         let new = |event: Event| {
             counter!(names::EVENTS, "kind" => kind(&event.what)).increment(1);
             let unanswered = match event.what {
@@ -183,28 +256,8 @@ impl Gateway {
         Accepted { id, is_duplicate: n_new == 0 && id.is_some() }
     }
 
-    /// A body may name the instance it is from. One that names another's was not meant for this
-    /// vendor, whatever its signature says.
-    async fn refuse_foreign(
-        &self,
-        proven: &WabaInstance,
-        named: Option<&str>,
-    ) -> Result<(), AcceptError> {
-        let Some(named) = named.filter(|it| proven.wasender.instance_id.as_deref() != Some(it))
-        else {
-            return Ok(());
-        };
-        counter!(names::FOREIGN_INSTANCE_ID).increment(1);
-        let key = InstanceKey::Wasender(named.to_owned());
-        let owner = self.inner.manager.by_key(&key).await?;
-        if owner.is_some_and(|it| it.id != proven.id) {
-            return Err(self.refuse(&proven.vendor_id));
-        }
-        Ok(())
-    }
-
     /// Nothing that is known of the vendor proves it. It may be the store that knows more.
-    fn not_proven(&self, service: &VendorService) -> AcceptError {
+    pub(super) fn not_proven(&self, service: &VendorService) -> AcceptError {
         if service.is_copy() {
             return StoreError::from(DbError::Away).into();
         }
@@ -212,7 +265,7 @@ impl Gateway {
     }
 
     /// Counts a refusal of a vendor that exists.
-    fn refuse(&self, vendor: &VendorId) -> AcceptError {
+    pub(super) fn refuse(&self, vendor: &VendorId) -> AcceptError {
         self.inner.heard.refused(vendor, self.inner.clock.now());
         AcceptError::NotProven
     }
@@ -327,23 +380,6 @@ impl Gateway {
 pub fn free_disk_bytes(directory: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(directory).ok()?;
     Some(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-/// The events of a proven body; one that nobody can read is an event of its own.
-fn read(service: &VendorService, hook: &Webhook<Verified>) -> Parsed {
-    match service.parse(hook) {
-        Ok(parsed) => parsed,
-        Err(error) => {
-            counter!(names::UNREADABLE).increment(1);
-            tracing::warn!(vendor.id = %service.vendor().id, error = %Chain(&error), "kept a webhook that nobody can read");
-            let text = String::from_utf8_lossy(hook.body());
-            let raw = Text(secret::without(&text, &service.secrets()));
-            let what = What::Other { name: "unreadable".to_owned(), raw };
-            let (contact, chat) = (Address::default(), Chat::None);
-            let event = Event::new(what, chat, contact);
-            Parsed { instance: None, events: vec![event] }
-        }
-    }
 }
 
 fn told_connection(events: &[Event]) -> Option<Connection> {

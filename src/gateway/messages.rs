@@ -73,7 +73,7 @@ impl Gateway {
         let content = content::checked(message.content, &instance.phone_number);
         let content = self.with_file(vendor, content.map_err(AdminError::Invalid)?).await?;
         let unsendable = |it: Unsendable| AdminError::Invalid(it.0);
-        service.provider(instance).check(&content).map_err(unsendable)?;
+        service.provider(instance.provider).check(&content).map_err(unsendable)?;
         let to = PhoneNumber::from_person(&message.to, Some(&instance.phone_number))
             .map_err(|it| AdminError::Invalid(format!("to: {it}")))?;
         if let Some(id) = message.reply_to {
@@ -105,7 +105,7 @@ impl Gateway {
             origin: None,
             now,
             expires: now + service.ttl(SEND_TTL),
-            policy: service.policy(),
+            policy: service.policy(instance.routes()),
             parked: None,
             idempotency: idempotency(message.idempotency_key, request)?,
         };
@@ -192,8 +192,7 @@ pub(super) fn parts(
     content: Content,
 ) -> (Content, Vec<Content>) {
     let Some(instance) = service.instance(instance) else { return (content, Vec::new()) };
-    let limits = service.provider(instance).text_limits();
-    let mut parts = split::parts(content.clone(), limits).into_iter();
+    let mut parts = split::parts(content.clone(), service.text_limits(instance)).into_iter();
     let first = parts.next().unwrap_or(content);
     (first, parts.collect())
 }

@@ -1,6 +1,7 @@
 //! What the program does, one file each.
 
 mod access;
+mod accounts;
 mod admin;
 mod alerts;
 mod analytics;
@@ -8,6 +9,7 @@ mod ask;
 mod attention;
 mod audit;
 mod changes;
+mod circuits;
 mod content;
 mod deliver;
 mod elsewhere;
@@ -25,6 +27,7 @@ mod reply;
 mod retention;
 mod rotate;
 mod setup;
+mod shares;
 mod status;
 mod vitals;
 mod waba;
@@ -44,17 +47,19 @@ use url::Url;
 
 pub use self::{
     access::{Access, AccessError, Caller, KeysUsed, NewKey, hash, is_adopted, random_key},
+    accounts::{AccountsChange, MetaChange, TwilioChange, UnipileChange},
     admin::{AdminError, VendorChange, signing_secret},
     alerts::Alerts,
     analytics::{Asked, Counted},
     attention::Attention,
     audit::BY_CLI,
     changes::ChangeError,
+    circuits::SendCircuits,
     exchange::{Export, IMPORT_VENDORS_MAX, ImportError, ImportFault, Imported},
     failures::Failures,
     forward::{Forwarding, Ping, ReplayWhich},
     instances::{NewInstance, WEBHOOK_SECRET_CHARS_MIN},
-    intake::{AcceptError, Accepted, free_disk_bytes},
+    intake::{AcceptError, Accepted, Came, free_disk_bytes},
     media::{MEDIA_KEPT, MediaError, MediaFile, MediaKeeper, NewFile, StoredFile},
     messages::{Queued, SendError, SendMessage},
     operate::{LISTED_MAX, Replayed, Stats},
@@ -63,7 +68,7 @@ pub use self::{
     rotate::{Rotated, Rotation},
     setup::{
         SetUp, SetUpDone, SetUpError, StatusOfInstance, WEBHOOK_EVENTS, can_reach, shown_url,
-        webhook_url,
+        webhook_url, webhook_url_at,
     },
     vitals::Heard,
     waba::InstanceChange,
@@ -135,6 +140,8 @@ pub struct Inner {
     pub keys_used: KeysUsed,
     /// The open alerts.
     pub alerts: Alerts,
+    /// Which ways out are down.
+    pub send_circuits: SendCircuits,
     /// How far removing what is old has got.
     pub retention: Retention,
     /// Of messages that are answered, so many are at the journal at once. Thousands in its queue

@@ -14,6 +14,7 @@ use crate::{
         delivery::Reason,
         id::EntryId,
         message::Content,
+        route::ProviderKind,
         schedule::{Job, Kind, Next},
         vendor::REPLY_TTL,
     },
@@ -180,6 +181,8 @@ impl Gateway {
             std::iter::once(first).chain(more)
         };
         let mut contents = contents.into_iter().flat_map(parts);
+        let instance = service.instance(&message.instance);
+        let routes = instance.map(|it| it.routes()).unwrap_or_default();
         Some(NewIntent {
             vendor: message.vendor.clone(),
             instance: message.instance.clone(),
@@ -193,8 +196,8 @@ impl Gateway {
             origin: Some(id),
             now,
             expires: now + service.ttl(REPLY_TTL),
-            policy: service.policy(),
-            parked: to.phone.is_none().then_some(Reason::NoPhone),
+            policy: service.policy(routes),
+            parked: to.is_empty().then_some(Reason::NoPhone),
             idempotency: None,
         })
     }
@@ -208,12 +211,14 @@ impl Gateway {
         let mut address = message.event.contact.clone();
         address.lid = address.lid.or_else(|| message.address.lid.clone());
         address.phone = address.phone.or_else(|| message.address.phone.clone());
+        address.bsuid = address.bsuid.or_else(|| message.address.bsuid.clone());
         if address.phone.is_some() {
             return Ok(address);
         }
         let instance = service.instance(&message.instance);
         if let (Some(instance), Some(lid)) = (instance, &address.lid) {
-            address.phone = service.provider(instance).phone_of(instance, lid).await?;
+            let via = message.event.via.unwrap_or(ProviderKind::Wasender);
+            address.phone = service.provider(via).phone_of(instance, lid).await?;
         }
         if address.phone.is_some() {
             let learnt = address.clone();
@@ -229,8 +234,8 @@ impl Gateway {
                 }
             }
             self.inner.work.apply(changes);
-        } else {
-            tracing::warn!(vendor.id = %message.vendor, "a customer's number is not known; the answer is parked");
+        } else if address.bsuid.is_none() {
+            tracing::warn!(vendor.id = %message.vendor, "a customer's number is not known; the answer may be parked");
         }
         Ok(address)
     }

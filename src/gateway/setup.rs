@@ -12,7 +12,7 @@ use crate::{
         id::{InstanceId, VendorId},
         phone::PhoneNumber,
         secret::{ExposeSecret, SecretString},
-        waba::{OLD_SECRET_LASTS, WabaInstance},
+        waba::{OLD_SECRET_LASTS, ProviderKind, WabaInstance},
     },
     http::{Reach, reach},
     provider::wasender::{Session, SessionFault},
@@ -162,7 +162,8 @@ impl Gateway {
     pub async fn instance_status(&self, vendor: &VendorId) -> Result<StatusOfInstance, AdminError> {
         let present = self.instances(vendor).await?;
         let instance = present.into_iter().next().ok_or(AdminError::NoInstance)?;
-        let live = self.inner.providers.of(instance.provider).connection(&instance).await;
+        let live = self.inner.providers.of(instance.provider).health(&instance).await;
+        let live = live.ok().and_then(|it| it.connection);
         if live.is_some() {
             self.note_state(vendor, &instance.id, live).await?;
         }
@@ -234,12 +235,18 @@ pub fn can_reach(wasender: &Url, base: &Url) -> bool {
     is_private(wasender) || (base.scheme() == "https" && !is_private(base))
 }
 
-/// Where a vendor's webhooks go, below this base.
+/// Where a vendor's webhooks of Wasender go, below this base.
 #[must_use]
 pub fn webhook_url(base: &Url, vendor: &VendorId) -> Url {
+    webhook_url_at(base, ProviderKind::Wasender, vendor)
+}
+
+/// Where a vendor's webhooks of a provider go, below this base.
+#[must_use]
+pub fn webhook_url_at(base: &Url, by: ProviderKind, vendor: &VendorId) -> Url {
     let mut url = base.clone();
     if let Ok(mut path) = url.path_segments_mut() {
-        path.pop_if_empty().extend(["api", "webhooks", "wasender", vendor.as_str()]);
+        path.pop_if_empty().extend(["api", "webhooks", by.as_str(), vendor.as_str()]);
     }
     url
 }

@@ -1,16 +1,16 @@
 //! WABA instances: changed, deleted, moved to another account.
 
 use super::{
-    AdminError, Gateway, SetUpError,
+    AccountsChange, AdminError, Gateway, SetUpError,
     instances::{refuse_no_scheme, refuse_shared_secret, refuse_short_secret},
-    webhook_url,
+    webhook_url, webhook_url_at,
 };
 use crate::{
     domain::{
         id::{InstanceId, VendorId},
         phone::PhoneNumber,
         secret::{ExposeSecret, SecretString},
-        waba::{OLD_SECRET_LASTS, SignatureSchemes, WabaInstance},
+        waba::{OLD_SECRET_LASTS, ProviderKind, SignatureSchemes, WabaInstance},
     },
     provider::wasender::SessionFault,
 };
@@ -34,6 +34,8 @@ pub struct InstanceChange {
     pub account_protection: Option<Option<bool>>,
     /// How its webhooks may prove themselves.
     pub schemes: Option<Option<SignatureSchemes>>,
+    /// Its other accounts, and the order of its ways out.
+    pub accounts: AccountsChange,
 }
 
 /// An instance was deleted.
@@ -73,7 +75,8 @@ impl Gateway {
             AdminError::Invalid(why.to_owned())
         })?;
         let remarks = self.apply_change(first, &present, change).await?;
-        Ok((webhook_url(&self.inner.settings.base_url, vendor).into(), remarks))
+        let kind = self.instance(vendor, &first.id).await?.provider;
+        Ok((webhook_url_at(&self.inner.settings.base_url, kind, vendor).into(), remarks))
     }
 
     /// Deletes an instance: its session's webhooks are switched off where they come to us, and what
@@ -119,7 +122,7 @@ impl Gateway {
         let now = self.inner.clock.now();
         let mut after = before.clone();
         let has_new_key = matches!(change.session_key, Some(Some(_)));
-        let secret = change.apply(&mut after)?;
+        let (secret, accounts) = change.apply(&mut after)?;
         match secret {
             None => {}
             Some(None) => after.wasender.webhook_secrets.clear(),
@@ -129,6 +132,7 @@ impl Gateway {
                 after.wasender.adopt_secret(secret, now + OLD_SECRET_LASTS);
             }
         }
+        accounts.apply(&mut after)?;
         refuse_own(present, &after)?;
         self.refuse_claimed(&after).await?;
         after.updated_at = now;
@@ -137,10 +141,15 @@ impl Gateway {
         self.keep(&after).await?;
         let is_other = after.wasender.instance_id != before.wasender.instance_id;
         let mut remarks = Vec::new();
+        for kind in after.routes().iter().filter(|it| !after.can_send(*it)) {
+            if kind != ProviderKind::Wasender {
+                remarks.push(format!("without credentials nothing leaves through {kind}"));
+            }
+        }
         if is_other && !has_new_key && after.wasender.session_key.is_some() {
             remarks.push("the session's API key is still the former session's: set wasenderApiKey, or run setup-wasender-webhook".to_owned());
         }
-        if after.wasender.session_key.is_none() {
+        if after.provider == ProviderKind::Wasender && after.wasender.session_key.is_none() {
             remarks.push("without wasenderApiKey its messages are parked".to_owned());
         }
         Ok(remarks)
@@ -163,11 +172,11 @@ impl Gateway {
 }
 
 impl InstanceChange {
-    /// Applies everything but the webhook secret, which is answered.
+    /// Applies everything but the webhook secret and the other accounts, which are answered.
     fn apply(
         self,
         instance: &mut WabaInstance,
-    ) -> Result<Option<Option<SecretString>>, AdminError> {
+    ) -> Result<(Option<Option<SecretString>>, AccountsChange), AdminError> {
         if let Some(number) = &self.phone_number {
             let number = PhoneNumber::from_person(number, Some(&instance.phone_number));
             instance.phone_number =
@@ -191,19 +200,21 @@ impl InstanceChange {
         if let Some(is_protected) = self.account_protection {
             instance.account_protection = is_protected.unwrap_or_default();
         }
-        Ok(self.webhook_secret)
+        Ok((self.webhook_secret, self.accounts))
     }
 }
 
 /// Two instances of a vendor with one number or session could not be told apart.
-fn refuse_own(present: &[WabaInstance], after: &WabaInstance) -> Result<(), AdminError> {
-    let keys = after.keys();
-    let mut others = present.iter().filter(|it| it.id != after.id);
-    if others.any(|it| it.keys().iter().any(|key| keys.contains(key))) {
-        let why = "another instance of this vendor has this phone number or wasenderInstanceId";
-        return Err(AdminError::Conflict(why.to_owned()));
+pub(super) fn refuse_own(present: &[WabaInstance], after: &WabaInstance) -> Result<(), AdminError> {
+    let others: Vec<_> =
+        present.iter().filter(|it| it.id != after.id).flat_map(WabaInstance::keys).collect();
+    match after.keys().iter().find(|it| others.contains(it)) {
+        None => Ok(()),
+        Some(key) => {
+            let why = format!("another instance of this vendor has this {}", key.field());
+            Err(AdminError::Conflict(why))
+        }
     }
-    Ok(())
 }
 
 fn still_on(fault: SessionFault) -> String {

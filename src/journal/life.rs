@@ -8,6 +8,7 @@ use crate::domain::{
     clock::Millis,
     delivery::{Account, Delivery, Policy, State, Todo},
     event::Status,
+    route::Routes,
     schedule::{Kind, Next},
     vendor::OnUnknown,
 };
@@ -91,27 +92,33 @@ impl Marks {
 pub(super) struct StoredPolicy {
     is_retry: bool,
     unknown_deadline: Millis,
-    routes: u8,
+    /// Before there were several it was the number of them.
+    #[serde(default = "wasender")]
+    pub(super) providers: Routes,
+}
+
+fn wasender() -> Routes {
+    Routes::WASENDER
 }
 
 impl Default for StoredPolicy {
     fn default() -> Self {
         let unknown_deadline = crate::domain::vendor::UNKNOWN_DEADLINE;
-        Self { is_retry: false, unknown_deadline, routes: 1 }
+        Self { is_retry: false, unknown_deadline, providers: Routes::WASENDER }
     }
 }
 
 impl From<Policy> for StoredPolicy {
     fn from(it: Policy) -> Self {
         let is_retry = it.on_unknown == OnUnknown::Retry;
-        Self { is_retry, unknown_deadline: it.unknown_deadline, routes: it.routes }
+        Self { is_retry, unknown_deadline: it.unknown_deadline, providers: it.routes }
     }
 }
 
 impl From<StoredPolicy> for Policy {
     fn from(it: StoredPolicy) -> Self {
         let on_unknown = if it.is_retry { OnUnknown::Retry } else { OnUnknown::GiveUp };
-        Self { on_unknown, unknown_deadline: it.unknown_deadline, routes: it.routes }
+        Self { on_unknown, unknown_deadline: it.unknown_deadline, routes: it.providers }
     }
 }
 

@@ -15,6 +15,7 @@ mod outbox;
 mod pause;
 mod people;
 pub mod read;
+mod send;
 mod sqlite;
 mod watch;
 
@@ -36,6 +37,7 @@ pub use self::{
     pause::Pause,
     people::{Conversation, Conversations, Erased, People, Record, Span},
     read::{Journey, Ledger, MessageRow, Page, PartOf, Turn},
+    send::{Begun, QuotedMessage, ToSend, Ways},
     sqlite::SqliteJournal,
     watch::{Backlog, Signs, Watch},
 };
@@ -93,7 +95,7 @@ pub trait Journal:
     async fn settle(&self, id: EntryId, end: MessageEnd) -> Result<Vec<Change>, JournalError>;
 
     /// Marks an attempt as begun. Only when this has returned [`Begun::Go`] may the request leave.
-    async fn begin(&self, id: EntryId, now: Millis) -> Result<Begun, JournalError>;
+    async fn begin(&self, id: EntryId, ways: Ways, now: Millis) -> Result<Begun, JournalError>;
 
     /// Tells an intent what happened.
     async fn step(&self, id: EntryId, step: Step, now: Millis) -> Result<Stepped, JournalError>;
@@ -271,32 +273,6 @@ pub enum Submitted {
     Same(EntryId, Vec<Change>),
     /// Something else was asked under the same key.
     Conflict,
-}
-
-/// What [`Journal::begin`] says.
-pub enum Begun {
-    /// The request may leave now.
-    Go(Box<ToSend>),
-    /// It may not.
-    No(Stepped),
-}
-
-/// An intent whose request may leave.
-pub struct ToSend {
-    /// Whose.
-    pub vendor: VendorId,
-    /// From whose number.
-    pub instance: InstanceId,
-    /// To whom.
-    pub to: Address,
-    /// What.
-    pub content: Content,
-    /// The provider's own number of the message it quotes.
-    pub quotes: Option<String>,
-    /// When the message it answers was accepted, for measuring.
-    pub origin: Option<EntryId>,
-    /// The attempt, counted from 1.
-    pub attempt: u32,
 }
 
 /// What happened to an intent, and what was learnt of its ids.

@@ -1,6 +1,9 @@
 //! The services that carry messages. A provider translates between its wire and our words, and
 //! nothing else: storing, answering, retrying and logging are the gateway's, the same for all.
 
+pub mod meta;
+pub mod twilio;
+pub mod unipile;
 pub mod wasender;
 
 use std::sync::Arc;
@@ -8,20 +11,25 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use url::Url;
 
-pub use self::wasender::Wasender;
-use crate::domain::{
-    clock::Millis,
-    contact::Lid,
-    delivery::Outcome,
-    event::{Connection, Event, Status},
-    message::{Content, Text},
-    phone::PhoneNumber,
-    schedule::Limit,
-    secret::SecretString,
-    split::TextLimits,
-    waba::{ProviderKind, WabaInstance},
-    webhook::{Proof, Verified, Webhook},
+pub use self::{meta::Meta, twilio::Twilio, unipile::Unipile, wasender::Wasender};
+use crate::{
+    domain::{
+        clock::Millis,
+        contact::{Address, Lid},
+        delivery::{Outcome, Reason, Refusal},
+        event::{Connection, Event, Status},
+        id::EntryId,
+        message::{Content, Media, Text},
+        phone::PhoneNumber,
+        schedule::Limit,
+        secret::SecretString,
+        split::TextLimits,
+        waba::{InstanceKey, ProviderKind, WabaInstance},
+        webhook::{Proof, Verified, Webhook},
+    },
+    http::Download,
 };
 
 /// A service that carries messages.
@@ -51,7 +59,15 @@ pub trait Provider: Send + Sync {
 
     /// Takes a file that is to be sent. Answers where the provider has it; the error is what an
     /// attempt to send it comes to, which is never unknown: nothing has been sent.
-    async fn upload(&self, instance: &WabaInstance, file: Upload) -> Result<String, Attempt>;
+    async fn upload(&self, _instance: &WabaInstance, _file: Upload) -> Result<String, Attempt> {
+        let refusal = Refusal::FailOver(Reason::Unsupported);
+        Err(Attempt::of(Outcome::Refused(refusal), "no_files"))
+    }
+
+    /// Opens a file that a customer sent, where the provider has it.
+    async fn open(&self, _instance: &WabaInstance, _file: &Media) -> Result<Download, OpenFault> {
+        Err(OpenFault::Gone)
+    }
 
     /// Asks what became of a message.
     async fn ask(&self, instance: &WabaInstance, question: &Question<'_>) -> Found;
@@ -59,23 +75,29 @@ pub trait Provider: Send + Sync {
     /// The phone number behind a hidden id, where the provider tells it.
     async fn phone_of(
         &self,
-        instance: &WabaInstance,
-        lid: &Lid,
-    ) -> Result<Option<PhoneNumber>, NoAnswer>;
+        _instance: &WabaInstance,
+        _lid: &Lid,
+    ) -> Result<Option<PhoneNumber>, NoAnswer> {
+        Ok(None)
+    }
 
-    /// The state of the instance's session now.
-    async fn connection(&self, instance: &WabaInstance) -> Option<Connection>;
+    /// How the instance is at the provider now.
+    async fn health(&self, instance: &WabaInstance) -> Result<Health, NoAnswer>;
 
     /// Gives the message with this number of the provider's another text.
     async fn edit(
         &self,
-        instance: &WabaInstance,
-        ticket: &str,
-        text: &Text,
-    ) -> Result<(), ChangeFault>;
+        _instance: &WabaInstance,
+        _ticket: &str,
+        _text: &Text,
+    ) -> Result<(), ChangeFault> {
+        Err(ChangeFault::NotThere)
+    }
 
     /// Takes the message with this number of the provider's back from everybody.
-    async fn delete(&self, instance: &WabaInstance, ticket: &str) -> Result<(), ChangeFault>;
+    async fn delete(&self, _instance: &WabaInstance, _ticket: &str) -> Result<(), ChangeFault> {
+        Err(ChangeFault::NotThere)
+    }
 
     /// Shows a customer that their message was read.
     async fn mark_read(
@@ -84,20 +106,47 @@ pub trait Provider: Send + Sync {
         message: &Received<'_>,
     ) -> Result<(), NoAnswer>;
 
-    /// Shows a customer that an answer is being written.
-    async fn typing(&self, instance: &WabaInstance, to: &PhoneNumber) -> Result<(), NoAnswer>;
+    /// Shows a customer that an answer to this message is being written.
+    async fn typing(
+        &self,
+        instance: &WabaInstance,
+        to: &Address,
+        message: &Received<'_>,
+    ) -> Result<(), NoAnswer>;
+}
+
+/// A provider whose webhooks are set up by a call. Wasender's are a matter of its sessions.
+#[async_trait]
+pub trait Hooks: Provider {
+    /// Lets the instance's webhooks come here.
+    async fn set_webhook(
+        &self,
+        instance: &WabaInstance,
+        hook: &NewHook<'_>,
+    ) -> Result<HookSet, HookFault>;
 }
 
 /// A message as a provider is to send it.
 pub struct Outgoing<'a> {
-    /// To whom.
-    pub to: &'a PhoneNumber,
+    /// Our own id of it.
+    pub id: EntryId,
+    /// To whom: what is known of them. What it cannot reach it refuses with [`Reason::NoPhone`].
+    pub to: &'a Address,
     /// What.
     pub content: &'a Content,
-    /// The provider's own number of the message it quotes.
-    pub quotes: Option<&'a str>,
+    /// The message it quotes, or reacts to.
+    pub quotes: Option<Quoted<'a>>,
     /// Where the provider finds the content's file, instead of the address in the content.
     pub file: Option<&'a str>,
+}
+
+/// A message that is quoted, as the provider knows it.
+#[derive(Clone, Copy, Debug)]
+pub struct Quoted<'a> {
+    /// WhatsApp's id of it.
+    pub id: Option<&'a str>,
+    /// The provider's own number for it.
+    pub ticket: Option<&'a str>,
 }
 
 /// A file for the provider.
@@ -116,11 +165,77 @@ pub struct Upload {
 pub struct Unsendable(pub String);
 
 /// A customer's message, as the provider knows it.
+#[derive(Clone, Copy)]
 pub struct Received<'a> {
-    /// WhatsApp's id of it.
+    /// WhatsApp's id of it; empty where nobody knows.
     pub id: &'a str,
-    /// The provider's own id of the chat.
+    /// The provider's own id of the chat; empty where it has none.
     pub chat: &'a str,
+}
+
+/// A customer's file cannot be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum OpenFault {
+    /// Nobody has it any more.
+    #[error("the provider does not have the file")]
+    Gone,
+    /// It is somewhere that we do not go.
+    #[error("the file is at an address that may not be reached")]
+    Forbidden,
+    /// Perhaps later.
+    #[error("the provider does not answer")]
+    NoAnswer,
+}
+
+/// How an instance is at a provider.
+#[derive(Debug, Clone, Default)]
+pub struct Health {
+    /// Its state, where the provider tells one.
+    pub connection: Option<Connection>,
+    /// Its number there.
+    pub phone_number: Option<PhoneNumber>,
+    /// What else the provider says of it, in its words: name and value.
+    pub details: Vec<(&'static str, String)>,
+}
+
+/// Where an instance's webhooks are to go.
+pub struct NewHook<'a> {
+    /// Here.
+    pub url: &'a Url,
+    /// Also if they go elsewhere today.
+    pub replace: bool,
+}
+
+/// An instance's webhooks come here.
+#[derive(Debug, Default)]
+pub struct HookSet {
+    /// What proves them, where the provider chose it.
+    pub secret: Option<SecretString>,
+    /// What is left for a person to do.
+    pub warnings: Vec<String>,
+}
+
+/// An instance's webhooks do not come here.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum HookFault {
+    /// What it takes is not stored: which field.
+    #[error("{0} is missing")]
+    Missing(&'static str),
+    /// They go elsewhere today.
+    #[error("the webhooks go elsewhere today")]
+    Elsewhere {
+        /// Where.
+        url: String,
+    },
+    /// The provider does not know the credentials.
+    #[error("the provider refuses the credentials")]
+    Unauthorized,
+    /// The provider says no. It quotes no secret.
+    #[error("the provider refuses: {0}")]
+    Refused(String),
+    /// The provider is away, or did not keep what it was told.
+    #[error("the provider does not answer")]
+    NoAnswer,
 }
 
 /// A message that was sent could not be changed.
@@ -132,6 +247,9 @@ pub enum ChangeFault {
     /// The provider says no: too late, for one.
     #[error("the provider refuses to change the message; it allows that for a short time only")]
     Refused,
+    /// The provider cannot change what was sent.
+    #[error("the provider cannot change what was sent")]
+    NotThere,
     /// The provider is away, or wants no more requests now. Nobody knows whether it was changed.
     #[error("the provider does not answer")]
     NoAnswer,
@@ -140,10 +258,25 @@ pub enum ChangeFault {
 /// A webhook in our words.
 #[derive(Debug, Default)]
 pub struct Parsed {
-    /// The instance id that the body names.
-    pub instance: Option<String>,
+    /// What is of one number each.
+    pub parts: Vec<Part>,
+}
+
+/// What a webhook says of one number.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// The number that the body names; without one it is that of the secret.
+    pub names: Option<InstanceKey>,
     /// Its events.
     pub events: Vec<Event>,
+}
+
+impl Parsed {
+    /// Of the number whose secret proved it.
+    #[must_use]
+    pub fn of(events: Vec<Event>) -> Self {
+        Self { parts: vec![Part { names: None, events }] }
+    }
 }
 
 /// A proven webhook that is not of the provider's form. It does not quote it.
@@ -182,7 +315,7 @@ impl Attempt {
 /// What is asked about a message.
 pub struct Question<'a> {
     /// To whom it was sent.
-    pub to: &'a PhoneNumber,
+    pub to: &'a Address,
     /// What was sent.
     pub content: &'a Content,
     /// When its request left, or may have.
@@ -207,17 +340,30 @@ pub struct Found {
 #[error("the provider does not answer")]
 pub struct NoAnswer;
 
+/// A text and a link below it, for providers without buttons that open pages.
+pub(crate) fn with_link(text: &Text, label: &Text, url: &Text) -> String {
+    format!("{}\n\n{}: {}", text.0.trim_end(), label.0, url.0)
+}
+
 /// The providers of this process.
 #[derive(Clone)]
 pub struct Providers {
     wasender: Arc<Wasender>,
+    meta: Arc<Meta>,
+    unipile: Arc<Unipile>,
+    twilio: Arc<Twilio>,
 }
 
 impl Providers {
     /// The list.
     #[must_use]
-    pub fn new(wasender: Wasender) -> Self {
-        Self { wasender: Arc::new(wasender) }
+    pub fn new(wasender: Wasender, meta: Meta, unipile: Unipile, twilio: Twilio) -> Self {
+        Self {
+            wasender: Arc::new(wasender),
+            meta: Arc::new(meta),
+            unipile: Arc::new(unipile),
+            twilio: Arc::new(twilio),
+        }
     }
 
     /// The provider of this kind.
@@ -225,6 +371,20 @@ impl Providers {
     pub fn of(&self, kind: ProviderKind) -> &dyn Provider {
         match kind {
             ProviderKind::Wasender => self.wasender.as_ref(),
+            ProviderKind::Meta => self.meta.as_ref(),
+            ProviderKind::Unipile => self.unipile.as_ref(),
+            ProviderKind::Twilio => self.twilio.as_ref(),
+        }
+    }
+
+    /// What sets webhooks up at this provider.
+    #[must_use]
+    pub fn hooks_of(&self, kind: ProviderKind) -> Option<&dyn Hooks> {
+        match kind {
+            ProviderKind::Wasender => None,
+            ProviderKind::Meta => Some(self.meta.as_ref()),
+            ProviderKind::Unipile => Some(self.unipile.as_ref()),
+            ProviderKind::Twilio => Some(self.twilio.as_ref()),
         }
     }
 

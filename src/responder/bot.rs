@@ -206,6 +206,8 @@ impl ImageBody {
             bytes: None,
             upload: None,
             view_once: false,
+            id: None,
+            source: None,
         }))
     }
 }

@@ -3,6 +3,7 @@
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
+use super::accounts::{Account, MetaDocument, TwilioDocument, UnipileDocument, document};
 use crate::domain::{
     clock::Millis,
     event::Connection,
@@ -12,7 +13,7 @@ use crate::domain::{
     vendor::{
         BusinessHours, Dialect, OnUnknown, ResponderConfig, ResponseApi, Rule, Vendor, VendorStatus,
     },
-    waba::{ProviderKind, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret},
+    waba::{ProviderKind, Routes, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret},
 };
 
 #[expect(clippy::struct_excessive_bools, reason = "they are switches, each on its own")]
@@ -194,6 +195,14 @@ pub(super) struct InstanceDocument {
     webhook_secrets: Vec<SecretDocument>,
     #[serde(default)]
     wasender_token: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    failover: Option<Routes>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    meta: Option<MetaDocument>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unipile: Option<UnipileDocument>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    twilio: Option<TwilioDocument>,
     created_at: Millis,
     updated_at: Millis,
 }
@@ -233,6 +242,10 @@ impl InstanceDocument {
                 })
                 .collect(),
             wasender_token: account.token.as_ref().map(expose),
+            failover: Some(instance.failover).filter(|it| !it.is_empty()),
+            meta: document(instance.meta.as_deref(), true),
+            unipile: document(instance.unipile.as_deref(), true),
+            twilio: document(instance.twilio.as_deref(), true),
             created_at: instance.created_at,
             updated_at: instance.updated_at,
         }
@@ -254,7 +267,8 @@ impl InstanceDocument {
             id,
             vendor_id,
             phone_number: self.phone_number,
-            provider: ProviderKind::Wasender,
+            provider: ProviderKind::parse(&self.provider).unwrap_or(ProviderKind::Wasender),
+            failover: self.failover.unwrap_or_default(),
             status: connection(status),
             schemes: SignatureSchemes { hmac: self.accepts_hmac, secret: self.accepts_secret },
             account_protection: self.account_protection,
@@ -264,6 +278,9 @@ impl InstanceDocument {
                 webhook_secrets: self.webhook_secrets.into_iter().map(secret).collect(),
                 token: self.wasender_token.map(SecretString::from),
             },
+            meta: self.meta.map(|it| Box::new(it.account(None))),
+            unipile: self.unipile.map(|it| Box::new(it.account(None))),
+            twilio: self.twilio.map(|it| Box::new(it.account(None))),
             created_at: self.created_at,
             updated_at: self.updated_at,
             last_sync,

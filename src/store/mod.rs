@@ -1,5 +1,6 @@
 //! Vendors, instances and keys.
 
+mod accounts;
 mod audit;
 mod bulk;
 mod census;
@@ -50,7 +51,9 @@ pub enum StoreError {
     #[error("store")]
     Firestore(#[from] firestore::Fault),
     /// A number or session that is to be taken is another vendor's.
-    #[error("another vendor has this phone number or wasenderInstanceId")]
+    #[error(
+        "another vendor has this phone number, wasenderInstanceId, metaPhoneNumberId or Unipile account"
+    )]
     Claimed,
 }
 

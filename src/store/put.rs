@@ -107,5 +107,7 @@ pub(in crate::store) fn token(vault: &Vault, key: &InstanceKey) -> Token {
     match key {
         InstanceKey::Phone(it) => vault.token(&[b"instance phone", it.as_bytes()]),
         InstanceKey::Wasender(it) => vault.token(&[b"instance wasender", it.as_bytes()]),
+        InstanceKey::Meta(it) => vault.token(&[b"instance meta", it.as_bytes()]),
+        InstanceKey::Unipile(it) => vault.token(&[b"instance unipile", it.as_bytes()]),
     }
 }

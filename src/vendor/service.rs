@@ -8,7 +8,9 @@ use crate::{
         delivery::Policy,
         id::InstanceId,
         known::Known,
+        route::{ProviderKind, Routes},
         secret::SecretString,
+        split::TextLimits,
         vendor::{Dialect, ResponderConfig, ResponseApi, Vendor},
         waba::WabaInstance,
         webhook::{Headers, NotProven, Proof, Unverified, Verified, Webhook},
@@ -114,53 +116,72 @@ impl VendorService {
         hours.is_none_or(|it| it.is_open(&it.zone(number), at))
     }
 
-    /// Whether a webhook with these headers could be proven at all.
+    /// Whether a provider's webhook with these headers could be proven at all.
     #[must_use]
-    pub fn may_prove(&self, headers: &Headers) -> bool {
-        headers.may_prove(&self.proofs())
+    pub fn may_prove(&self, by: ProviderKind, headers: &Headers) -> bool {
+        headers.may_prove(&self.proofs(by))
     }
 
     /// Whether these headers hold the secret of one of the vendor's instances.
     #[must_use]
-    pub fn is_proven(&self, headers: &Headers) -> bool {
-        headers.hold_secret(&self.proofs())
+    pub fn is_proven(&self, by: ProviderKind, headers: &Headers) -> bool {
+        headers.hold_secret(&self.proofs(by))
     }
 
-    /// Proves a webhook with the secrets of all instances; the one that proves it is named by the
-    /// result.
-    pub fn verify(&self, hook: Webhook<Unverified>) -> Result<Webhook<Verified>, NotProven> {
-        hook.verify(&self.proofs())
+    /// Proves a provider's webhook with the secrets of all instances; the one that proves it is
+    /// named by the result.
+    pub fn verify(
+        &self,
+        by: ProviderKind,
+        hook: Webhook<Unverified>,
+    ) -> Result<Webhook<Verified>, NotProven> {
+        hook.verify(&self.proofs(by))
+    }
+
+    /// Whether the webhook is proven by this instance's secrets too.
+    #[must_use]
+    pub fn proves(
+        &self,
+        by: ProviderKind,
+        hook: &Webhook<Verified>,
+        instance: &WabaInstance,
+    ) -> bool {
+        let now = self.parts.means.clock.now();
+        hook.is_proven_by(&self.parts.providers.of(by).proofs(instance, now))
     }
 
     /// Puts a webhook into our words.
-    pub fn parse(&self, hook: &Webhook<Verified>) -> Result<Parsed, Unreadable> {
-        let secrets = self.secrets();
-        match self.instance(hook.instance()) {
-            Some(instance) => self.provider(instance).parse(hook, &secrets),
-            None => Ok(Parsed::default()),
-        }
+    pub fn parse(&self, by: ProviderKind, hook: &Webhook<Verified>) -> Result<Parsed, Unreadable> {
+        self.parts.providers.of(by).parse(hook, &self.secrets())
     }
 
     /// Everything that must not be kept in clear.
     #[must_use]
     pub fn secrets(&self) -> Vec<&SecretString> {
-        self.instances().iter().flat_map(|it| it.wasender.secrets()).collect()
+        self.instances().iter().flat_map(|it| it.secrets()).collect()
     }
 
-    /// The provider of an instance.
+    /// A provider.
     #[must_use]
-    pub fn provider(&self, instance: &WabaInstance) -> &dyn Provider {
-        self.parts.providers.of(instance.provider)
+    pub fn provider(&self, kind: ProviderKind) -> &dyn Provider {
+        self.parts.providers.of(kind)
     }
 
-    /// What the vendor has chosen for its sends.
+    /// How long texts of this instance may be, whichever way they go.
     #[must_use]
-    pub fn policy(&self) -> Policy {
+    pub fn text_limits(&self, instance: &WabaInstance) -> TextLimits {
+        let all = instance.routes().iter().map(|it| self.provider(it).text_limits());
+        all.reduce(TextLimits::and)
+            .unwrap_or_else(|| self.provider(instance.provider).text_limits())
+    }
+
+    /// What the vendor has chosen for sends that go this way.
+    #[must_use]
+    pub fn policy(&self, routes: Routes) -> Policy {
         Policy {
             on_unknown: self.vendor().on_unknown,
             unknown_deadline: self.vendor().unknown_deadline,
-            // Failover to another provider comes with the other providers.
-            routes: 1,
+            routes,
         }
     }
 
@@ -170,9 +191,9 @@ impl VendorService {
         self.vendor().intent_ttl.unwrap_or(default)
     }
 
-    fn proofs(&self) -> Vec<Proof<'_>> {
-        let now = self.parts.means.clock.now();
-        self.instances().iter().flat_map(|it| self.provider(it).proofs(it, now)).collect()
+    fn proofs(&self, by: ProviderKind) -> Vec<Proof<'_>> {
+        let (now, provider) = (self.parts.means.clock.now(), self.parts.providers.of(by));
+        self.instances().iter().flat_map(|it| provider.proofs(it, now)).collect()
     }
 }
 

@@ -200,6 +200,7 @@ fn change(error: &ChangeError) -> StatusCode {
     match error {
         ChangeError::Admin(error) => admin(error),
         ChangeError::NotSent
+        | ChangeError::Provider(ChangeFault::NotThere)
         | ChangeError::NoTicket
         | ChangeError::Deleted
         | ChangeError::Provider(ChangeFault::NoSessionKey) => StatusCode::CONFLICT,

@@ -6,6 +6,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Web,
+    accounts::{MetaBody, TwilioBody, UnipileBody, failover, provider},
     auth::{AdminFor, ForVendor, IsAdmin},
     error::ApiError,
     extract::{Json, MaybeJson, Path},
@@ -13,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{id::InstanceId, phone::PhoneNumber, secret::SecretString, waba::SignatureSchemes},
-    gateway::{AdminError, NewInstance, SetUp},
+    gateway::{AccountsChange, AdminError, NewInstance, SetUp},
 };
 
 #[derive(Deserialize, ToSchema)]
@@ -22,9 +23,18 @@ pub(super) struct InstanceBody {
     /// With its country code.
     #[schema(example = "+221770000001")]
     phone_number: String,
-    /// `wasender`, which it is without this field too.
+    /// `wasender`, which it is without this field too, `meta`, `unipile` or `twilio`.
     #[schema(example = "wasender")]
     provider: Option<String>,
+    /// The providers that are tried when that one cannot, in order; each has its account below.
+    #[serde(default)]
+    failover: Vec<String>,
+    /// Its account at Meta.
+    meta: Option<MetaBody>,
+    /// Its account at Unipile.
+    unipile: Option<UnipileBody>,
+    /// Its account at Twilio.
+    twilio: Option<TwilioBody>,
     /// The session's id at Wasender.
     wasender_instance_id: Option<IdBody>,
     /// The session's own key; set-up fetches it.
@@ -222,10 +232,14 @@ pub(super) async fn status(
 
 impl InstanceBody {
     fn new_instance(self) -> Result<NewInstance, AdminError> {
-        if self.provider.is_some_and(|it| it != "wasender") {
-            let why = "this version knows the provider wasender only";
-            return Err(AdminError::Invalid(why.to_owned()));
-        }
+        let kind = self.provider.as_deref().map(|it| provider("provider", it)).transpose()?;
+        let accounts = AccountsChange {
+            provider: kind,
+            failover: Some(failover(&self.failover)?),
+            meta: self.meta.map(|it| Some(it.change())),
+            unipile: self.unipile.map(|it| Some(it.change())),
+            twilio: self.twilio.map(|it| Some(it.change())),
+        };
         let phone_number = PhoneNumber::from_person(&self.phone_number, None)
             .map_err(|it| AdminError::Invalid(format!("phoneNumber: {it}")))?;
         let schemes = self.signature_schemes.as_deref().map(schemes).unwrap_or_default();
@@ -237,6 +251,7 @@ impl InstanceBody {
             token: self.wasender_token,
             account_protection: self.account_protection,
             schemes,
+            accounts,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! HTTP → gateway.
 
+mod accounts;
 mod admin;
 mod alerts;
 mod analytics;

@@ -181,6 +181,7 @@ impl NewMessage {
                 vcard: Text::default(),
                 name: Text(it.name),
                 phone: Some(Text(it.phone)),
+                others: Vec::new(),
             }),
             "poll" => self.poll.take().map(|it| Content::Poll {
                 question: Text(it.question),
@@ -257,6 +258,8 @@ fn media(
         bytes: None,
         upload: media_id,
         view_once: false,
+        id: None,
+        source: None,
     }
 }
 

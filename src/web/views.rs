@@ -4,12 +4,18 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
 
-use super::{details::DetailsView, hours::HoursView, responders::ResponderView};
+use super::{
+    accounts::{MetaView, TwilioView, UnipileView},
+    details::DetailsView,
+    hours::HoursView,
+    responders::ResponderView,
+};
 use crate::{
     domain::{
         clock::{MINUTE, Millis, SECOND, iso},
         event::Votes,
         hours::Zone,
+        route::ProviderKind,
         secret::masked,
         vendor::Vendor,
         waba::WabaInstance,
@@ -83,8 +89,16 @@ pub(super) struct InstanceView {
     id: String,
     vendor_id: String,
     phone_number: String,
-    /// `wasender`.
+    /// `wasender`, `meta`, `unipile` or `twilio`.
     provider: &'static str,
+    /// Who is tried when that one cannot, in order.
+    failover: Vec<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    meta: Option<MetaView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unipile: Option<UnipileView>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    twilio: Option<TwilioView>,
     /// `pending`, `connected`, `disconnected` or `error`.
     status: &'static str,
     wasender_instance_id: Option<String>,
@@ -112,6 +126,10 @@ impl From<&WabaInstance> for InstanceView {
             vendor_id: it.vendor_id.to_string(),
             phone_number: it.phone_number.expose(),
             provider: it.provider.as_str(),
+            failover: it.failover.iter().map(ProviderKind::as_str).collect(),
+            meta: it.meta.as_deref().map(MetaView::from),
+            unipile: it.unipile.as_deref().map(UnipileView::from),
+            twilio: it.twilio.as_deref().map(TwilioView::from),
             status: it.status.as_str(),
             wasender_instance_id: account.instance_id.clone(),
             wasender_webhook_secrets: secrets.collect(),

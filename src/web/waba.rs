@@ -1,12 +1,13 @@
 //! WABA instances: changed, deleted, moved to another account.
 
 use axum::{Json as Answer, extract::State};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Web,
+    accounts::{MetaBody, TwilioBody, UnipileBody, failover, provider},
     auth::AdminFor,
     error::ApiError,
     extract::{Json, Path, Query},
@@ -14,8 +15,8 @@ use super::{
     vendors::present,
 };
 use crate::{
-    domain::secret::SecretString,
-    gateway::{AdminError, InstanceChange},
+    domain::{route::ProviderKind, secret::SecretString},
+    gateway::{AccountsChange, AdminError, InstanceChange},
 };
 
 /// What to change of an instance. What is absent stays; null takes it away, or back to its default.
@@ -25,6 +26,24 @@ pub(super) struct ChangeBody {
     /// The number messages leave from; it cannot be taken away.
     #[serde(default, deserialize_with = "present")]
     phone_number: Option<Option<String>>,
+    /// Who carries its messages; it has an account there.
+    provider: Option<String>,
+    /// The providers that are tried when that one cannot, in order.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<String>>)]
+    failover: Option<Option<Vec<String>>>,
+    /// Its account at Meta.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<MetaBody>)]
+    meta: Option<Option<MetaBody>>,
+    /// Its account at Unipile.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<UnipileBody>)]
+    unipile: Option<Option<UnipileBody>>,
+    /// Its account at Twilio.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<TwilioBody>)]
+    twilio: Option<Option<TwilioBody>>,
     /// The session's number at Wasender.
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>)]
@@ -55,9 +74,10 @@ pub(super) struct ChangeBody {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SwitchBody {
-    /// `wasender`; this version has no other.
+    /// `wasender`, `meta`, `unipile` or `twilio`.
     provider: String,
-    /// The account there, with the fields of `PUT …/waba/:wabaId`.
+    /// The account there: the fields of that provider's block in `PUT …/waba/:wabaId`, and of
+    /// Wasender those that begin with its name. What is absent is as stored.
     #[serde(default)]
     #[schema(value_type = Object)]
     config: Value,
@@ -139,8 +159,9 @@ pub(super) async fn delete(
 
 /// Switch the provider
 ///
-/// Moves the vendor's first number to another account; what is in flight goes with it. This version
-/// has Wasender only. An admin's key alone.
+/// Moves the vendor's first number to another account; what is in flight goes with it. The former
+/// account is kept, so that what is told of messages that left through it is still believed. An
+/// admin's key alone.
 #[utoipa::path(post, path = "/switch-provider", tag = "Numbers", operation_id = "switchProvider",
     responses(
         (status = 200, description = "messages go through it now", body = SwitchedView),
@@ -156,7 +177,7 @@ pub(super) async fn switch_provider(
     web.gateway.vendor(&vendor).await?;
     let change = body.change()?;
     let (webhook_url, remarks) = web.gateway.switch_account(&vendor, change).await?;
-    let message = told("messages go through this Wasender account now", &remarks);
+    let message = told("messages go through this account now", &remarks);
     Ok(Answer(SwitchedView { success: true, message, webhook_url }))
 }
 
@@ -165,7 +186,16 @@ impl ChangeBody {
         if matches!(self.phone_number, Some(None)) {
             return Err(AdminError::Invalid("phoneNumber cannot be taken away".to_owned()));
         }
+        let failover = self.failover.map(|it| failover(&it.unwrap_or_default())).transpose()?;
+        let kind = self.provider.as_deref().map(|it| provider("provider", it)).transpose()?;
         Ok(InstanceChange {
+            accounts: AccountsChange {
+                provider: kind,
+                failover,
+                meta: self.meta.map(|it| it.map(MetaBody::change)),
+                unipile: self.unipile.map(|it| it.map(UnipileBody::change)),
+                twilio: self.twilio.map(|it| it.map(TwilioBody::change)),
+            },
             phone_number: self.phone_number.flatten(),
             wasender_instance_id: self.wasender_instance_id.map(|it| it.and_then(IdBody::text)),
             session_key: self.wasender_api_key,
@@ -179,29 +209,42 @@ impl ChangeBody {
 
 impl SwitchBody {
     fn change(self) -> Result<InstanceChange, AdminError> {
-        match self.provider.as_str() {
-            "wasender" => {}
-            known @ ("meta" | "unipile" | "twilio") => {
-                let why =
-                    format!("provider: this gateway does not have {known} yet; it has wasender");
-                return Err(AdminError::Invalid(why));
-            }
-            _ => {
-                let why = "provider is none of wasender, meta, unipile, twilio";
+        let kind = provider("provider", &self.provider)?;
+        let mut change = match kind {
+            ProviderKind::Wasender if self.config.is_null() => {
+                let why = "config names the account: wasenderInstanceId, wasenderApiKey, wasenderWebhookSecret …";
                 return Err(AdminError::Invalid(why.to_owned()));
             }
-        }
-        if self.config.is_null() {
-            let why = "config names the account: wasenderInstanceId, wasenderApiKey, wasenderWebhookSecret …";
-            return Err(AdminError::Invalid(why.to_owned()));
-        }
-        // What serde says could quote a secret.
-        let body: ChangeBody = serde_json::from_value(self.config).map_err(|_| {
-            let why = "config has a field of another provider, or a value of the wrong type";
-            AdminError::Invalid(why.to_owned())
-        })?;
-        body.change()
+            ProviderKind::Wasender => read::<ChangeBody>(self.config)?.change()?,
+            // Without one it is the account that is stored.
+            _ if self.config.is_null() => InstanceChange::default(),
+            ProviderKind::Meta => {
+                let meta = Some(Some(read::<MetaBody>(self.config)?.change()));
+                let accounts = AccountsChange { meta, ..AccountsChange::default() };
+                InstanceChange { accounts, ..InstanceChange::default() }
+            }
+            ProviderKind::Unipile => {
+                let unipile = Some(Some(read::<UnipileBody>(self.config)?.change()));
+                let accounts = AccountsChange { unipile, ..AccountsChange::default() };
+                InstanceChange { accounts, ..InstanceChange::default() }
+            }
+            ProviderKind::Twilio => {
+                let twilio = Some(Some(read::<TwilioBody>(self.config)?.change()));
+                let accounts = AccountsChange { twilio, ..AccountsChange::default() };
+                InstanceChange { accounts, ..InstanceChange::default() }
+            }
+        };
+        change.accounts.provider = Some(kind);
+        Ok(change)
     }
+}
+
+/// What serde says could quote a secret.
+fn read<T: DeserializeOwned>(config: Value) -> Result<T, AdminError> {
+    serde_json::from_value(config).map_err(|_| {
+        let why = "config has a field of another provider, or a value of the wrong type";
+        AdminError::Invalid(why.to_owned())
+    })
 }
 
 pub(super) fn told(what: &str, remarks: &[String]) -> String {

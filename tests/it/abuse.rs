@@ -16,7 +16,7 @@ use waba_gateway::{
         vendor::OnUnknown,
         waba::SignatureSchemes,
     },
-    gateway::{NewInstance, VendorChange},
+    gateway::{AccountsChange, NewInstance, VendorChange},
     twin::{Customer, Misbehaviour, NewSession, Times, real_message, wire},
 };
 
@@ -290,6 +290,7 @@ async fn an_instance_under_account_protection_does_not_burst_at_first() {
                 token: None,
                 account_protection: true,
                 schemes: SignatureSchemes::default(),
+                accounts: AccountsChange::default(),
             },
         )
         .await

@@ -4,6 +4,7 @@ use std::{ops::Range, sync::Arc};
 
 use proptest::prelude::*;
 use serde_json::{Value, json};
+use waba_gateway::{domain::route::Routes, journal::Ways};
 use waba_gateway::{
     domain::{
         clock::{Clock, HOUR, MINUTE, SECOND},
@@ -243,7 +244,7 @@ impl World {
             policy: Policy {
                 on_unknown: OnUnknown::Retry,
                 unknown_deadline: 10 * MINUTE,
-                routes: 1,
+                routes: Routes::WASENDER,
             },
             parked: (who == 2).then_some(Reason::NoPhone),
             idempotency: None,
@@ -276,14 +277,14 @@ impl World {
             }
             Happens::Begin => {
                 let Some(id) = self.intents.pop() else { return };
-                self.journal.begin(id, self.now).await.unwrap();
+                self.journal.begin(id, Ways::of(Routes::WASENDER), self.now).await.unwrap();
                 self.begun.push(id);
             }
             Happens::Ends(how) => self.end(how).await,
             Happens::Heard(n, status) => {
                 let none = "unknown".to_owned();
                 let target = self.known.get(n).cloned().unwrap_or(none);
-                let what = What::Status { target, status, participant: None };
+                let what = What::Status { target, status, participant: None, failure: None };
                 self.event(what, 0, None).await;
             }
             Happens::Echo(who, is_ours) => {

@@ -1,6 +1,7 @@
 //! What is old goes, and the file does not grow without bound.
 
 use futures_util::future::join_all;
+use waba_gateway::{domain::route::Routes, journal::Ways};
 use waba_gateway::{
     domain::{
         clock::{Clock, HOUR, MINUTE},
@@ -50,7 +51,11 @@ fn intent(vendor: &TestVendor, to: Address, now: i64) -> NewIntent {
         origin: None,
         now,
         expires: now + HOUR,
-        policy: Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: MINUTE, routes: 1 },
+        policy: Policy {
+            on_unknown: OnUnknown::GiveUp,
+            unknown_deadline: MINUTE,
+            routes: Routes::WASENDER,
+        },
         parked: None,
         idempotency: None,
     }
@@ -78,7 +83,9 @@ async fn exchange(gateway: &Gateway, vendor: &TestVendor, who: u32, n: u32) -> E
     let end = MessageEnd { intents, unanswered: None, pause: None, intent: None, now };
     let changes = journal.settle(message, end).await.unwrap();
     let Some(Change::New(job)) = changes.first() else { panic!("{changes:?}") };
-    let Begun::Go(_) = journal.begin(job.id, now).await.unwrap() else { panic!("not begun") };
+    let Begun::Go(_) = journal.begin(job.id, Ways::of(Routes::WASENDER), now).await.unwrap() else {
+        panic!("not begun")
+    };
     let sent = Step {
         input: Input::Outcome(Outcome::Sent),
         provider_id: Some(format!("P{n}")),

@@ -4,6 +4,7 @@
 use std::{future::pending, sync::Mutex};
 
 use async_trait::async_trait;
+use waba_gateway::{domain::route::Routes, journal::Ways};
 use waba_gateway::{
     domain::{
         clock::Millis,
@@ -391,10 +392,10 @@ impl Journal for Watched {
         Ok(self.told(changes))
     }
 
-    async fn begin(&self, id: EntryId, now: Millis) -> Result<Begun, JournalError> {
+    async fn begin(&self, id: EntryId, ways: Ways, now: Millis) -> Result<Begun, JournalError> {
         self.before().await?;
         self.twist_before_begin(id);
-        let begun = self.inner.begin(id, now).await?;
+        let begun = self.inner.begin(id, ways, now).await?;
         if let Begun::Go(to_send) = &begun {
             self.check_begun(id, to_send, now);
             if self.is_broken(Mutation::SendBeforeBegin) {
@@ -421,7 +422,7 @@ impl Journal for Watched {
         let is_unwritten = self.unwritten.lock().unwrap().contains(&id);
         if is_unwritten && matches!(step.input, Input::Outcome(_)) {
             self.unwritten.lock().unwrap().retain(|it| *it != id);
-            self.inner.begin(id, now).await?;
+            self.inner.begin(id, Ways::of(Routes::WASENDER), now).await?;
         }
         self.twist_outcome(id, &mut step, now);
         let is_outcome = matches!(step.input, Input::Outcome(_));

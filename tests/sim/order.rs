@@ -14,6 +14,7 @@ use std::{
 };
 
 use futures_util::FutureExt;
+use waba_gateway::{domain::route::Routes, journal::Ways};
 use waba_gateway::{
     domain::{
         clock::{HOUR, MINUTE, Millis, SECOND},
@@ -376,13 +377,14 @@ impl Play {
 
     /// A send leaves. `Some`: it does not.
     fn begin(&mut self, job: &Job) -> Option<Next> {
-        let to_send = match now(self.journal.begin(job.id, self.now)).unwrap() {
-            Begun::Go(to_send) => to_send,
-            Begun::No(stepped) => {
-                self.apply(stepped.changes);
-                return Some(stepped.next);
-            }
-        };
+        let to_send =
+            match now(self.journal.begin(job.id, Ways::of(Routes::WASENDER), self.now)).unwrap() {
+                Begun::Go(to_send) => to_send,
+                Begun::No(stepped) => {
+                    self.apply(stepped.changes);
+                    return Some(stepped.next);
+                }
+            };
         let (n, name) = self.messages[&to_send.origin.expect("all sends are answers")];
         self.begun.insert(job.id);
         self.sums.sends += 1;
@@ -422,8 +424,11 @@ impl Play {
         let is_inversion = self.conversations[n].worked.ends(job.id, name, is_linked);
         self.sums.inversions += usize::from(is_inversion);
         self.sums.answered += 1;
-        let policy =
-            Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: 5 * MINUTE, routes: 1 };
+        let policy = Policy {
+            on_unknown: OnUnknown::GiveUp,
+            unknown_deadline: 5 * MINUTE,
+            routes: Routes::WASENDER,
+        };
         let intent = NewIntent {
             vendor: message.vendor,
             instance: message.instance,
@@ -487,7 +492,7 @@ impl Play {
             return;
         }
         let status = [Status::Sent, Status::Delivered, Status::Read][self.rng.below(3)];
-        let what = What::Status { target: id.to_owned(), status, participant: None };
+        let what = What::Status { target: id.to_owned(), status, participant: None, failure: None };
         if self.rng.chance(500) {
             self.happen(Happening::Signals(n, what));
         } else {
@@ -521,8 +526,8 @@ fn address(n: usize, name: Name, salt: u64) -> Address {
     let phone = PhoneNumber::from_wire(&format!("2217{salt:03}{n:05}")).unwrap();
     let lid = Lid::from_wire(&format!("9{salt:05}{n:07}@lid")).unwrap();
     match name {
-        Name::Phone => Address { phone: Some(phone), lid: None },
-        Name::Lid => Address { phone: None, lid: Some(lid) },
-        Name::Both => Address { phone: Some(phone), lid: Some(lid) },
+        Name::Phone => Address { phone: Some(phone), ..Address::default() },
+        Name::Lid => Address { lid: Some(lid), ..Address::default() },
+        Name::Both => Address { phone: Some(phone), lid: Some(lid), bsuid: None },
     }
 }

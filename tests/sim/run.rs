@@ -18,10 +18,12 @@ use waba_gateway::{
         phone::PhoneNumber,
         secret::SecretString,
         vendor::{Dialect, OnUnknown, ResponderConfig, ResponseApi, Vendor},
-        waba::{ProviderKind, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret},
+        waba::{
+            ProviderKind, Routes, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret,
+        },
         webhook::Headers,
     },
-    gateway::{AcceptError, Accepted, Gateway, SendMessage},
+    gateway::{AcceptError, Accepted, Came, Gateway, SendMessage},
     http::Http,
     journal::SqliteJournal,
     sqlite::{SharedConnection, in_memory},
@@ -327,8 +329,14 @@ impl Run<'_> {
             let headers = Headers(vec![("x-webhook-signature".to_owned(), secret)]);
             let body = hook.body.to_string().into();
             let taken = async {
-                let service = gateway.knock(&to, &headers).await?;
-                gateway.accept(&service, headers.clone(), body).await
+                let service = gateway.knock(ProviderKind::Wasender, &to, &headers).await?;
+                let came = Came {
+                    by: ProviderKind::Wasender,
+                    headers: headers.clone(),
+                    url: String::new(),
+                    body,
+                };
+                gateway.accept(&service, came).await
             };
             let taken = taken.await;
             delivered(&mut world.lock().unwrap(), hook, taken);
@@ -462,6 +470,10 @@ fn instance(it: &VendorModel, mutation: Option<Mutation>) -> WabaInstance {
         vendor_id: it.id.clone(),
         phone_number: PhoneNumber::from_wire(&it.phone).unwrap(),
         provider: ProviderKind::Wasender,
+        failover: Routes::default(),
+        meta: None,
+        unipile: None,
+        twilio: None,
         status: Connection::Connected,
         schemes: SignatureSchemes::default(),
         account_protection: it.is_protected && mutation != Some(Mutation::PaceIsIgnored),

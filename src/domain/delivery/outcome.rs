@@ -34,6 +34,26 @@ pub enum Reason {
     PartBefore,
     /// A person put it aside.
     Held,
+    /// The customer has not written for too long: only a template may be sent.
+    WindowClosed,
+    /// The provider has restricted or locked the account.
+    Restricted,
+    /// The customer does not want it, or must not get more of it now.
+    OptedOut,
+    /// The customer cannot get it: not on `WhatsApp`, for one.
+    Undeliverable,
+    /// The provider holds it back because of how the number is used.
+    Quality,
+    /// The provider refused the template.
+    Template,
+    /// The provider cannot carry such content.
+    Unsupported,
+    /// The number is not registered at the provider, or is locked.
+    NotRegistered,
+    /// The instance has no credentials at the provider.
+    NoCredentials,
+    /// The session is not connected.
+    Disconnected,
 }
 
 impl Reason {
@@ -54,6 +74,16 @@ impl Reason {
             Self::Restored => "restored",
             Self::PartBefore => "part_before",
             Self::Held => "held",
+            Self::WindowClosed => "window_closed",
+            Self::Restricted => "restricted",
+            Self::OptedOut => "opted_out",
+            Self::Undeliverable => "undeliverable",
+            Self::Quality => "quality",
+            Self::Template => "template",
+            Self::Unsupported => "unsupported",
+            Self::NotRegistered => "not_registered",
+            Self::NoCredentials => "no_credentials",
+            Self::Disconnected => "disconnected",
         }
     }
 }
@@ -70,17 +100,50 @@ pub enum Outcome {
 }
 
 /// Why it was surely not sent, and so what may be done next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Refusal {
-    /// Try again, not before this time where the provider named one.
+    /// Busy, or throttled: again, not before this time where the provider named one. The next
+    /// provider after [`PATIENCE_TRIES`](super::PATIENCE_TRIES) or [`PATIENCE`](super::PATIENCE).
     Retry {
         /// When.
         not_before: Option<Millis>,
     },
-    /// This route cannot; the next one may.
+    /// The provider is down for now: the next one at once; without one, again.
+    Down(Reason),
+    /// The provider cannot carry it until a person does something: the next one at once; without
+    /// one it is parked.
     FailOver(Reason),
-    /// A person must do something first.
+    /// A person must do something first, and no other provider may be tried.
     Park(Reason),
     /// No attempt will ever do better.
     GiveUp(Reason),
+}
+
+/// Why a message that was accepted failed later, and what may be done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Late {
+    /// Why.
+    pub reason: Reason,
+    /// Another provider may carry it.
+    pub may_fail_over: bool,
+}
+
+impl Default for Late {
+    /// Of a provider that does not say why.
+    fn default() -> Self {
+        Self { reason: Reason::Failed, may_fail_over: true }
+    }
+}
+
+impl From<Refusal> for Late {
+    fn from(refusal: Refusal) -> Self {
+        let (reason, may_fail_over) = match refusal {
+            Refusal::Retry { .. } => (Reason::Failed, true),
+            Refusal::Down(reason) | Refusal::FailOver(reason) => (reason, true),
+            Refusal::Park(reason) | Refusal::GiveUp(reason) => (reason, false),
+        };
+        Self { reason, may_fail_over }
+    }
 }

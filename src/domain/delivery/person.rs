@@ -1,7 +1,7 @@
 //! What a person decides about an intent: it goes on, goes again, or comes back from a backup.
 
 use super::{Delivery, Reason, State};
-use crate::domain::clock::Millis;
+use crate::domain::{clock::Millis, route::ProviderSet};
 
 impl Delivery {
     /// Whether the customer may have it although nobody works on it any more: sending it again may
@@ -28,8 +28,9 @@ impl Delivery {
             State::Waiting { .. } | State::Begun | State::Fenced { .. } => false,
         };
         if is_at_rest {
-            // What was heard spoke of an earlier attempt.
-            self.status = None;
+            // What was heard and refused was of an earlier attempt.
+            (self.status, self.late, self.refusals) = (None, None, 0);
+            (self.refused, self.passed) = (ProviderSet::NONE, ProviderSet::NONE);
             self.enter(State::Waiting { due: now });
             self.expires = expires;
         }

@@ -1,14 +1,19 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::route::ProviderKind::{Meta, Twilio, Wasender};
 
 const EXPIRES: Millis = 1_000_000;
 
 fn policy() -> impl Strategy<Value = Policy> {
     let on_unknown = prop_oneof![Just(OnUnknown::GiveUp), Just(OnUnknown::Retry)];
-    (on_unknown, 1..1_000_000_i64, 1..3_u8).prop_map(|(on_unknown, unknown_deadline, routes)| {
-        Policy { on_unknown, unknown_deadline, routes }
+    (on_unknown, 1..1_000_000_i64, 1..4_usize).prop_map(|(on_unknown, unknown_deadline, n)| {
+        Policy { on_unknown, unknown_deadline, routes: routes(n) }
     })
+}
+
+fn routes(n: usize) -> Routes {
+    [Wasender, Meta, Twilio].into_iter().take(n).collect()
 }
 
 fn status() -> impl Strategy<Value = Status> {
@@ -33,7 +38,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
 
 fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
-        3 => Just(Input::Begin),
+        3 => Just(Input::BEGIN),
         4 => outcome().prop_map(Input::Outcome),
         3 => status().prop_map(Input::Heard),
         2 => Just(Input::NoAnswer),
@@ -57,7 +62,7 @@ proptest! {
         inputs in prop::collection::vec((input(), 0..60_000_i64), 1..60),
         unknown_deadline in 1..1_000_000_i64,
     ) {
-        let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline, routes: 1 };
+        let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline, routes: routes(1) };
         let (mut delivery, mut now) = (Delivery::new(0, EXPIRES), 0);
         let mut may_have_it = false;
         for (input, wait) in inputs {
@@ -97,7 +102,7 @@ proptest! {
             let input = match delivery.todo(&policy) {
                 Todo::Send { at } => {
                     now = now.max(at);
-                    Input::Begin
+                    Input::BEGIN
                 }
                 Todo::Ask { at } => {
                     now = now.max(at);
@@ -123,7 +128,7 @@ proptest! {
     /// With a fence open, the signal that resolves it is always applied.
     #[test]
     fn a_signal_settles_a_fence(policy in policy(), since in 0..1_000_i64, wait in 0..2_000_000_i64) {
-        let begun = Delivery::new(0, EXPIRES).step(Input::Begin, since, &policy);
+        let begun = Delivery::new(0, EXPIRES).step(Input::BEGIN, since, &policy);
         let fenced = begun.step(Input::Outcome(Outcome::Unknown), since, &policy);
         prop_assert_eq!(fenced.state, State::Fenced { since });
         prop_assert_eq!(fenced.holds_lane_until(), Some(since + FENCE_HOLD));
@@ -133,7 +138,7 @@ proptest! {
             prop_assert_eq!(heard.holds_lane_until(), None);
         }
         // Also when the signal is faster than the answer.
-        let begun = Delivery::new(0, EXPIRES).step(Input::Begin, since, &policy);
+        let begun = Delivery::new(0, EXPIRES).step(Input::BEGIN, since, &policy);
         let early = begun.step(Input::Heard(Status::Sent), since, &policy);
         let ended = early.step(Input::Outcome(Outcome::Unknown), since, &policy);
         prop_assert_eq!(ended.state, State::Sent);
@@ -142,8 +147,8 @@ proptest! {
     /// What is heard only grows.
     #[test]
     fn a_status_never_moves_backwards(statuses in prop::collection::vec(status(), 1..20)) {
-        let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: 1, routes: 1 };
-        let mut delivery = Delivery::new(0, EXPIRES).step(Input::Begin, 0, &policy);
+        let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: 1, routes: routes(1) };
+        let mut delivery = Delivery::new(0, EXPIRES).step(Input::BEGIN, 0, &policy);
         delivery = delivery.step(Input::Outcome(Outcome::Sent), 0, &policy);
         let best = statuses.iter().copied().max();
         for status in statuses {
@@ -158,8 +163,8 @@ proptest! {
 #[test]
 fn an_unknown_outcome_is_the_vendors_choice() {
     let step = |on_unknown| {
-        let policy = Policy { on_unknown, unknown_deadline: 600_000, routes: 1 };
-        let begun = Delivery::new(0, EXPIRES).step(Input::Begin, 0, &policy);
+        let policy = Policy { on_unknown, unknown_deadline: 600_000, routes: routes(1) };
+        let begun = Delivery::new(0, EXPIRES).step(Input::BEGIN, 0, &policy);
         let mut fenced = begun.step(Input::Outcome(Outcome::Unknown), 0, &policy);
         for _ in FENCE_ASKS {
             assert!(matches!(fenced.todo(&policy), Todo::Ask { .. }));
@@ -171,10 +176,11 @@ fn an_unknown_outcome_is_the_vendors_choice() {
     assert_eq!(step(OnUnknown::GiveUp), State::Unknown);
     assert_eq!(step(OnUnknown::Retry), State::Waiting { due: 600_000 });
     // A second send is risked, a third is not.
-    let policy = Policy { on_unknown: OnUnknown::Retry, unknown_deadline: 60_000, routes: 1 };
+    let policy =
+        Policy { on_unknown: OnUnknown::Retry, unknown_deadline: 60_000, routes: routes(1) };
     let mut delivery = Delivery::new(0, EXPIRES);
     for now in [0, 60_000] {
-        delivery = delivery.step(Input::Begin, now, &policy);
+        delivery = delivery.step(Input::BEGIN, now, &policy);
         delivery = delivery.step(Input::Outcome(Outcome::Unknown), now, &policy);
         delivery = delivery.step(Input::Tick, now + 60_000, &policy);
     }
@@ -183,20 +189,21 @@ fn an_unknown_outcome_is_the_vendors_choice() {
 
 #[test]
 fn a_later_failure_is_tried_once_on_the_next_route() {
-    let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: 1, routes: 2 };
-    let begun = Delivery::new(0, EXPIRES).step(Input::Begin, 0, &policy);
+    let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: 1, routes: routes(2) };
+    let begun = Delivery::new(0, EXPIRES).step(Input::BEGIN, 0, &policy);
     let accepted = begun.step(Input::Outcome(Outcome::Sent), 0, &policy);
     let failed = accepted.step(Input::Heard(Status::Failed), 5, &policy);
-    assert_eq!((failed.state, failed.route), (State::Waiting { due: 5 }, 1));
+    assert_eq!(failed.state, State::Waiting { due: 5 });
     let again =
-        failed.step(Input::Begin, 5, &policy).step(Input::Outcome(Outcome::Sent), 6, &policy);
+        failed.step(Input::BEGIN, 5, &policy).step(Input::Outcome(Outcome::Sent), 6, &policy);
     let failed = again.step(Input::Heard(Status::Failed), 7, &policy);
     assert_eq!(failed.state, State::Dead(Reason::Failed));
 }
 
 #[test]
 fn a_person_lets_go_on_what_is_at_rest_and_again_what_may_have_arrived() {
-    let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: MINUTE, routes: 1 };
+    let policy =
+        Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: MINUTE, routes: routes(1) };
     let of = |state| Delivery { state, attempts: 1, ..Delivery::new(0, EXPIRES) };
     let release = Input::Release { expires: 2 * EXPIRES };
     let again = Input::Again { expires: 2 * EXPIRES };

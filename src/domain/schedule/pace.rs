@@ -17,6 +17,14 @@ impl Limit {
     pub const WASENDER: Self = Self { burst: 32, interval_us: MINUTE * 1_000 / 224 + 1 };
     /// An instance whose limit nobody has told yet: one passes and learns it.
     pub const UNTOLD: Self = Self { burst: 1, interval_us: Self::WASENDER.interval_us };
+    /// Meta: 80 a second from one number, in and out together; 20 where it is also in the app
+    /// (`docs/wire/meta-unipile-twilio.md` B6).
+    pub const META: Self = Self { burst: 20, interval_us: SECOND * 1_000 / 80 };
+    /// Unipile advises 10 to 20 s between messages (`docs/wire/meta-unipile-twilio.md` D); a few
+    /// answers at once are what a person would send too.
+    pub const UNIPILE: Self = Self { burst: 5, interval_us: 10 * SECOND * 1_000 };
+    /// Twilio: 10 a second by default (`docs/wire/meta-unipile-twilio.md` E1).
+    pub const TWILIO: Self = Self { burst: 10, interval_us: SECOND * 1_000 / 10 };
     /// Wasender with account protection: one in 5 seconds.
     pub const WASENDER_PROTECTED: Self = Self { burst: 1, interval_us: 5 * SECOND * 1_000 };
 }

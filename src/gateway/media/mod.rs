@@ -29,6 +29,7 @@ use crate::{
         clock::{HOUR, Millis, SECOND},
         id::{ContactId, InstanceId, VendorId},
         media::MediaId,
+        route::ProviderKind,
     },
     http::Http,
     journal::JournalError,
@@ -108,7 +109,7 @@ pub enum MediaError {
     Journal(#[from] JournalError),
 }
 
-type Places = LruCache<(InstanceId, MediaId), (String, Millis)>;
+type Places = LruCache<(InstanceId, ProviderKind, MediaId), (String, Millis)>;
 
 /// What files need of the process.
 pub struct MediaKeeper {

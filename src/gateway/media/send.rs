@@ -12,7 +12,7 @@ use crate::{
         id::VendorId,
         media::MediaId,
         message::Content,
-        waba::WabaInstance,
+        waba::{ProviderKind, WabaInstance},
     },
     journal::MediaState,
     media::outflow,
@@ -41,6 +41,7 @@ impl Gateway {
     pub(in crate::gateway) fn file_to_send(
         &self,
         instance: &WabaInstance,
+        via: ProviderKind,
         content: &Content,
     ) -> FileToSend {
         let Content::Media(media) = content else { return FileToSend::None };
@@ -49,11 +50,11 @@ impl Gateway {
             let refusal = Refusal::GiveUp(Reason::Invalid);
             return FileToSend::Refused(Attempt::of(Outcome::Refused(refusal), "no_file"));
         };
-        let place = (instance.id.clone(), id);
+        let place = (instance.id.clone(), via, id);
         let now = self.inner.clock.now();
         match self.inner.media.places().get(&place).filter(|it| it.1 > now) {
             Some((url, _)) => FileToSend::At(url.clone()),
-            None => FileToSend::Missing(place.1),
+            None => FileToSend::Missing(place.2),
         }
     }
 
@@ -61,6 +62,7 @@ impl Gateway {
     pub(in crate::gateway) async fn hand_over(
         &self,
         provider: &dyn Provider,
+        via: ProviderKind,
         vendor: &VendorId,
         instance: &WabaInstance,
         id: &MediaId,
@@ -83,7 +85,7 @@ impl Gateway {
         match handed {
             Ok(url) => {
                 let until = self.inner.clock.now() + PLACE_KEPT;
-                let place = (instance.id.clone(), id.clone());
+                let place = (instance.id.clone(), via, id.clone());
                 self.inner.media.places().put(place, (url.clone(), until));
                 FileToSend::At(url)
             }

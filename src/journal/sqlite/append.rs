@@ -231,12 +231,9 @@ fn about_a_message(
     new: New,
 ) -> Result<(), DbError> {
     let New { id, contact, .. } = new;
-    let status = match it.event.what {
-        What::Status { status, .. } => Some(status),
-        _ => None,
-    };
     let pid = it.pid.unwrap_or_default();
-    let about = match (echo::apply(cx, pid, status, batch.now)?, it.message, contact) {
+    let applied = echo::apply(cx, &batch.instance, pid, &it.event, batch.now)?;
+    let about = match (applied, it.message, contact) {
         (None, Some(token), Some(contact)) => keys::find_message(cx, token, contact)?,
         (about, ..) => about,
     };

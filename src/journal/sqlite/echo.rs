@@ -15,8 +15,8 @@ use super::{
 use crate::{
     domain::{
         clock::Millis,
-        delivery::State,
-        event::{Chat, Status},
+        delivery::{Input, State},
+        event::{Chat, Event, Status},
         forward::Topic,
         id::{ContactId, EntryId, InstanceId, VendorId},
         record::Standing,
@@ -30,15 +30,25 @@ use crate::{
 /// Applies a signal to the message with this id. The message, or `None` when it is not known.
 pub(super) fn apply(
     cx: &mut Cx<'_>,
+    instance: &InstanceId,
     pid: Token,
-    status: Option<Status>,
+    event: &Event,
     now: Millis,
 ) -> Result<Option<EntryId>, DbError> {
     // The provider's own numbers are easily guessed, and only a status is by the provider itself.
-    let Some(status) = status else { return Ok(by_whatsapp_id(cx, pid)?.map(|it| it.id)) };
-    let Some(row) = by_pid(cx, pid)? else { return Ok(None) };
+    let told = Input::told_by(event).and_then(|it| Some((it, it.status()?)));
+    let Some((input, status)) = told else {
+        return Ok(by_whatsapp_id(cx, pid)?.map(|it| it.id));
+    };
+    let (mut found, mut learnt) = (by_pid(cx, pid)?, None);
+    if let (None, Some(id)) = (&found, event.reference) {
+        // The provider gives back our own id: so a send is settled whose answer never came.
+        let is_its = |it: &EntryRow| it.kind == INTENT && it.instance == *instance;
+        (found, learnt) = (entries::load(cx, id)?.filter(is_its), Some(pid));
+    }
+    let Some(row) = found else { return Ok(None) };
     if row.kind == INTENT {
-        intents::heard(cx, row, status, None, now).map(Some)
+        intents::heard(cx, row, input, learnt, now).map(Some)
     } else {
         let best = row.status.and_then(Status::of_code).map_or(status, |it| it.then(status));
         let mut life = row.life;
@@ -113,10 +123,11 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
     };
     let Some(mut row) = row else { return Ok(gone(cx, false)) };
     if row.kind != ECHO {
-        let status = row.status.and_then(Status::of_code);
         let (mark, of_customer) = marks::of_waiting(cx, &row)?;
+        let body = entries::body(cx, row.id)?;
+        let event: Event = entries::open(cx.vault, &row.instance, &body)?;
         let about = match row.pid {
-            Some(pid) => apply(cx, pid, status, now)?,
+            Some(pid) => apply(cx, &row.instance, pid, &event, now)?,
             None => None,
         };
         let about = about.or(of_customer);
@@ -156,7 +167,8 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
 /// A signal that waited for a message.
 pub(super) struct Joined {
     pub(super) id: EntryId,
-    pub(super) status: Option<Status>,
+    /// What it tells of how far the message has got.
+    pub(super) input: Option<Input>,
     pub(super) mark: Option<Mark>,
 }
 
@@ -179,13 +191,26 @@ pub(super) fn join_orphans(
     let mut joined = Vec::new();
     for mut row in rows {
         let (mark, _) = marks::of_waiting(cx, &row)?;
+        let input = told(cx, &row)?;
         no_echo(cx, &mut row)?;
         entries::end_event(cx, &row, None, Some(about), "applied", now)?;
-        let status = row.status.and_then(Status::of_code);
-        joined.push(Joined { id: row.id, status, mark });
+        joined.push(Joined { id: row.id, input, mark });
         cx.changes.push(Change::Decided(row.job(Kind::Signal, now), Next::Gone));
     }
     Ok(joined)
+}
+
+/// What a signal that waited tells of how far its message has got.
+fn told(cx: &Cx<'_>, row: &EntryRow) -> Result<Option<Input>, DbError> {
+    match row.status.and_then(Status::of_code) {
+        // Why is in its body alone.
+        Some(Status::Failed) => {
+            let body = entries::body(cx, row.id)?;
+            let event: Event = entries::open(cx.vault, &row.instance, &body)?;
+            Ok(Input::told_by(&event))
+        }
+        status => Ok(status.map(Input::Heard)),
+    }
 }
 
 /// It is no message of its own but a signal about one. Finding out whose it is may have told so
@@ -276,7 +301,7 @@ fn whose(
     if let Some(pid) = it.pid
         && let Some(row) = by_pid(cx, pid)?.filter(|row| row.kind == INTENT)
     {
-        return Ok(Whose::Ours(intents::heard(cx, row, Status::Sent, None, now)?));
+        return Ok(Whose::Ours(intents::heard(cx, row, Input::Heard(Status::Sent), None, now)?));
     }
     if !it.is_private {
         return Ok(Whose::Human);
@@ -299,7 +324,10 @@ fn whose(
         let row = recent.into_iter().find(|row| row.id == first);
         // Whose of several it is cannot be told, so none of them learns an id from it.
         return match row.filter(|_| is_sure) {
-            Some(row) => Ok(Whose::Ours(intents::heard(cx, row, Status::Sent, pid, now)?)),
+            Some(row) => {
+                let sent = Input::Heard(Status::Sent);
+                Ok(Whose::Ours(intents::heard(cx, row, sent, pid, now)?))
+            }
             None => Ok(Whose::Ours(first)),
         };
     }

@@ -1,9 +1,12 @@
 //! Intents: made, begun, stepped. What a step means is `domain/delivery.rs`'s to say; here it is
 //! made durable.
 
+mod begin;
+
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::begin::begin;
 use super::{
     answered, contacts, echo,
     entries::{self, ERASED, EntryRow, INTENT, NewRow},
@@ -24,7 +27,7 @@ use crate::{
         schedule::{Job, Next},
     },
     journal::{
-        Begun, Change, MessageEnd, NewIntent, Step, Stepped, Submitted, ToSend,
+        Change, MessageEnd, NewIntent, Step, Stepped, Submitted,
         life::{self, Life, Part},
     },
     sqlite::DbError,
@@ -187,39 +190,6 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
     Ok(())
 }
 
-pub(super) fn begin(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Begun, DbError> {
-    let row = load(cx, id)?;
-    // One that has begun is somebody else's, whatever the parts around it have come to since.
-    let is_free = |it: &EntryRow| {
-        it.life.delivery.as_ref().is_some_and(|delivery| delivery.state != State::Begun)
-    };
-    let Some(row) = row.filter(is_free) else { return Ok(Begun::No(gone(cx))) };
-    // Before the step, after which what is remembered counts as changed.
-    let kept = cx.memory.recent.take_body(id);
-    let input = if row.is_erased() {
-        Input::Withdraw(Reason::Erased)
-    } else if row.life.is_automatic && is_silenced(cx, &row, now)? {
-        Input::Withdraw(Reason::Silenced)
-    } else if groups::must_wait(cx, &row, now)? {
-        Input::Park(Reason::PartBefore)
-    } else {
-        Input::Begin
-    };
-    let (vendor, instance) = (row.vendor.clone(), row.instance.clone());
-    let quotes = row.life.quotes;
-    // The answer has begun with its first part.
-    let origin = row.origin.filter(|_| row.life.part.is_none_or(|it| it.before.is_none()));
-    let stepped = advance(cx, row, &Step::of(input), now)?;
-    let is_begun = stepped.delivery.as_ref().filter(|it| it.state == State::Begun);
-    let Some(attempt) = is_begun.map(|it| it.attempts) else { return Ok(Begun::No(stepped)) };
-    let body = kept.map_or_else(|| entries::body(cx, id), Ok)?;
-    let Outbound { to, content } = entries::open(cx.vault, &instance, &body)?;
-    // A message whose number the provider never told cannot be quoted; what is said still is.
-    let quoted = quotes.map(|it| entries::load(cx, EntryId(it))).transpose()?.flatten();
-    let quotes = quoted.and_then(|it| it.life.ticket);
-    Ok(Begun::Go(Box::new(ToSend { vendor, instance, to, content, quotes, origin, attempt })))
-}
-
 pub(super) fn step(
     cx: &mut Cx<'_>,
     id: EntryId,
@@ -236,12 +206,12 @@ pub(super) fn step(
 pub(super) fn heard(
     cx: &mut Cx<'_>,
     row: EntryRow,
-    status: Status,
+    input: Input,
     pid: Option<Token>,
     now: Millis,
 ) -> Result<EntryId, DbError> {
     let job = row.job(crate::domain::schedule::Kind::Follow, now);
-    let stepped = advance_with(cx, row, &Step::of(Input::Heard(status)), pid, now)?;
+    let stepped = advance_with(cx, row, &Step::of(input), pid, now)?;
     let is_in_hand = stepped.delivery.is_some_and(|it| it.state == State::Begun);
     if !is_in_hand {
         cx.changes.push(Change::Decided(job.clone(), stepped.next));
@@ -286,15 +256,19 @@ fn advance_with(
     let (attempts, told, stood) = (before.attempts, life::told(&before), Standing::of(&before));
     let word = life::status_word(Some(&before));
     let mut after = before.step(step.input, now, &policy);
+    if after.attempts > attempts {
+        // Another attempt has other ids.
+        (row.pid, row.tid, row.life.ticket) = (None, None, None);
+    }
     let pid = row.pid.or(pid);
     let tid = step.ticket.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it)).or(row.tid);
     for (before, now_known) in [(row.pid, pid), (row.tid, tid)] {
         let Some(learnt) = now_known.filter(|it| before != Some(*it)) else { continue };
-        for status in join(cx, &mut row, learnt, now)? {
-            after = after.step(Input::Heard(status), now, &policy);
+        for input in join(cx, &mut row, learnt, now)? {
+            after = after.step(input, now, &policy);
         }
     }
-    if let Input::Heard(status) = step.input {
+    if let Some(status) = step.input.status() {
         row.life.note(now, format!("heard_{}", status.as_str()));
     }
     row.life.note(now, life::word(&after.state));
@@ -349,18 +323,18 @@ fn join(
     row: &mut EntryRow,
     learnt: Token,
     now: Millis,
-) -> Result<Vec<Status>, DbError> {
-    let mut statuses = Vec::new();
+) -> Result<Vec<Input>, DbError> {
+    let mut inputs = Vec::new();
     for joined in echo::join_orphans(cx, learnt, row.id, now)? {
-        if let Some(status) = joined.status {
+        if let Some((input, status)) = joined.input.and_then(|it| Some((it, it.status()?))) {
             row.life.note(now, format!("heard_{}", status.as_str()));
-            statuses.push(status);
+            inputs.push(input);
         }
         if let Some(mark) = joined.mark {
             mark.note(row.kind, &mut row.life, joined.id, now);
         }
     }
-    Ok(statuses)
+    Ok(inputs)
 }
 
 fn load(cx: &Cx<'_>, id: EntryId) -> Result<Option<EntryRow>, DbError> {
@@ -369,16 +343,4 @@ fn load(cx: &Cx<'_>, id: EntryId) -> Result<Option<EntryRow>, DbError> {
 
 fn gone(cx: &mut Cx<'_>) -> Stepped {
     Stepped { next: Next::Gone, delivery: None, changes: std::mem::take(&mut cx.changes) }
-}
-
-/// Whether somebody took the conversation over after this answer was decided.
-fn is_silenced(cx: &mut Cx<'_>, row: &EntryRow, now: Millis) -> Result<bool, DbError> {
-    let Some(contact) = row.contact else { return Ok(false) };
-    if !cx.memory.paused.may_be(cx.connection, contact, now)? {
-        return Ok(false);
-    }
-    let decided_at = row.life.log.first().map_or(row.id.ms(), |it| it.0);
-    let sql = "SELECT 1 FROM contacts WHERE id = ?1 AND paused_until > ?2 AND paused_at > ?3";
-    let mut statement = cx.connection.prepare_cached(sql)?;
-    Ok(statement.exists(params![contact.0, now, decided_at])?)
 }

@@ -68,7 +68,7 @@ impl Key {
             (What::Edit { .. }, Some(id)) => forever(&[b"edit", id], true),
             (What::Reaction { .. }, Some(id)) => forever(&[b"reaction", id], true),
             (What::Revoke { target }, _) => forever(&[b"revoke", target.as_bytes()], false),
-            (What::Status { target, status, participant }, _) => {
+            (What::Status { target, status, participant, .. }, _) => {
                 let who = participant.as_ref().map_or(&b""[..], |it| it.0.as_bytes());
                 forever(&[b"status", target.as_bytes(), status.as_str().as_bytes(), who], false)
             }

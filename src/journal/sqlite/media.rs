@@ -309,6 +309,8 @@ impl Doc {
             bytes: n_bytes,
             upload: None,
             view_once: false,
+            id: None,
+            source: None,
         }
     }
 }

@@ -38,6 +38,7 @@ use self::state::{Cx, State};
 use super::{
     Appended, Begun, Change, Changed, Journal, JournalError, Journey, Ledger, MessageEnd,
     NewEvents, NewIntent, Page, Pause, Rechecked, Step, Stepped, Submitted, ToAnswer, ToFollow,
+    Ways,
 };
 use crate::{
     domain::{
@@ -184,8 +185,8 @@ impl Journal for SqliteJournal {
         self.write_behind(move |cx| intents::settle_message(cx, id, &end)).await
     }
 
-    async fn begin(&self, id: EntryId, now: Millis) -> Result<Begun, JournalError> {
-        self.write_behind(move |cx| intents::begin(cx, id, now)).await
+    async fn begin(&self, id: EntryId, ways: Ways, now: Millis) -> Result<Begun, JournalError> {
+        self.write_behind(move |cx| intents::begin(cx, id, &ways, now)).await
     }
 
     async fn step(&self, id: EntryId, step: Step, now: Millis) -> Result<Stepped, JournalError> {

@@ -113,7 +113,9 @@ fn fits(item: &Value, question: &Question<'_>) -> bool {
         (-LOG_BEFORE - SECOND..=LOG_AFTER).contains(&after)
     });
     is_near
-        && to.is_some_and(|it| it.alias() == question.to.alias())
+        && to.is_some_and(|it| {
+            question.to.phone.as_ref().is_some_and(|asked| asked.alias() == it.alias())
+        })
         && content.is_some_and(|it| content::fits(&it, question.content))
 }
 

@@ -6,7 +6,7 @@ use url::Url;
 
 use crate::{
     domain::message::{Content, Media, MediaKind},
-    provider::{Outgoing, Unsendable},
+    provider::{Outgoing, Unsendable, with_link},
 };
 
 /// Options of a poll, at least and at most (§2.1).
@@ -15,8 +15,8 @@ const POLL_OPTIONS: std::ops::RangeInclusive<usize> = 2..=12;
 /// The body of a send; `None` is content that Wasender has no form for.
 pub(super) fn body(message: &Outgoing<'_>) -> Option<Value> {
     let mut body = fields(message.content, message.file)?;
-    body.insert("to".to_owned(), json!(message.to.expose()));
-    if let Some(ticket) = message.quotes {
+    body.insert("to".to_owned(), json!(message.to.phone.as_ref()?.expose()));
+    if let Some(ticket) = message.quotes.and_then(|it| it.ticket) {
         // It was a number when we were told it.
         let number = ticket.parse::<u64>().map_or(json!(ticket), |it| json!(it));
         body.insert("replyTo".to_owned(), number);
@@ -28,7 +28,13 @@ pub(super) fn body(message: &Outgoing<'_>) -> Option<Value> {
 pub(super) fn check(content: &Content) -> Result<(), Unsendable> {
     let no = |why: String| Err(Unsendable(why));
     match content {
-        Content::Unsupported { .. } => no("type: Wasender cannot send this".to_owned()),
+        Content::Template(it) if it.text.is_empty() => {
+            no("template.text: Wasender has no templates and needs the text".to_owned())
+        }
+        Content::Unsupported { .. }
+        | Content::Chosen { .. }
+        | Content::Flow(_)
+        | Content::Reaction { .. } => no("type: Wasender cannot send this".to_owned()),
         Content::Poll { options, .. } if !POLL_OPTIONS.contains(&options.len()) => {
             let (min, max) = (POLL_OPTIONS.start(), POLL_OPTIONS.end());
             no(format!("poll.options: Wasender takes {min} to {max}"))
@@ -50,6 +56,9 @@ fn fields(content: &Content, file: Option<&str>) -> Option<Map<String, Value>> {
     let fields = match content {
         Content::Text { text } => json!({ "text": text }),
         Content::Choices(choices) => json!({ "text": choices.text }),
+        Content::Template(it) if !it.text.is_empty() => json!({ "text": it.text }),
+        Content::LocationRequest { text } => json!({ "text": text }),
+        Content::CtaUrl { text, label, url } => json!({ "text": with_link(text, label, url) }),
         Content::Media(it) => return media(it, file),
         Content::Location { latitude, longitude, text } => {
             let mut place = json!({ "latitude": latitude, "longitude": longitude });
@@ -64,7 +73,12 @@ fn fields(content: &Content, file: Option<&str>) -> Option<Map<String, Value>> {
         Content::Poll { question, options, multi_select } => json!({
             "poll": { "question": question, "options": options, "multiSelect": multi_select },
         }),
-        Content::Contact { .. } | Content::Unsupported { .. } => return None,
+        Content::Contact { .. }
+        | Content::Template(_)
+        | Content::Flow(_)
+        | Content::Chosen { .. }
+        | Content::Reaction { .. }
+        | Content::Unsupported { .. } => return None,
     };
     match fields {
         Value::Object(fields) => Some(fields),
@@ -134,7 +148,10 @@ fn is_blank(value: &Value) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::phone::PhoneNumber;
+    use crate::{
+        domain::{contact::Address, id::EntryId, phone::PhoneNumber},
+        provider::Quoted,
+    };
 
     fn content(json: Value) -> Content {
         serde_json::from_value(json).unwrap()
@@ -146,8 +163,10 @@ mod tests {
 
     #[track_caller]
     fn check(stored: Value, quotes: Option<&str>, want: &Value) {
-        let (to, content) = (PhoneNumber::from_wire("+221705550001").unwrap(), content(stored));
-        let message = Outgoing { to: &to, content: &content, quotes, file: None };
+        let to = Address::phone(PhoneNumber::from_wire("+221705550001").unwrap());
+        let content = content(stored);
+        let quotes = quotes.map(|it| Quoted { id: None, ticket: Some(it) });
+        let message = Outgoing { id: EntryId(1), to: &to, content: &content, quotes, file: None };
         let mut body = body(&message).unwrap();
         // What is sent is what is later found in the log.
         assert!(fits(&body, &content), "{body}");

@@ -10,7 +10,7 @@ use super::{
     send::{NOT_CONNECTED, known_refusal},
 };
 use crate::{
-    domain::{message::Text, phone::PhoneNumber, waba::WabaInstance},
+    domain::{contact::Address, message::Text, waba::WabaInstance},
     provider::{ChangeFault, NoAnswer, Received},
 };
 
@@ -77,8 +77,9 @@ impl Wasender {
     pub(super) async fn show_typing(
         &self,
         instance: &WabaInstance,
-        to: &PhoneNumber,
+        to: &Address,
     ) -> Result<(), NoAnswer> {
+        let Some(to) = &to.phone else { return Ok(()) };
         let body = json!({ "jid": format!("{}@s.whatsapp.net", to.digits()), "type": "composing" });
         self.show(instance, &self.url(&["send-presence-update"]), &body).await
     }

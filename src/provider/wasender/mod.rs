@@ -29,13 +29,13 @@ pub use self::{
     session::{Session, SessionFault},
 };
 use super::{
-    Attempt, ChangeFault, Found, NoAnswer, Outgoing, Parsed, Provider, Question, Received,
+    Attempt, ChangeFault, Found, Health, NoAnswer, Outgoing, Parsed, Provider, Question, Received,
     Unreadable, Unsendable, Upload,
 };
 use crate::{
     domain::{
         clock::{Clock, Millis},
-        contact::Lid,
+        contact::{Address, Lid},
         event::Connection,
         message::{Content, Text},
         phone::PhoneNumber,
@@ -163,8 +163,9 @@ impl Provider for Wasender {
         self.ask_phone(instance, lid).await
     }
 
-    async fn connection(&self, instance: &WabaInstance) -> Option<Connection> {
-        self.ask_connection(instance).await
+    async fn health(&self, instance: &WabaInstance) -> Result<Health, NoAnswer> {
+        let connection = self.ask_connection(instance).await.ok_or(NoAnswer)?;
+        Ok(Health { connection: Some(connection), ..Health::default() })
     }
 
     async fn edit(
@@ -188,7 +189,12 @@ impl Provider for Wasender {
         self.mark_message_read(instance, message).await
     }
 
-    async fn typing(&self, instance: &WabaInstance, to: &PhoneNumber) -> Result<(), NoAnswer> {
+    async fn typing(
+        &self,
+        instance: &WabaInstance,
+        to: &Address,
+        _message: &Received<'_>,
+    ) -> Result<(), NoAnswer> {
         self.show_typing(instance, to).await
     }
 }

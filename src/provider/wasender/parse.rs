@@ -23,8 +23,9 @@ use crate::{
         event::{Chat, Event, Status, Votes, What},
         message::{Content, MediaKind, Text},
         secret::{SecretString, without},
+        waba::InstanceKey,
     },
-    provider::{Parsed, Unreadable},
+    provider::{Parsed, Part, Unreadable},
 };
 
 /// There are no words for something, or it has a field twice: the body is kept raw, too.
@@ -58,7 +59,8 @@ pub(super) fn read(body: &[u8], secrets: &[&SecretString]) -> Result<Parsed, Unr
         let what = what.map_err(|it| Unreadable { line: it.line(), column: it.column() })?;
         reader.tell(what, &Key::default());
     }
-    Ok(Parsed { instance: hook.instance_id.word().map(String::from), events: reader.events })
+    let names = hook.instance_id.word().map(|it| InstanceKey::Wasender(it.into()));
+    Ok(Parsed { parts: vec![Part { names, events: reader.events }] })
 }
 
 /// Collects the events of one body.
@@ -200,7 +202,7 @@ impl<'a> Reader<'a> {
         };
         let key: Key<'_> = item.key.one()?.unwrap_or_default();
         let (target, status) = (key.id().ok_or(Missed)?, status(&word).ok_or(Missed)?);
-        self.tell_of(What::Status { target, status, participant: None }, &key, true);
+        self.tell_of(What::Status { target, status, participant: None, failure: None }, &key, true);
         Ok(())
     }
 
@@ -218,8 +220,11 @@ impl<'a> Reader<'a> {
             ] {
                 if time.int().is_some_and(|it| it > 0) {
                     let (target, participant) = (target.clone(), who.clone());
-                    let event =
-                        it.tell_of(What::Status { target, status, participant }, &key, true);
+                    let event = it.tell_of(
+                        What::Status { target, status, participant, failure: None },
+                        &key,
+                        true,
+                    );
                     event.at = time.millis().or(event.at);
                     told = Ok(());
                 }
@@ -317,7 +322,7 @@ fn plain_message(plain: &Plain<'_>) -> Option<What> {
 fn plain_status(plain: &Plain<'_>) -> Option<What> {
     let target = plain.message_id.word().or(plain.id.word())?.into_owned();
     let status = status(&plain.status.word()?)?;
-    Some(What::Status { target, status, participant: None })
+    Some(What::Status { target, status, participant: None, failure: None })
 }
 
 fn plain_connection(plain: &Plain<'_>) -> Option<What> {

@@ -8,6 +8,7 @@ use crate::domain::{
     event::{Event, Votes, What},
     message::Content,
     secret::SecretString,
+    waba::InstanceKey,
 };
 
 /// A case is an event's name and `data`, or `+` and the members of a message besides its key, or
@@ -18,7 +19,8 @@ const CASES: &str = include_str!("parse_cases.txt");
 fn events(body: &str) -> Vec<Event> {
     let secrets = ["k-a1", "k-a1b2c3d4e5f6", "987654321"].map(SecretString::from);
     let parsed = read(body.as_bytes(), &secrets.each_ref());
-    parsed.unwrap_or_else(|it| panic!("{it}: {body}")).events
+    let parsed = parsed.unwrap_or_else(|it| panic!("{it}: {body}"));
+    parsed.parts.into_iter().flat_map(|it| it.events).collect()
 }
 
 #[test]
@@ -68,7 +70,7 @@ fn content(content: &Content) -> String {
         Content::Location { latitude, longitude, text } => {
             format!("location({latitude},{longitude} {})", text.0)
         }
-        Content::Contact { vcard, name, phone } => {
+        Content::Contact { vcard, name, phone, .. } => {
             let phone = phone.as_ref().map_or("-", |it| it.0.as_str());
             format!("contact({} {phone} {})", name.0, vcard.0)
                 .replace('\r', "\\r")
@@ -81,6 +83,7 @@ fn content(content: &Content) -> String {
         }
         Content::Choices(it) => format!("choices({})", it.text.0),
         Content::Unsupported { kind, text } => format!("unsupported({kind}{})", text.0),
+        other => format!("never from here: {}", other.kind()),
     }
 }
 
@@ -98,7 +101,7 @@ fn brief(event: &Event) -> String {
                 results.iter().map(|it| format!("{}:{}", it.option.0, voters(it).join(",")));
             format!("votes {target}({})", results.collect::<Vec<_>>().join("|"))
         }
-        What::Status { target, status, participant } => {
+        What::Status { target, status, participant, .. } => {
             let participant = participant.as_ref().map_or("", |it| it.0.as_str());
             format!("{} {target}{participant}", status.as_str())
         }
@@ -184,12 +187,17 @@ fn what_cannot_be_read_is_told_by_its_place_alone() {
     }
     let mended =
         read(b"{\"event\":\"messages.upsert\",\"data\":{\"messageBody\":\"\xff\"}}", &[]).unwrap();
-    assert_eq!(brief(&mended.events[0]), "text(\u{fffd})");
-    let named =
-        |id: &str| read(format!(r#"{{"instanceId":{id}}}"#).as_bytes(), &[]).unwrap().instance;
+    assert_eq!(brief(&mended.parts[0].events[0]), "text(\u{fffd})");
+    let named = |id: &str| {
+        read(format!(r#"{{"instanceId":{id}}}"#).as_bytes(), &[]).unwrap().parts.remove(0).names
+    };
     assert_eq!(
         (named("12"), named(r#""a""#), named("{}")),
-        (Some("12".into()), Some("a".into()), None)
+        (
+            Some(InstanceKey::Wasender("12".to_owned())),
+            Some(InstanceKey::Wasender("a".to_owned())),
+            None
+        )
     );
 }
 
@@ -290,7 +298,7 @@ proptest! {
         let it: Vec<_> = text.encode_utf16().map(|it| format!("\\u{it:04X}")).collect();
         let it = it.concat();
         let body = format!(r#"{{"event":"a {it}","x":{{"{it}":["{it}",{data}]}},"sessionId":{known}}}"#);
-        let kept = read(body.as_bytes(), &[&SecretString::from(secret.clone())]).unwrap().events;
+        let kept = read(body.as_bytes(), &[&SecretString::from(secret.clone())]).unwrap().parts.remove(0).events;
         let What::Other { name, raw } = &kept[0].what else { panic!("{body}") };
         prop_assert!(!name.contains(&secret) && !raw.0.contains(&secret), "{}", raw.0);
         let tree: Value = serde_json::from_str(&raw.0).unwrap();

@@ -88,7 +88,12 @@ impl<'a> Message<'a> {
             && let Some(vcard) = card.vcard.text()
         {
             let name = text(card.display_name.text().unwrap_or_default());
-            return Ok(Content::Contact { phone: phone_on(&vcard), name, vcard: text(vcard) });
+            return Ok(Content::Contact {
+                phone: phone_on(&vcard),
+                name,
+                vcard: text(vcard),
+                others: Vec::new(),
+            });
         }
         if let Some(poll) = self.payload.poll()? {
             let question = text(poll.name.text().or(said).unwrap_or_default());
@@ -181,6 +186,8 @@ impl Attachment<'_> {
             sha256: owned(self.file_sha256),
             encrypted_sha256: owned(self.file_enc_sha256),
             bytes: self.file_length.int().and_then(|it| it.try_into().ok()),
+            id: None,
+            source: None,
         })
     }
 }

@@ -29,11 +29,15 @@ impl Wasender {
         message: &Outgoing<'_>,
     ) -> Attempt {
         let Some(key) = &instance.wasender.session_key else {
-            let refusal = Refusal::Park(Reason::NoSessionKey);
+            let refusal = Refusal::FailOver(Reason::NoSessionKey);
             return Attempt::of(Outcome::Refused(refusal), "no_session_key");
         };
+        if message.to.phone.is_none() {
+            let refusal = Refusal::FailOver(Reason::NoPhone);
+            return Attempt::of(Outcome::Refused(refusal), "no_phone");
+        }
         let Some(body) = content::body(message) else {
-            let refusal = Refusal::GiveUp(Reason::Invalid);
+            let refusal = Refusal::FailOver(Reason::Unsupported);
             return Attempt::of(Outcome::Refused(refusal), "unsupported_content");
         };
         let reply = self.call(Method::POST, &self.url(&["send-message"]), key, Some(&body)).await;
@@ -85,7 +89,7 @@ impl Wasender {
 }
 
 fn park(reason: Reason) -> Attempt {
-    Attempt::of(Outcome::Refused(Refusal::Park(reason)), reason.as_str())
+    Attempt::of(Outcome::Refused(Refusal::FailOver(reason)), reason.as_str())
 }
 
 /// Whether the body says in Wasender's form that it was refused.
@@ -104,7 +108,7 @@ pub(super) fn known_refusal(body: &Value) -> Option<Attempt> {
     let said = said.collect::<Vec<_>>().join(" ").to_lowercase();
     let has = |words: &str| said.contains(words);
     if has("session is not connected") || has("session not ready") || has("session not connected") {
-        let outcome = Outcome::Refused(Refusal::Retry { not_before: None });
+        let outcome = Outcome::Refused(Refusal::Down(Reason::Disconnected));
         Some(Attempt::of(outcome, NOT_CONNECTED))
     } else if has("invalid api key") || has("api key is required") || has("unauthenticated") {
         Some(park(Reason::Unauthorized))

@@ -33,7 +33,7 @@ impl Wasender {
     ) -> Result<String, Attempt> {
         let retry = Outcome::Refused(Refusal::Retry { not_before: None });
         let Some(key) = &instance.wasender.session_key else {
-            let refusal = Refusal::Park(Reason::NoSessionKey);
+            let refusal = Refusal::FailOver(Reason::NoSessionKey);
             return Err(Attempt::of(Outcome::Refused(refusal), "no_session_key"));
         };
         let no_connection = |_| Attempt::of(retry, "no_connection");

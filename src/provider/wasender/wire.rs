@@ -230,7 +230,7 @@ fn address<const N: usize>(jids: [Raw<'_>; N], lid: Raw<'_>) -> Address {
     let lid = lid.word().into_iter().chain(words()).find_map(|it| Lid::from_wire(&it));
     let is_lid = |it: &PhoneNumber| lid.as_ref().is_some_and(|lid| lid.digits() == it.digits());
     let phone = words().find_map(|it| phone(&it).filter(|it| !is_lid(it)));
-    Address { phone, lid }
+    Address { phone, lid, bsuid: None }
 }
 
 /// A phone number; a cleaned one may still have what is not a digit.

@@ -5,13 +5,18 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::{Fault, fault_of, present, set, shown_or_null, stamp};
-use crate::domain::{
-    clock::{Millis, from_iso, iso},
-    event::Connection,
-    id::{InstanceId, VendorId},
-    phone::PhoneNumber,
-    secret::SecretString,
-    waba::{ProviderKind, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret},
+use crate::{
+    domain::{
+        clock::{Millis, from_iso, iso},
+        event::Connection,
+        id::{InstanceId, VendorId},
+        phone::PhoneNumber,
+        secret::SecretString,
+        waba::{
+            ProviderKind, Routes, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret,
+        },
+    },
+    store::accounts::{Account, MetaDocument, TwilioDocument, UnipileDocument},
 };
 
 /// An instance of a document.
@@ -51,6 +56,15 @@ pub struct InstanceExchange {
         serialize_with = "shown_or_null"
     )]
     wasender_token: Option<Option<SecretString>>,
+    /// The providers that are tried after `provider`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failover: Option<Routes>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    meta: Option<Option<MetaDocument>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    unipile: Option<Option<UnipileDocument>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    twilio: Option<Option<TwilioDocument>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -85,10 +99,14 @@ impl InstanceExchange {
             vendor_id: _,
             phone_number,
             provider,
+            failover,
             status,
             schemes: SignatureSchemes { hmac, secret },
             account_protection,
             wasender: WasenderAccount { instance_id, session_key, webhook_secrets, token },
+            meta,
+            unipile,
+            twilio,
             created_at,
             updated_at,
             last_sync,
@@ -111,6 +129,10 @@ impl InstanceExchange {
             wasender_webhook_secrets: with_secrets
                 .then(|| webhook_secrets.iter().map(webhook_secret).collect()),
             wasender_token: with_secrets.then(|| token.clone()),
+            failover: Some(*failover).filter(|it| !it.is_empty()),
+            meta: meta.as_deref().map(|it| Some(MetaDocument::of(it, with_secrets))),
+            unipile: unipile.as_deref().map(|it| Some(UnipileDocument::of(it, with_secrets))),
+            twilio: twilio.as_deref().map(|it| Some(TwilioDocument::of(it, with_secrets))),
             created_at: Some(iso(*created_at)),
             updated_at: Some(iso(*updated_at)),
             last_sync: Some(last_sync.map(iso)),
@@ -141,9 +163,6 @@ impl InstanceExchange {
                 None
             }
         };
-        if self.provider.as_ref().is_some_and(|it| it != ProviderKind::Wasender.as_str()) {
-            faults.push(Fault::new("provider", "this version has the provider wasender only"));
-        }
         let Some(number) = number else { return Err(faults) };
         let mut instance = known.cloned().unwrap_or_else(|| blank(id, vendor, number.clone(), now));
         instance.phone_number = number;
@@ -186,6 +205,17 @@ impl InstanceExchange {
             }
         }
         set(&mut instance.account_protection, self.account_protection);
+        if let Some(word) = &self.provider {
+            match ProviderKind::parse(word) {
+                Some(kind) => instance.provider = kind,
+                None => faults
+                    .push(Fault::new("provider", "provider is wasender, meta, unipile or twilio")),
+            }
+        }
+        set(&mut instance.failover, self.failover);
+        set_account(&mut instance.meta, self.meta.as_ref());
+        set_account(&mut instance.unipile, self.unipile.as_ref());
+        set_account(&mut instance.twilio, self.twilio.as_ref());
         let account = &mut instance.wasender;
         set(&mut account.instance_id, self.wasender_instance_id.clone());
         set(&mut account.session_key, self.wasender_api_key.clone());
@@ -207,13 +237,24 @@ fn blank(id: InstanceId, vendor: &VendorId, number: PhoneNumber, now: Millis) ->
         vendor_id: vendor.clone(),
         phone_number: number,
         provider: ProviderKind::Wasender,
+        failover: Routes::default(),
         status: Connection::Pending,
         schemes: SignatureSchemes::default(),
         account_protection: false,
         wasender: WasenderAccount::default(),
+        meta: None,
+        unipile: None,
+        twilio: None,
         created_at: now,
         updated_at: now,
         last_sync: None,
+    }
+}
+
+/// What is absent stays; null takes it away; a secret that is not told is the known one.
+fn set_account<D: Account + Clone>(known: &mut Option<Box<D::Of>>, new: Option<&Option<D>>) {
+    if let Some(new) = new {
+        *known = new.clone().map(|it| Box::new(it.account(known.as_deref())));
     }
 }
 

@@ -193,6 +193,8 @@ pub(super) fn spellings(key: &InstanceKey) -> (&'static str, Vec<Value>) {
             ("phoneNumber", with_plus.chain(all.iter().flat_map(both)).collect())
         }
         InstanceKey::Wasender(id) => ("wasenderInstanceId", both(id)),
+        InstanceKey::Meta(id) => ("metaPhoneNumberId", both(id)),
+        InstanceKey::Unipile(id) => ("unipileInstanceId", both(id)),
     }
 }
 

@@ -1,11 +1,12 @@
 //! A document of `waba_instances` as a WABA instance, and back (`docs/CONTRACT.md` §1).
 
+mod accounts;
 mod write;
 
 use firestore::gcloud_sdk::google::firestore::v1::Document;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::write::write;
+pub(super) use self::{accounts::provider, write::write};
 use super::{
     Fault, secret,
     value::{
@@ -18,7 +19,7 @@ use crate::{
         event::Connection,
         id::{InstanceId, VendorId},
         phone::PhoneNumber,
-        secret::SecretString,
+        secret::{ExposeSecret, SecretString, same},
         waba::{
             InstanceKey, ProviderKind, SignatureSchemes, WabaInstance, WasenderAccount,
             WebhookSecret,
@@ -38,6 +39,9 @@ const SESSION_KEY: &str = "wasenderApiKey";
 pub(super) struct Older {
     webhook_secret: Option<String>,
     session_key: Option<String>,
+    meta_id: Option<String>,
+    meta_token: Option<String>,
+    meta_verify_token: Option<String>,
 }
 
 impl Older {
@@ -52,8 +56,17 @@ impl Older {
             if older.webhook_secret.is_none() {
                 older.webhook_secret = get(SECRETS[0])?;
             }
-            if older.session_key.is_none() {
-                older.session_key = get("wasenderAccessToken")?;
+            for (field, value) in [
+                ("wasenderAccessToken", &mut older.session_key),
+                ("whatsappAccessToken", &mut older.meta_token),
+                ("whatsappVerifyToken", &mut older.meta_verify_token),
+            ] {
+                if value.is_none() {
+                    *value = get(field)?;
+                }
+            }
+            if older.meta_id.is_none() {
+                older.meta_id = get_text(&config.fields, "whatsappPhoneNumberId");
             }
         }
         Ok(older)
@@ -97,19 +110,22 @@ pub(super) fn vendor_of(document: &Document) -> Option<VendorId> {
 
 /// Whether it is carried by a provider that this version does not know.
 pub(super) fn is_foreign(document: &Document) -> bool {
-    let provider = get_text(&document.fields, "provider");
-    provider.is_some_and(|it| !it.eq_ignore_ascii_case(ProviderKind::Wasender.as_str()))
+    provider(document).is_none()
 }
 
 /// Whether the instance would need what only the vendor's configuration has.
 pub(super) fn lacks_secrets(document: &Document) -> bool {
     let has = |field: &&str| get_text(&document.fields, field).is_some();
-    !SECRETS.iter().any(has) || !has(&SESSION_KEY)
+    match provider(document) {
+        Some(ProviderKind::Meta) => !has(&accounts::META_ID) || !has(&accounts::META_TOKEN),
+        Some(ProviderKind::Unipile | ProviderKind::Twilio) => false,
+        Some(ProviderKind::Wasender) | None => !SECRETS.iter().any(has) || !has(&SESSION_KEY),
+    }
 }
 
 /// Whether a webhook could be proven or a message sent with what the document itself has.
 fn is_usable(document: &Document) -> bool {
-    let fields = SECRETS.iter().chain([&SESSION_KEY]);
+    let fields = SECRETS.iter().chain(&[SESSION_KEY, accounts::META_ID, accounts::UNIPILE_ID]);
     fields.into_iter().any(|it| get_text(&document.fields, it).is_some())
 }
 
@@ -124,7 +140,13 @@ pub(super) fn number(document: &Document) -> Option<PhoneNumber> {
 pub(super) fn keys(document: &Document) -> Vec<InstanceKey> {
     let phone = number(document).map(|it| InstanceKey::Phone(it.alias()));
     let session = get_text(&document.fields, "wasenderInstanceId").map(InstanceKey::Wasender);
-    phone.into_iter().chain(session).collect()
+    let mut keys: Vec<InstanceKey> = phone.into_iter().chain(session).collect();
+    for key in accounts::keys(document) {
+        if !keys.contains(&key) {
+            keys.push(key);
+        }
+    }
+    keys
 }
 
 /// Reads a document. `None`: there is nothing to serve in it.
@@ -137,9 +159,7 @@ pub(super) fn read(
         document: format!("{INSTANCES}/{}", id_of(&document.name)),
         what,
     };
-    if is_foreign(document) {
-        return Ok(None);
-    }
+    let Some(provider) = provider(document) else { return Ok(None) };
     let Some(phone_number) = number(document) else {
         return if is_usable(document) { Err(bad("phoneNumber")) } else { Ok(None) };
     };
@@ -154,7 +174,8 @@ pub(super) fn read(
         id: InstanceId::parse(id_of(&document.name)).map_err(|_| bad("its id"))?,
         vendor_id: vendor_of(document).ok_or_else(|| bad("vendorId"))?,
         phone_number,
-        provider: ProviderKind::Wasender,
+        provider,
+        failover: accounts::failover(document),
         status: connection(get_text(fields, "status").as_deref()),
         schemes,
         account_protection: get_flag(known, "accountProtection").unwrap_or(false),
@@ -164,6 +185,9 @@ pub(super) fn read(
             webhook_secrets: webhook_secrets(vault, document, older)?,
             token: open_ours(vault, document, "wasenderToken")?.map(SecretString::from),
         },
+        meta: accounts::meta(vault, document, older)?,
+        unipile: accounts::unipile(vault, document)?,
+        twilio: accounts::twilio(vault, document)?,
         created_at: created_at(document),
         updated_at: updated_at(document),
         last_sync: get_time(fields, "lastSync"),
@@ -219,6 +243,14 @@ fn webhook_secrets(
         secrets.push(WebhookSecret { secret: secret.into(), until, is_sessions });
     }
     Ok(secrets)
+}
+
+fn is_same(left: Option<&str>, right: Option<&SecretString>) -> bool {
+    match (left, right) {
+        (None, None) => true,
+        (Some(left), Some(right)) => same(left.as_bytes(), right.expose_secret().as_bytes()),
+        _ => false,
+    }
 }
 
 /// What other programs call the states of a session.

@@ -69,7 +69,7 @@ impl Deed for Put<'_> {
             if let Some(config) = config.filter(|it| !it.is_older && !is_new_config)
                 && it.id == InstanceId::nth(&it.vendor_id, 1)
             {
-                writes.extend(vendor::first_write(&config.document, &it.id));
+                writes.extend(vendor::first_write(&config.document, it));
             }
         }
         Ok(((), writes))
@@ -96,8 +96,8 @@ impl Put<'_> {
         let name = || tx.name(CONFIGS, vendor.id.as_str());
         let name = before.map_or_else(name, |it| it.name.clone());
         let first = InstanceId::nth(&vendor.id, 1);
-        let has_first = self.instances.iter().any(|it| it.id == first);
-        vendor::write(self.vault, name, before, vendor, has_first.then_some(&first))
+        let first = self.instances.iter().find(|it| it.id == first);
+        vendor::write(self.vault, name, before, vendor, first)
     }
 
     /// What the instance has from the vendor's configuration now, and need not be written.

@@ -13,10 +13,10 @@ use super::{
 };
 use crate::{
     domain::{
-        id::{InstanceId, VendorId},
+        id::VendorId,
         secret::{ExposeSecret, SecretString},
         vendor::{Vendor, VendorStatus},
-        waba::ProviderKind,
+        waba::WabaInstance,
     },
     store::document::VendorDocument,
     vault::Vault,
@@ -119,7 +119,7 @@ pub(super) fn write(
     name: String,
     before: Option<&Document>,
     vendor: &Vendor,
-    first: Option<&InstanceId>,
+    first: Option<&WabaInstance>,
 ) -> Result<Option<Write>, Fault> {
     let blank = Document { name: name.clone(), ..Document::default() };
     let was = before.unwrap_or(&blank);
@@ -158,16 +158,16 @@ pub(super) fn write(
 }
 
 /// The write that names a vendor's first instance in its configuration, where none is named.
-pub(super) fn first_write(before: &Document, first: &InstanceId) -> Option<Write> {
+pub(super) fn first_write(before: &Document, first: &WabaInstance) -> Option<Write> {
     let mut edit = Edit::of(before.name.clone(), false);
     name_first(&mut edit, &before.fields, first);
     edit.write()
 }
 
-fn name_first(edit: &mut Edit, fields: &Fields, first: &InstanceId) {
+fn name_first(edit: &mut Edit, fields: &Fields, first: &WabaInstance) {
     if get_text(fields, "wabaInstanceId").is_none() {
-        edit.set("wabaInstanceId", text(first.as_str()));
-        edit.set("wabaProvider", text(ProviderKind::Wasender.as_str()));
+        edit.set("wabaInstanceId", text(first.id.as_str()));
+        edit.set("wabaProvider", text(first.provider.as_str()));
     }
 }
 

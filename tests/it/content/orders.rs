@@ -4,6 +4,7 @@
 use std::{path::Path, sync::Arc};
 
 use proptest::prelude::*;
+use waba_gateway::{domain::route::Routes, journal::Ways};
 use waba_gateway::{
     domain::{
         clock::{HOUR, Millis},
@@ -64,7 +65,7 @@ fn intent(on_unknown: OnUnknown) -> NewIntent {
         origin: None,
         now: NOW,
         expires: NOW + HOUR,
-        policy: Policy { on_unknown, unknown_deadline: 600_000, routes: 1 },
+        policy: Policy { on_unknown, unknown_deadline: 600_000, routes: Routes::WASENDER },
         parked: None,
         idempotency: None,
     }
@@ -101,7 +102,12 @@ impl Group {
     /// Whether a request left, and what the scheduler is told of the others.
     async fn run(&self, part: usize, act: Act, now: Millis) -> (bool, Vec<Change>) {
         match act {
-            Act::Begin => match self.journal.begin(self.ids[part], now).await.unwrap() {
+            Act::Begin => match self
+                .journal
+                .begin(self.ids[part], Ways::of(Routes::WASENDER), now)
+                .await
+                .unwrap()
+            {
                 Begun::Go(to_send) => {
                     assert_eq!(to_send.content, Content::text((part + 1).to_string()));
                     (true, Vec::new())

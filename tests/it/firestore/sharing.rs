@@ -6,7 +6,11 @@ use std::{
 };
 
 use serde_json::json;
-use waba_gateway::{domain::webhook::Headers, gateway::VendorChange, vendor::VendorService};
+use waba_gateway::{
+    domain::{route::ProviderKind, webhook::Headers},
+    gateway::VendorChange,
+    vendor::VendorService,
+};
 
 use super::{app, secrets, until};
 use crate::support::{Emulator, TestApp, TestVendor, time};
@@ -22,7 +26,7 @@ async fn proves(app: &TestApp, vendor: &TestVendor, secret: &str) -> bool {
 
 /// What the node remembers of a vendor.
 async fn service(app: &TestApp, vendor: &str, secret: &str) -> Arc<VendorService> {
-    app.gateway.knock(vendor, &with_secret(secret)).await.unwrap()
+    app.gateway.knock(ProviderKind::Wasender, vendor, &with_secret(secret)).await.unwrap()
 }
 
 fn with_secret(secret: &str) -> Headers {
@@ -183,7 +187,10 @@ async fn a_start_does_not_read_the_documents_that_are_there() {
     let secret = json!({ "wasenderWebhookSecret": "s3cret-v0" });
     program.update("waba_instances", "waba_v0", secret).await;
     let headers = with_secret("s3cret-v0");
-    until("it listens", async || app.gateway.knock("v0", &headers).await.is_ok()).await;
+    until("it listens", async || {
+        app.gateway.knock(ProviderKind::Wasender, "v0", &headers).await.is_ok()
+    })
+    .await;
     assert!(heard().await > 0);
     assert!(heard().await < u64::from(N) / 2, "{}", heard().await);
     let service = service(&app, "v0", "s3cret-v0").await;

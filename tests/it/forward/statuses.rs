@@ -6,6 +6,7 @@ use std::sync::{
 };
 
 use proptest::{prelude::*, test_runner::TestRunner};
+use waba_gateway::{domain::route::Routes, journal::Ways};
 use waba_gateway::{
     domain::{
         contact::Address,
@@ -88,7 +89,10 @@ async fn told_of(
     let Submitted::New(id, _) = journal.submit(intent(&vendor, &instance)).await.unwrap() else {
         panic!("it is new");
     };
-    assert!(matches!(journal.begin(id, NOW).await.unwrap(), Begun::Go(_)));
+    assert!(matches!(
+        journal.begin(id, Ways::of(Routes::WASENDER), NOW).await.unwrap(),
+        Begun::Go(_)
+    ));
     for (n, happens) in happenings.iter().enumerate() {
         let now = NOW + i64::try_from(n).unwrap();
         match happens {
@@ -137,7 +141,11 @@ fn intent(vendor: &VendorId, instance: &InstanceId) -> NewIntent {
         origin: None,
         now: NOW,
         expires: NOW + 3_600_000,
-        policy: Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: 600_000, routes: 1 },
+        policy: Policy {
+            on_unknown: OnUnknown::GiveUp,
+            unknown_deadline: 600_000,
+            routes: Routes::WASENDER,
+        },
         parked: None,
         idempotency: None,
     }
@@ -149,7 +157,7 @@ fn webhook(
     (target, status): (&str, Status),
     now: i64,
 ) -> NewEvents {
-    let what = What::Status { target: target.to_owned(), status, participant: None };
+    let what = What::Status { target: target.to_owned(), status, participant: None, failure: None };
     let event = Event::new(what, Chat::Private, customer());
     NewEvents {
         vendor: vendor.clone(),

@@ -19,7 +19,7 @@ use waba_gateway::{
         vendor::Vendor,
         waba::{SignatureSchemes, WabaInstance},
     },
-    gateway::NewInstance,
+    gateway::{AccountsChange, NewInstance},
     journal::SqliteJournal,
     sqlite::Db,
     store::{SqliteStore, Store},
@@ -198,6 +198,7 @@ pub(super) fn other_instance(
         token: Some("token".into()),
         account_protection: true,
         schemes: SignatureSchemes { hmac: true, secret: false },
+        accounts: AccountsChange::default(),
     };
     new.instance(InstanceId::parse(id).unwrap(), vendor_id(vendor), 1_000)
 }

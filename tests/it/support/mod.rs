@@ -28,7 +28,7 @@ use waba_gateway::{
         vendor::{ResponderConfig, Rule},
         waba::SignatureSchemes,
     },
-    gateway::{Gateway, NewInstance, VendorChange},
+    gateway::{AccountsChange, Gateway, NewInstance, VendorChange},
     journal::{SqliteJournal, Tally},
     sqlite::Db,
     store::SharedStore,
@@ -179,6 +179,7 @@ impl TestApp {
             token: None,
             account_protection: false,
             schemes: SignatureSchemes::default(),
+            accounts: AccountsChange::default(),
         };
         self.gateway.create_instance(id, new).await.unwrap();
         let hook = format!("{}/api/webhooks/wasender/{id}", self.base);

@@ -19,9 +19,10 @@ use crate::{
         message::Content,
         phone::PhoneNumber,
         record::{Record, WRITES_MAX},
+        route::{ProviderKind, Routes},
         vendor::OnUnknown,
     },
-    journal::{Due, Journal, NewIntent, Operate, Resume, Step, Submitted},
+    journal::{Due, Journal, NewIntent, Operate, Resume, Step, Submitted, Ways},
     sqlite::in_memory,
     vault::Vault,
 };
@@ -40,6 +41,10 @@ fn journal() -> SqliteJournal {
     SqliteJournal::inline(in_memory().unwrap(), vault).unwrap()
 }
 
+fn ways() -> Ways {
+    Ways::of(Routes::only(ProviderKind::Wasender))
+}
+
 fn intent(at: Millis) -> NewIntent {
     NewIntent {
         vendor: VendorId::parse("vendor_001").unwrap(),
@@ -54,7 +59,11 @@ fn intent(at: Millis) -> NewIntent {
         origin: None,
         now: at,
         expires: at + YEAR,
-        policy: Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: HOUR, routes: 1 },
+        policy: Policy {
+            on_unknown: OnUnknown::GiveUp,
+            unknown_deadline: HOUR,
+            routes: ways().routes,
+        },
         parked: None,
         idempotency: None,
     }
@@ -168,7 +177,7 @@ proptest! {
         for (wait, act) in acts {
             at += wait;
             match act {
-                Act::Begin => drop(now(journal.begin(id, at)).unwrap()),
+                Act::Begin => drop(now(journal.begin(id, ways(), at)).unwrap()),
                 Act::Tell(input) => tell(&journal, id, input, at),
                 Act::Replay => replay(&journal, id, at),
                 Act::Write => write_due(&journal, &elsewhere, at, || {}),
@@ -196,7 +205,7 @@ fn what_is_read_at_once_is_written_once() {
     let (journal, elsewhere) = (journal(), Elsewhere::default());
     journal.keep_outbox();
     let id = decided(&journal);
-    now(journal.begin(id, START)).unwrap();
+    now(journal.begin(id, ways(), START)).unwrap();
     for input in [Input::Outcome(Outcome::Sent), Input::Heard(Status::Sent)] {
         tell(&journal, id, input, START);
         write_due(&journal, &elsewhere, START + MINUTE - 1, || {});
@@ -213,7 +222,7 @@ fn what_gets_further_while_there_is_nothing_to_write_is_not_missed() {
     let (journal, elsewhere) = (journal(), Elsewhere::default());
     journal.keep_outbox();
     let id = decided(&journal);
-    now(journal.begin(id, START)).unwrap();
+    now(journal.begin(id, ways(), START)).unwrap();
     tell(&journal, id, Input::Outcome(Outcome::Sent), START);
     let at = START + MINUTE;
     write_due(&journal, &elsewhere, at, || {});
@@ -272,7 +281,7 @@ fn erase(journal: &SqliteJournal) {
 fn with_the_embedded_store_there_is_no_outbox() {
     let journal = journal();
     let id = decided(&journal);
-    now(journal.begin(id, START)).unwrap();
+    now(journal.begin(id, ways(), START)).unwrap();
     tell(&journal, id, Input::Heard(Status::Read), START);
     erase(&journal);
     assert_eq!(now(journal.outbox_load()).unwrap(), OutboxLoad::default());
@@ -283,7 +292,7 @@ fn what_comes_from_a_backup_replaces_nothing() {
     let journal = journal();
     journal.keep_outbox();
     let [new, old] = [decided(&journal), decided(&journal)];
-    now(journal.begin(old, START)).unwrap();
+    now(journal.begin(old, ways(), START)).unwrap();
     tell(&journal, old, Input::Outcome(Outcome::Sent), START);
     tell(&journal, old, Input::Heard(Status::Delivered), START);
     let elsewhere = Elsewhere::default();

@@ -3,12 +3,12 @@
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Value, Write};
 
 use super::{
-    Fault, Kept, Older, SECRETS, SESSION_KEY, contract_secret, kept_secrets, number, open_ours,
-    place, secret, session_key, webhook_secrets,
+    Fault, Kept, Older, SECRETS, SESSION_KEY, accounts, contract_secret, is_same, kept_secrets,
+    number, open_ours, place, secret, session_key, webhook_secrets,
 };
 use crate::{
     domain::{
-        secret::{ExposeSecret, SecretString, same},
+        secret::{ExposeSecret, SecretString},
         waba::{WabaInstance, WebhookSecret},
     },
     store::firestore::value::{
@@ -42,7 +42,8 @@ pub(in crate::store::firestore) fn write(
     keep("phoneNumber", number(was).as_ref() == Some(&it.phone_number), {
         text(it.phone_number.expose())
     });
-    keep("provider", has("provider").is_some(), text(it.provider.as_str()));
+    let is_same = has("provider").is_some() && accounts::provider(was) == Some(it.provider);
+    keep("provider", is_same, text(it.provider.as_str()));
     if before.is_none() {
         keep("status", false, text(it.status.as_str()));
         if let Some(at) = it.last_sync {
@@ -56,6 +57,7 @@ pub(in crate::store::firestore) fn write(
     set_session_key(vault, &mut edit, was, older, it)?;
     set_webhook_secrets(vault, &mut edit, was, older, it)?;
     set_ours(vault, &mut edit, was, it)?;
+    accounts::set(vault, &mut edit, was, older, it)?;
     let at = |field| fields.get(field);
     if before.is_none_or(|before| created_at(before) != it.created_at) {
         edit.set("createdAt", time_like(at("createdAt"), it.created_at));
@@ -179,14 +181,6 @@ fn set_ours(
         edit.set_ours("wasenderToken", new.map(seal).transpose()?);
     }
     Ok(())
-}
-
-fn is_same(left: Option<&str>, right: Option<&SecretString>) -> bool {
-    match (left, right) {
-        (None, None) => true,
-        (Some(left), Some(right)) => same(left.as_bytes(), right.expose_secret().as_bytes()),
-        _ => false,
-    }
 }
 
 fn is_same_list(left: &[WebhookSecret], right: &[WebhookSecret]) -> bool {

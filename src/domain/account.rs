@@ -1,0 +1,75 @@
+//! What the other providers gave a vendor for one number.
+
+use super::{phone::PhoneNumber, secret::SecretString};
+
+/// A number at Meta's Cloud API.
+#[derive(Clone, Debug, Default)]
+pub struct MetaAccount {
+    /// The number's id; what its webhooks are routed by.
+    pub phone_number_id: String,
+    /// The WhatsApp business account it belongs to.
+    pub waba_id: Option<String>,
+    /// What sends from it.
+    pub access_token: Option<SecretString>,
+    /// What its app's webhooks are signed with.
+    pub app_secret: Option<SecretString>,
+    /// What the handshake of its callback names.
+    pub verify_token: Option<SecretString>,
+    /// Its number, where that is not the instance's.
+    pub phone_number: Option<PhoneNumber>,
+}
+
+/// A number that Unipile is linked to.
+#[derive(Clone, Debug, Default)]
+pub struct UnipileAccount {
+    /// The account's id.
+    pub account_id: String,
+    /// What asks and sends.
+    pub api_key: Option<SecretString>,
+    /// The base of the API; one that ends in `/v2` is of its second generation.
+    pub dsn: Option<String>,
+    /// What its webhooks carry, or are signed with.
+    pub webhook_secret: Option<SecretString>,
+    /// Its number, where that is not the instance's.
+    pub phone_number: Option<PhoneNumber>,
+}
+
+/// A sender at Twilio.
+#[derive(Clone, Debug, Default)]
+pub struct TwilioAccount {
+    /// The account's id, `AC…`.
+    pub account_sid: String,
+    /// What asks, sends, and signs its webhooks.
+    pub auth_token: Option<SecretString>,
+    /// Its number, where that is not the instance's.
+    pub from: Option<PhoneNumber>,
+    /// The service that chooses the sender, `MG…`.
+    pub messaging_service_sid: Option<String>,
+}
+
+impl MetaAccount {
+    /// Everything that must never be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        self.access_token.iter().chain(&self.app_secret).chain(&self.verify_token)
+    }
+}
+
+impl UnipileAccount {
+    /// Everything that must never be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        self.api_key.iter().chain(&self.webhook_secret)
+    }
+
+    /// Whether its API is of the second generation (`docs/wire/meta-unipile-twilio.md` D5).
+    #[must_use]
+    pub fn is_v2(&self) -> bool {
+        self.dsn.as_deref().is_some_and(|it| it.trim_end_matches('/').ends_with("/v2"))
+    }
+}
+
+impl TwilioAccount {
+    /// Everything that must never be shown.
+    pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
+        self.auth_token.iter()
+    }
+}

@@ -1,0 +1,169 @@
+//! Which ways out are down: a circuit for each provider of each number.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use metrics::counter;
+use moka::sync::Cache;
+
+use super::Gateway;
+use crate::{
+    domain::{
+        circuit::{Circuit, Permit, Turned},
+        clock::Millis,
+        delivery::{Outcome, PATIENCE, Reason, Refusal},
+        event::Connection,
+        id::InstanceId,
+        route::{ProviderKind, ProviderSet, Routes},
+        waba::WabaInstance,
+    },
+    journal::Ways,
+    provider::Attempt,
+    telemetry::names,
+};
+
+/// Circuits that are kept; the least used go first, and are closed when they return.
+const CIRCUITS_MAX: u64 = 100_000;
+
+/// What is known of one way out.
+#[derive(Default)]
+struct Way {
+    circuit: Circuit,
+    /// The provider wants nothing before then.
+    busy_until: Millis,
+}
+
+/// What is known of all ways out.
+pub struct SendCircuits(Cache<(InstanceId, ProviderKind), Arc<Mutex<Way>>>);
+
+impl Default for SendCircuits {
+    fn default() -> Self {
+        Self(Cache::new(CIRCUITS_MAX))
+    }
+}
+
+impl SendCircuits {
+    /// One that nobody has heard of is open to all, and not kept for that.
+    fn with_known<T>(
+        &self,
+        instance: &InstanceId,
+        kind: ProviderKind,
+        work: impl FnOnce(&mut Way) -> T,
+    ) -> Option<T> {
+        let way = self.0.get(&(instance.clone(), kind))?;
+        // Nothing in here panics, and what it holds is whole at every point.
+        let mut way = way.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(work(&mut way))
+    }
+
+    fn with<T>(
+        &self,
+        instance: &InstanceId,
+        kind: ProviderKind,
+        work: impl FnOnce(&mut Way) -> T,
+    ) -> T {
+        let way = self.0.get_with((instance.clone(), kind), Arc::default);
+        let mut way = way.lock().unwrap_or_else(PoisonError::into_inner);
+        work(&mut way)
+    }
+
+    /// Until when nothing is sent this way; `None` where the way is open.
+    #[must_use]
+    pub fn shut_until(
+        &self,
+        instance: &InstanceId,
+        kind: ProviderKind,
+        now: Millis,
+    ) -> Option<Millis> {
+        let until = |it: &mut Way| it.circuit.shut_until().unwrap_or_default().max(it.busy_until);
+        self.with_known(instance, kind, until).filter(|it| *it > now)
+    }
+}
+
+impl Gateway {
+    /// The ways of an instance now: those that are down are passed over.
+    pub(super) fn ways(&self, instance: &WabaInstance, routes: Routes, now: Millis) -> Ways {
+        let (mut down, mut up_at) = (ProviderSet::NONE, Millis::MAX);
+        for kind in routes.iter() {
+            if let Some(until) = self.inner.send_circuits.shut_until(&instance.id, kind, now) {
+                down = down.with(kind);
+                up_at = up_at.min(until);
+            }
+        }
+        Ways { routes, down, up_at }
+    }
+
+    /// Asks to send this way; a probe where it was shut. `None`: another one is under way.
+    pub(super) fn permit(&self, instance: &InstanceId, kind: ProviderKind) -> Option<Permit> {
+        let now = self.inner.clock.now();
+        self.inner.send_circuits.with(instance, kind, |it| it.circuit.ask(now))
+    }
+
+    /// Tells what an attempt came to.
+    pub(super) fn tell_attempt(
+        &self,
+        instance: &WabaInstance,
+        kind: ProviderKind,
+        permit: Permit,
+        attempt: &Attempt,
+        routes: Routes,
+    ) {
+        let now = self.inner.clock.now();
+        let circuits = &self.inner.send_circuits;
+        if let Some(until) = attempt.blocked_until {
+            // With another way it is not the number that has to wait.
+            if until - now > PATIENCE && routes.iter().nth(1).is_some() {
+                circuits.with(&instance.id, kind, |it| it.busy_until = until);
+            } else {
+                self.inner.work.block_instance(&instance.id, until);
+            }
+        }
+        let is_ok = match attempt.outcome {
+            Outcome::Sent | Outcome::Refused(Refusal::GiveUp(_) | Refusal::Park(_)) => true,
+            // Busy is not down, and what it cannot carry says nothing of other messages.
+            Outcome::Refused(
+                Refusal::Retry { not_before: Some(_) }
+                | Refusal::FailOver(Reason::Unsupported | Reason::NoPhone),
+            ) => return,
+            Outcome::Refused(_) | Outcome::Unknown => false,
+        };
+        let tell = |it: &mut Way| it.circuit.tell(permit, is_ok, now);
+        note(&instance.id, kind, circuits.with(&instance.id, kind, tell));
+    }
+
+    /// The provider said how the instance is: nobody need find out by failing.
+    pub(super) fn tell_circuit(
+        &self,
+        instance: &WabaInstance,
+        kind: ProviderKind,
+        state: Option<Connection>,
+        now: Millis,
+    ) {
+        let circuits = &self.inner.send_circuits;
+        let turned = match state {
+            None | Some(Connection::Pending) => return,
+            // One that is closed need not be made for that.
+            Some(Connection::Connected) => {
+                circuits.with_known(&instance.id, kind, |it| it.circuit.close()).flatten()
+            }
+            Some(Connection::Disconnected | Connection::Error) => {
+                circuits.with(&instance.id, kind, |it| it.circuit.open(now))
+            }
+        };
+        note(&instance.id, kind, turned);
+    }
+}
+
+fn note(instance: &InstanceId, kind: ProviderKind, turned: Option<Turned>) {
+    let kind = kind.as_str();
+    match turned {
+        Some(Turned::Opened) => {
+            counter!(names::CIRCUITS, "of" => kind, "turned" => "open").increment(1);
+            tracing::warn!(waba.id = %instance, provider = kind, "a way out is down; it is passed over for a while");
+        }
+        Some(Turned::Closed) => {
+            counter!(names::CIRCUITS, "of" => kind, "turned" => "closed").increment(1);
+            tracing::info!(waba.id = %instance, provider = kind, "a way out that was down is open again");
+        }
+        None => {}
+    }
+}

@@ -1,0 +1,126 @@
+//! What of a webhook is whose: some providers send what is for several numbers together.
+
+use std::sync::Arc;
+
+use metrics::counter;
+
+use super::{AcceptError, Gateway};
+use crate::{
+    domain::{
+        contact::Address,
+        event::{Chat, Event, What},
+        message::Text,
+        secret,
+        waba::{InstanceKey, ProviderKind, WabaInstance},
+        webhook::{Verified, Webhook},
+    },
+    provider::{Parsed, Part},
+    telemetry::{Chain, names},
+    vendor::VendorService,
+};
+
+/// What a webhook has for one number.
+pub(super) struct Share {
+    pub(super) service: Arc<VendorService>,
+    pub(super) instance: Arc<WabaInstance>,
+    pub(super) events: Vec<Event>,
+}
+
+/// Whose a part is.
+enum Whose {
+    This(Arc<VendorService>, Arc<WabaInstance>),
+    /// A number that nobody here has.
+    Nobodys,
+    /// Another vendor's, and its secrets do not prove it.
+    NotProven,
+}
+
+impl Gateway {
+    /// Shares the parts of a webhook out to the numbers that they name.
+    pub(super) async fn shares(
+        &self,
+        by: ProviderKind,
+        service: &Arc<VendorService>,
+        proven: &Arc<WabaInstance>,
+        hook: &Webhook<Verified>,
+        parsed: Parsed,
+    ) -> Result<Vec<Share>, AcceptError> {
+        let mut shares: Vec<Share> = Vec::new();
+        for Part { names, mut events } in parsed.parts {
+            let whose = match names {
+                Some(key) if !proven.keys().contains(&key) => {
+                    self.whose(by, service, hook, &key).await?
+                }
+                _ => Whose::This(Arc::clone(service), Arc::clone(proven)),
+            };
+            let (service, instance) = match whose {
+                Whose::This(service, instance) => (service, instance),
+                // It was signed for this vendor; what it is about is not among its numbers.
+                Whose::Nobodys => {
+                    if by != ProviderKind::Wasender {
+                        events = events.into_iter().map(unclaimed).collect();
+                    }
+                    (Arc::clone(service), Arc::clone(proven))
+                }
+                // Wasender signs for one session: it was not meant for this vendor.
+                Whose::NotProven if by == ProviderKind::Wasender => {
+                    return Err(self.refuse(&service.vendor().id));
+                }
+                Whose::NotProven => continue,
+            };
+            match shares.iter_mut().find(|it| it.instance.id == instance.id) {
+                Some(share) => share.events.append(&mut events),
+                None => shares.push(Share { service, instance, events }),
+            }
+        }
+        Ok(shares)
+    }
+
+    async fn whose(
+        &self,
+        by: ProviderKind,
+        service: &Arc<VendorService>,
+        hook: &Webhook<Verified>,
+        key: &InstanceKey,
+    ) -> Result<Whose, AcceptError> {
+        let own = service.instances().iter().find(|it| it.keys().contains(key));
+        if let Some(own) = own.filter(|it| service.proves(by, hook, it)) {
+            return Ok(Whose::This(Arc::clone(service), Arc::clone(own)));
+        }
+        counter!(names::FOREIGN_INSTANCE_ID).increment(1);
+        let Some(owner) = self.inner.manager.by_key(key).await? else { return Ok(Whose::Nobodys) };
+        let other = self.inner.registry.get(&owner.vendor_id).await?;
+        let instance = other.as_ref().and_then(|it| it.instance(&owner.id)).cloned();
+        match (other, instance) {
+            (Some(other), Some(instance)) if other.proves(by, hook, &instance) => {
+                Ok(Whose::This(other, instance))
+            }
+            _ => {
+                tracing::warn!(vendor.id = %service.vendor().id, by = by.as_str(), "a webhook has something for a number whose secrets do not prove it; that part is left out");
+                Ok(Whose::NotProven)
+            }
+        }
+    }
+}
+
+/// Kept, but not as a conversation with a number that it was not written to.
+fn unclaimed(event: Event) -> Event {
+    let raw = serde_json::to_string(&event).unwrap_or_default();
+    let what = What::Other { name: "number_unknown".to_owned(), raw: Text(raw) };
+    Event::new(what, Chat::None, Address::default())
+}
+
+/// The events of a proven body; one that nobody can read is an event of its own.
+pub(super) fn read(by: ProviderKind, service: &VendorService, hook: &Webhook<Verified>) -> Parsed {
+    match service.parse(by, hook) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            counter!(names::UNREADABLE).increment(1);
+            tracing::warn!(vendor.id = %service.vendor().id, error = %Chain(&error), "kept a webhook that nobody can read");
+            let text = String::from_utf8_lossy(hook.body());
+            let raw = Text(secret::without(&text, &service.secrets()));
+            let what = What::Other { name: "unreadable".to_owned(), raw };
+            Parsed::of(vec![Event::new(what, Chat::None, Address::default())])
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! A request is about to leave: whether it still may, and what goes with it.
+
+use rusqlite::params;
+
+use super::{Outbound, advance, gone, load};
+use crate::{
+    domain::{
+        clock::Millis,
+        delivery::{Input, Reason, State},
+        event::Event,
+        id::EntryId,
+    },
+    journal::{
+        Begun, QuotedMessage, Step, ToSend, Ways,
+        sqlite::{
+            entries::{self, EntryRow, MESSAGE},
+            groups,
+            state::Cx,
+        },
+    },
+    sqlite::DbError,
+};
+
+pub(in crate::journal::sqlite) fn begin(
+    cx: &mut Cx<'_>,
+    id: EntryId,
+    ways: &Ways,
+    now: Millis,
+) -> Result<Begun, DbError> {
+    let row = load(cx, id)?;
+    // One that has begun is somebody else's, whatever the parts around it have come to since.
+    let is_free = |it: &EntryRow| {
+        it.life.delivery.as_ref().is_some_and(|delivery| delivery.state != State::Begun)
+    };
+    let Some(mut row) = row.filter(is_free) else { return Ok(Begun::No(gone(cx))) };
+    // As the vendor has them now.
+    row.life.policy.providers = ways.routes;
+    // Before the step, after which what is remembered counts as changed.
+    let kept = cx.memory.recent.take_body(id);
+    let input = if row.is_erased() {
+        Input::Withdraw(Reason::Erased)
+    } else if row.life.is_automatic && is_silenced(cx, &row, now)? {
+        Input::Withdraw(Reason::Silenced)
+    } else if groups::must_wait(cx, &row, now)? {
+        Input::Park(Reason::PartBefore)
+    } else {
+        Input::Begin { down: ways.down, up_at: ways.up_at }
+    };
+    let (vendor, instance) = (row.vendor.clone(), row.instance.clone());
+    let quotes = row.life.quotes;
+    // The answer has begun with its first part.
+    let origin = row.origin.filter(|_| row.life.part.is_none_or(|it| it.before.is_none()));
+    let stepped = advance(cx, row, &Step::of(input), now)?;
+    let begun = stepped.delivery.as_ref().filter(|it| it.state == State::Begun);
+    let Some((attempt, Some(via))) = begun.map(|it| (it.attempts, it.via)) else {
+        return Ok(Begun::No(stepped));
+    };
+    let body = kept.map_or_else(|| entries::body(cx, id), Ok)?;
+    let Outbound { to, content } = entries::open(cx.vault, &instance, &body)?;
+    let quotes = quotes.map(|it| quoted(cx, EntryId(it))).transpose()?.flatten();
+    let to_send = ToSend { vendor, instance, to, content, via, quotes, origin, attempt };
+    Ok(Begun::Go(Box::new(to_send)))
+}
+
+/// The message that is quoted, as providers know it. One that they never told cannot be quoted;
+/// what is said still is.
+fn quoted(cx: &Cx<'_>, id: EntryId) -> Result<Option<QuotedMessage>, DbError> {
+    let Some(row) = entries::load(cx, id)?.filter(|it| !it.is_erased()) else { return Ok(None) };
+    let id = match row.kind {
+        MESSAGE => {
+            let body = entries::body(cx, row.id)?;
+            entries::open::<Event>(cx.vault, &row.instance, &body)?.provider_id
+        }
+        _ => None,
+    };
+    Ok(Some(QuotedMessage { id, ticket: row.life.ticket }))
+}
+
+/// Whether somebody took the conversation over after this answer was decided.
+fn is_silenced(cx: &mut Cx<'_>, row: &EntryRow, now: Millis) -> Result<bool, DbError> {
+    let Some(contact) = row.contact else { return Ok(false) };
+    if !cx.memory.paused.may_be(cx.connection, contact, now)? {
+        return Ok(false);
+    }
+    let decided_at = row.life.log.first().map_or(row.id.ms(), |it| it.0);
+    let sql = "SELECT 1 FROM contacts WHERE id = ?1 AND paused_until > ?2 AND paused_at > ?3";
+    let mut statement = cx.connection.prepare_cached(sql)?;
+    Ok(statement.exists(params![contact.0, now, decided_at])?)
+}

@@ -1,0 +1,117 @@
+//! Unipile, a device linked to an ordinary WhatsApp; what it sends and accepts is in `docs/wire/meta-unipile-twilio.md`.
+
+use async_trait::async_trait;
+use url::Url;
+
+use super::{
+    Attempt, Found, Health, HookFault, HookSet, Hooks, NewHook, NoAnswer, Outgoing, Parsed,
+    Provider, Question, Received, Unreadable, Unsendable,
+};
+use crate::{
+    domain::{
+        clock::{Clock, Millis},
+        contact::Address,
+        delivery::{Outcome, Reason, Refusal},
+        message::Content,
+        schedule::Limit,
+        secret::SecretString,
+        split::TextLimits,
+        waba::WabaInstance,
+        webhook::{Proof, Scheme, Verified, Webhook},
+    },
+    http::Http,
+};
+
+/// What a text and a caption may have.
+const TEXT_LIMITS: TextLimits = TextLimits { text: 4_096, caption: 1_024 };
+
+/// Unipile, a device linked to an ordinary WhatsApp.
+pub struct Unipile {
+    http: Http,
+    base: Url,
+    clock: Clock,
+}
+
+impl Unipile {
+    /// `base` is where its API is.
+    #[must_use]
+    pub fn new(http: Http, base: Url, clock: Clock) -> Self {
+        Self { http, base, clock }
+    }
+}
+
+#[async_trait]
+impl Provider for Unipile {
+    fn proofs<'a>(&self, instance: &'a WabaInstance, now: Millis) -> Vec<Proof<'a>> {
+        let Some(account) = &instance.unipile else { return Vec::new() };
+        let scheme = if account.is_v2() {
+            Scheme::UnipileV2 { header: "unipile-signature", now }
+        } else {
+            Scheme::Secret("unipile-auth")
+        };
+        let secret = account.webhook_secret.as_ref();
+        secret.map(|secret| Proof { instance: &instance.id, scheme, secret }).into_iter().collect()
+    }
+
+    fn parse(
+        &self,
+        _hook: &Webhook<Verified>,
+        _secrets: &[&SecretString],
+    ) -> Result<Parsed, Unreadable> {
+        let _ = (&self.http, &self.base, &self.clock);
+        Err(Unreadable { line: 1, column: 1 })
+    }
+
+    fn limit(&self, _instance: &WabaInstance) -> Limit {
+        Limit::UNIPILE
+    }
+
+    fn text_limits(&self) -> TextLimits {
+        TEXT_LIMITS
+    }
+
+    fn check(&self, _content: &Content) -> Result<(), Unsendable> {
+        Ok(())
+    }
+
+    async fn send(&self, _instance: &WabaInstance, _message: &Outgoing<'_>) -> Attempt {
+        let refusal = Refusal::FailOver(Reason::Unsupported);
+        Attempt::of(Outcome::Refused(refusal), "unsupported_content")
+    }
+
+    async fn ask(&self, _instance: &WabaInstance, _question: &Question<'_>) -> Found {
+        Found::default()
+    }
+
+    async fn health(&self, _instance: &WabaInstance) -> Result<Health, NoAnswer> {
+        Err(NoAnswer)
+    }
+
+    async fn mark_read(
+        &self,
+        _instance: &WabaInstance,
+        _message: &Received<'_>,
+    ) -> Result<(), NoAnswer> {
+        Err(NoAnswer)
+    }
+
+    async fn typing(
+        &self,
+        _instance: &WabaInstance,
+        _to: &Address,
+        _message: &Received<'_>,
+    ) -> Result<(), NoAnswer> {
+        Err(NoAnswer)
+    }
+}
+
+#[async_trait]
+impl Hooks for Unipile {
+    async fn set_webhook(
+        &self,
+        _instance: &WabaInstance,
+        _hook: &NewHook<'_>,
+    ) -> Result<HookSet, HookFault> {
+        Err(HookFault::NoAnswer)
+    }
+}
