@@ -35,7 +35,7 @@ use crate::{
     firebase::Firebase,
     gateway::{
         ANSWERING_MAX, Alerts, Attention, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner,
-        KeysUsed, MediaKeeper, Retention, SendCircuits, Settings, Work,
+        KeysUsed, MediaKeeper, Pairs, Retention, SendCircuits, Settings, Work,
     },
     http::{Allow, Http, Reach, reach},
     journal::{SharedJournal, SqliteJournal},
@@ -263,6 +263,7 @@ pub fn assemble(
         settings: Settings {
             base_url: config.base_url.clone(),
             wasender_url: config.wasender_url.clone(),
+            apis: config.apis.clone(),
             max_answer_age: config.max_answer_age,
             min_free_disk_bytes: config.min_free_disk_bytes,
             retention: config.retention,
@@ -276,6 +277,7 @@ pub fn assemble(
         failures: Failures::default(),
         heard: Heard::default(),
         send_circuits: SendCircuits::default(),
+        pairs: Pairs::default(),
         firebase,
         keys_used: KeysUsed::default(),
         alerts: Alerts::default(),

@@ -5,7 +5,9 @@
 //! the last one was refused for sure, and an outcome that is unknown is settled from outside or
 //! given up, never repeated unless the vendor has chosen that.
 
-mod heard;
+#[cfg(test)]
+mod failover_tests;
+mod input;
 mod outcome;
 mod person;
 mod route;
@@ -15,6 +17,7 @@ mod tests;
 use serde::{Deserialize, Serialize};
 
 pub use self::{
+    input::Input,
     outcome::{Late, Outcome, Reason, Refusal},
     route::{PATIENCE, PATIENCE_TRIES},
 };
@@ -58,6 +61,9 @@ pub struct Delivery {
     /// A failure that was told while an attempt was in hand.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub late: Option<Late>,
+    /// It shall not leave before then, and keeps nothing else waiting until it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub later: Option<Millis>,
     /// How often it was re-opened after acceptance.
     pub reopened: u32,
     /// It was sent again although the first outcome stayed unknown.
@@ -98,56 +104,6 @@ pub enum State {
     Parked(Reason),
     /// Given up.
     Dead(Reason),
-}
-
-/// What happened to an intent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Input {
-    /// A request is about to leave. Must be durable before its first byte does.
-    Begin {
-        /// Providers that are known to be down; they are passed over.
-        down: ProviderSet,
-        /// When one of them is tried again, should all be.
-        up_at: Millis,
-    },
-    /// The attempt ended.
-    Outcome(Outcome),
-    /// The attempt was given back before any byte left, until this time.
-    Unbegin {
-        /// When to try again.
-        due: Millis,
-    },
-    /// A status, an echo or the provider's log says how far it has got.
-    Heard(Status),
-    /// A provider says that it failed, and why.
-    HeardFailed {
-        /// Which; the primary one where nobody says.
-        by: Option<ProviderKind>,
-        /// Why, and what may be done.
-        late: Late,
-    },
-    /// The provider was asked and could not say.
-    NoAnswer,
-    /// Time has passed.
-    Tick,
-    /// The process ended without an outcome.
-    Crashed,
-    /// It must not be sent any more.
-    Withdraw(Reason),
-    /// It must wait for a person.
-    Park(Reason),
-    /// A person lets a parked or dead one go on; it joins the tail.
-    Release {
-        /// Its new end.
-        expires: Millis,
-    },
-    /// The same, also of one that the customer may have: a person wants it sent again.
-    Again {
-        /// Its new end.
-        expires: Millis,
-    },
-    /// It comes from a backup, and may have been sent since that was made.
-    Restore,
 }
 
 /// What the vendor and the instance have chosen.
@@ -200,11 +156,6 @@ pub enum Account {
     Dead,
 }
 
-impl Input {
-    /// A request is about to leave, and nothing is known to be down.
-    pub const BEGIN: Self = Self::Begin { down: ProviderSet::NONE, up_at: 0 };
-}
-
 impl Delivery {
     /// A new intent, which may be sent from `due` and not after `expires`.
     #[must_use]
@@ -219,11 +170,18 @@ impl Delivery {
             passed: ProviderSet::NONE,
             refusals: 0,
             late: None,
+            later: None,
             reopened: 0,
             is_risked: false,
             expires,
             status: None,
         }
+    }
+
+    /// The same, but not before this time.
+    #[must_use]
+    pub fn later(self, at: Millis) -> Self {
+        Self { state: State::Waiting { due: at }, later: Some(at), ..self }
     }
 
     /// The intent after `input`.
@@ -264,7 +222,10 @@ impl Delivery {
     pub fn todo(&self, policy: &Policy) -> Todo {
         let asked = self.asked as usize;
         match self.state {
-            State::Waiting { due } => Todo::Send { at: due },
+            State::Waiting { due } => match self.later {
+                Some(at) => Todo::Tick { at },
+                None => Todo::Send { at: due },
+            },
             State::Begun => Todo::InHand,
             State::Fenced { since } => {
                 let deadline = since + policy.unknown_deadline;
@@ -369,6 +330,9 @@ impl Delivery {
             self.asked += 1;
         }
         match self.state {
+            State::Waiting { .. } if self.later.is_some_and(|it| now >= it) => {
+                (self.later, self.asked) = (None, 0);
+            }
             State::Waiting { .. } if now >= self.expires => {
                 self.enter(State::Dead(Reason::Expired));
             }

@@ -26,3 +26,4 @@ pub mod split;
 pub mod vendor;
 pub mod waba;
 pub mod webhook;
+pub mod window;

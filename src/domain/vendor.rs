@@ -3,6 +3,7 @@
 use super::{
     clock::{HOUR, MINUTE, Millis, SECOND},
     id::VendorId,
+    message::Template,
     secret::SecretString,
 };
 
@@ -44,6 +45,9 @@ pub struct Vendor {
     pub hours: Option<BusinessHours>,
     /// Where the vendor's own back end gets its events.
     pub forward_url: Option<String>,
+    /// What is sent in place of a text that comes too late for free text
+    /// ([`window`](super::window)).
+    pub fallback_template: Option<Box<Template>>,
     /// Sending has been stopped until somebody resumes it; intake goes on.
     pub paused: bool,
     /// When it was created.
@@ -88,6 +92,7 @@ impl Vendor {
             typing: false,
             hours: None,
             forward_url: None,
+            fallback_template: None,
             paused: false,
             created_at: now,
             updated_at: now,

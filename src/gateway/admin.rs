@@ -2,12 +2,13 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 
-use super::Gateway;
+use super::{Gateway, content};
 use crate::{
     domain::{
         clock::Millis,
         hours::Zone,
         id::VendorId,
+        message::Template,
         secret::SecretString,
         vendor::{BusinessHours, OnUnknown, ResponderConfig, Vendor, VendorStatus},
     },
@@ -93,6 +94,8 @@ pub struct VendorChange {
     pub hours: Option<Option<BusinessHours>>,
     /// Where its back end gets its events.
     pub forward_url: Option<Option<String>>,
+    /// What is sent in place of a text that comes too late for free text.
+    pub fallback_template: Option<Option<Template>>,
 }
 
 impl Gateway {
@@ -129,6 +132,10 @@ impl Gateway {
     ) -> Result<(Vendor, Option<SecretString>), AdminError> {
         if let Some(Some(url)) = &change.forward_url {
             self.check_forward_url(url)?;
+        }
+        if let Some(Some(template)) = &change.fallback_template {
+            content::template(template)
+                .map_err(|it| AdminError::Invalid(it.replace("template", "fallbackTemplate")))?;
         }
         let is_moved = change.forward_url.is_some();
         let _turn = self.turn_of(id).await;
@@ -214,6 +221,7 @@ impl VendorChange {
         set(&mut vendor.typing, self.typing);
         set(&mut vendor.hours, self.hours);
         set(&mut vendor.forward_url, self.forward_url);
+        set(&mut vendor.fallback_template, self.fallback_template.map(|it| it.map(Box::new)));
     }
 }
 

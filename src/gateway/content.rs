@@ -98,7 +98,7 @@ pub(super) fn checked(content: Content, own: &PhoneNumber) -> Result<Content, St
     Ok(content)
 }
 
-fn template(it: &Template) -> Result<(), String> {
+pub(super) fn template(it: &Template) -> Result<(), String> {
     let is_meta = !it.name.is_empty() && !it.language.is_empty();
     if !is_meta && it.content_sid.is_none() {
         return Err("template: has name and language, or contentSid".to_owned());

@@ -8,11 +8,13 @@ use super::{Gateway, media::FileToSend, reply::WorkError};
 use crate::{
     domain::{
         clock::{Millis, SECOND},
-        delivery::{Delivery, Input, Outcome, Reason, State},
+        delivery::{Delivery, Input, Outcome, Reason, Refusal, State},
         id::EntryId,
+        message::Content,
         route::{ProviderKind, ProviderSet, Routes},
         schedule::{Job, Kind, Next},
         waba::WabaInstance,
+        window,
     },
     journal::{Begun, Step, Stepped, ToSend, Ways},
     provider::{Attempt, Outgoing, Provider, Question, Quoted},
@@ -75,6 +77,14 @@ impl Gateway {
             };
         }
         let via = to_send.via;
+        if let Some(contact) = to_send.contact
+            && let Err(due) = self.pair_turn(&instance.id, contact, via)
+        {
+            return self.end(job, Step::of(Input::Unbegin { due })).await;
+        }
+        if let Some(refused) = self.mend_late(&service, &instance, &mut to_send) {
+            return Ok(self.record_outcome(job, Step::of(Input::Outcome(refused))).await);
+        }
         let Some(permit) = self.permit(&instance.id, via) else {
             // Somebody else finds out whether it is up again.
             let due = self.inner.clock.now();
@@ -96,6 +106,37 @@ impl Gateway {
             ticket: attempt.ticket,
         };
         Ok(self.record_outcome(job, step).await)
+    }
+
+    /// What comes too late for free text leaves as the vendor's template; without one it is refused
+    /// before any call, which is answered.
+    fn mend_late(
+        &self,
+        service: &VendorService,
+        instance: &WabaInstance,
+        to_send: &mut ToSend,
+    ) -> Option<Outcome> {
+        let now = self.inner.clock.now();
+        if !window::has_windows(to_send.via)
+            || window::may_send(&to_send.content, to_send.wrote_at, now)
+        {
+            return None;
+        }
+        let text = to_send.content.as_text();
+        match service.vendor().fallback_template.as_deref().filter(|_| !text.is_empty()) {
+            Some(template) => {
+                to_send.content = Content::Template(template.with_text(text));
+                counter!(names::SENDS, "provider" => to_send.via.as_str(), "outcome" => "as_template")
+                    .increment(1);
+                None
+            }
+            // Through another number that has no window it would be sent all the same, where the
+            // vendor's own choice is a provider that has one.
+            None if to_send.via == instance.provider => {
+                Some(Outcome::Refused(Refusal::Park(Reason::WindowClosed)))
+            }
+            None => Some(Outcome::Refused(Refusal::FailOver(Reason::WindowClosed))),
+        }
     }
 
     async fn attempt(

@@ -20,7 +20,6 @@ use crate::{
         contact::Address,
         event::{Chat, Connection, Event, What},
         id::{EntryId, InstanceId, VendorId},
-        secret::{ExposeSecret, same},
         waba::{ProviderKind, WabaInstance},
         webhook::{Headers, Webhook},
     },
@@ -102,30 +101,16 @@ impl Gateway {
         Ok(service)
     }
 
-    async fn vendor_called(&self, vendor: &str) -> Result<Arc<VendorService>, AcceptError> {
+    pub(super) async fn vendor_called(
+        &self,
+        vendor: &str,
+    ) -> Result<Arc<VendorService>, AcceptError> {
         let vendor = VendorId::parse(vendor).map_err(|_| AcceptError::NotProven)?;
         let found = self.inner.registry.get(&vendor).await;
         if found.as_ref().is_err_and(|it| !it.is_away()) {
             self.inner.alerts.unreadable(&vendor);
         }
         found?.ok_or(AcceptError::NotProven)
-    }
-
-    /// Whether this is the token by which one of the vendor's numbers at Meta knows its callback
-    /// (`docs/wire/meta-unipile-twilio.md` A1).
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::knock`].
-    pub async fn shake_hands(&self, vendor: &str, token: &str) -> Result<(), AcceptError> {
-        let service = self.vendor_called(vendor).await?;
-        let mut is_known = false;
-        for account in service.instances().iter().filter_map(|it| it.meta.as_ref()) {
-            let known = account.verify_token.as_ref().map(ExposeSecret::expose_secret);
-            let known = known.filter(|it| !it.is_empty());
-            is_known |= known.is_some_and(|it| same(it.as_bytes(), token.as_bytes()));
-        }
-        if is_known { Ok(()) } else { Err(self.not_proven(&service)) }
     }
 
     /// The address of a request as its sender knows it: proxies change what we see of it.

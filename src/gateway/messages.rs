@@ -4,12 +4,15 @@ use super::{AdminError, Gateway, content};
 use crate::{
     domain::{
         clock::{HOUR, Millis},
-        contact::Address,
+        contact::{Address, Bsuid},
         id::{ContactId, EntryId, InstanceId, VendorId},
         message::Content,
         phone::PhoneNumber,
+        route::ProviderKind,
         split,
         vendor::SEND_TTL,
+        waba::WabaInstance,
+        window,
     },
     journal::{Idempotency, Journey, Ledger, NewIntent, Page, Pause, Submitted},
     provider::Unsendable,
@@ -21,6 +24,9 @@ const IDEMPOTENCY_CHARS_MAX: usize = 255;
 /// A conversation paused by an admin without an end stays so for this long.
 const PAUSE_MAX: Millis = 10 * 365 * 24 * HOUR;
 
+/// A message may leave so much later.
+const SEND_AT_MAX: Millis = 30 * 24 * HOUR;
+
 /// A message to send.
 pub struct SendMessage {
     /// As somebody typed it.
@@ -31,6 +37,10 @@ pub struct SendMessage {
     pub reply_to: Option<EntryId>,
     /// From which instance; the vendor's first without it.
     pub instance: Option<InstanceId>,
+    /// The only provider that it may go through.
+    pub provider: Option<ProviderKind>,
+    /// When it shall leave.
+    pub send_at: Option<Millis>,
     /// The caller's own id for it.
     pub idempotency_key: Option<String>,
 }
@@ -70,25 +80,32 @@ impl Gateway {
                 AdminError::Conflict("the vendor has no WABA instance to send from".to_owned())
             })?,
         };
-        let content = content::checked(message.content, &instance.phone_number);
+        let content = content::checked(message.content.clone(), &instance.phone_number);
         let content = self.with_file(vendor, content.map_err(AdminError::Invalid)?).await?;
         let unsendable = |it: Unsendable| AdminError::Invalid(it.0);
-        service.provider(instance.provider).check(&content).map_err(unsendable)?;
-        let to = PhoneNumber::from_person(&message.to, Some(&instance.phone_number))
-            .map_err(|it| AdminError::Invalid(format!("to: {it}")))?;
-        if let Some(id) = message.reply_to {
-            self.check_quoted(vendor, &instance.id, &to, id).await?;
+        let first = first_way(instance, message.provider)?;
+        service.provider(first).check(&content).map_err(unsendable)?;
+        let to = address(&message.to, instance)?;
+        match message.reply_to {
+            Some(id) => self.check_quoted(vendor, &instance.id, &to, id, first).await?,
+            None if matches!(content, Content::Reaction { .. }) => {
+                let why = "replyTo: is missing; it is the message to react to";
+                return Err(AdminError::Invalid(why.to_owned()).into());
+            }
+            None => {}
+        }
+        let now = self.inner.clock.now();
+        let send_at = message.send_at.filter(|it| *it > now);
+        if send_at.is_some_and(|it| it - now > SEND_AT_MAX) {
+            return Err(AdminError::Invalid("sendAt: is at most 30 days ahead".to_owned()).into());
+        }
+        if send_at.is_none() {
+            self.check_window(&service, instance, &to, &content, first).await?;
         }
         if !self.inner.work.admits(vendor) {
             return Err(SendError::Overloaded);
         }
-        let now = self.inner.clock.now();
-        let request = serde_json::to_vec(&(
-            &instance.id,
-            to.digits(),
-            &content,
-            message.reply_to.map(|it| it.0),
-        ));
+        let request = request(instance, &to, &content, &message);
         let request = request.map_err(|_| AdminError::Invalid("cannot be written".to_owned()))?;
         let (content, more) = parts(&service, &instance.id, content);
         let n_parts = more.len() + 1;
@@ -96,7 +113,7 @@ impl Gateway {
             vendor: vendor.clone(),
             instance: instance.id.clone(),
             contact: None,
-            to: Address::phone(to),
+            to,
             content,
             more,
             reply_to: message.reply_to,
@@ -104,7 +121,9 @@ impl Gateway {
             is_automatic: false,
             origin: None,
             now,
-            expires: now + service.ttl(SEND_TTL),
+            send_at,
+            only: message.provider,
+            expires: send_at.unwrap_or(now) + service.ttl(SEND_TTL),
             policy: service.policy(instance.routes()),
             parked: None,
             idempotency: idempotency(message.idempotency_key, request)?,
@@ -121,20 +140,45 @@ impl Gateway {
         }
     }
 
-    /// Providers know what they have sent by a number of their own; what customers wrote has none.
+    /// Nothing is kept that would be refused for coming too late.
+    async fn check_window(
+        &self,
+        service: &VendorService,
+        instance: &WabaInstance,
+        to: &Address,
+        content: &Content,
+        via: ProviderKind,
+    ) -> Result<(), AdminError> {
+        if !window::has_windows(via) || service.vendor().fallback_template.is_some() {
+            return Ok(());
+        }
+        let wrote_at = self.inner.journal.wrote_at(&instance.id, to, via).await?;
+        if window::may_send(content, wrote_at, self.inner.clock.now()) {
+            return Ok(());
+        }
+        Err(AdminError::Invalid(format!(
+            "type: the customer has not written to this number for 24 hours, so {via} takes a template alone"
+        )))
+    }
+
+    /// Wasender and Twilio know what they have sent by a number of their own; what customers wrote
+    /// has none there.
     async fn check_quoted(
         &self,
         vendor: &VendorId,
         instance: &InstanceId,
-        to: &PhoneNumber,
+        to: &Address,
         quoted: EntryId,
+        via: ProviderKind,
     ) -> Result<(), AdminError> {
         let invalid = |why: &str| Err(AdminError::Invalid(format!("replyTo: {why}")));
         let Some(Journey { row, .. }) = self.inner.journal.journey(vendor, quoted).await? else {
             return invalid("there is no such message");
         };
-        let to_same = row.address.phone.as_ref().is_some_and(|it| it.alias() == to.alias());
-        if row.is_inbound || row.by_human || row.content.is_none() {
+        let names = to.aliases();
+        let to_same = row.address.aliases().iter().any(|it| names.contains(it));
+        let knows_inbound = matches!(via, ProviderKind::Meta | ProviderKind::Unipile);
+        if row.content.is_none() || row.by_human || (row.is_inbound && !knows_inbound) {
             invalid("only messages sent by this gateway can be quoted")
         } else if row.instance != *instance || !to_same {
             invalid("the message is of another conversation")
@@ -195,6 +239,47 @@ pub(super) fn parts(
     let mut parts = split::parts(content.clone(), service.text_limits(instance)).into_iter();
     let first = parts.next().unwrap_or(content);
     (first, parts.collect())
+}
+
+/// The provider that it goes through first.
+fn first_way(
+    instance: &WabaInstance,
+    only: Option<ProviderKind>,
+) -> Result<ProviderKind, AdminError> {
+    match only {
+        None => Ok(instance.provider),
+        Some(only) if instance.routes().iter().any(|it| it == only) => Ok(only),
+        Some(only) => {
+            let why = format!("provider: {only} is not one of the number's providers");
+            Err(AdminError::Invalid(why))
+        }
+    }
+}
+
+/// To whom: a number as people write it, or the id of a customer without one.
+fn address(to: &str, instance: &WabaInstance) -> Result<Address, AdminError> {
+    if let Some(bsuid) = Bsuid::from_wire(to.trim()) {
+        return Ok(Address { bsuid: Some(bsuid), ..Address::default() });
+    }
+    let phone = PhoneNumber::from_person(to, Some(&instance.phone_number));
+    phone.map(Address::phone).map_err(|it| AdminError::Invalid(format!("to: {it}")))
+}
+
+/// What was asked, to know it again.
+fn request(
+    instance: &WabaInstance,
+    to: &Address,
+    content: &Content,
+    message: &SendMessage,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let reply_to = message.reply_to.map(|it| it.0);
+    let bsuid = to.bsuid.as_ref().map(Bsuid::expose);
+    let to = to.phone.as_ref().map(PhoneNumber::digits).or(bsuid);
+    if message.provider.is_none() && message.send_at.is_none() {
+        return serde_json::to_vec(&(&instance.id, to, content, reply_to));
+    }
+    let more = (message.provider, message.send_at);
+    serde_json::to_vec(&(&instance.id, to, content, reply_to, more))
 }
 
 fn idempotency(key: Option<String>, request: Vec<u8>) -> Result<Option<Idempotency>, AdminError> {

@@ -10,6 +10,7 @@ mod attention;
 mod audit;
 mod changes;
 mod circuits;
+mod connect;
 mod content;
 mod deliver;
 mod elsewhere;
@@ -22,6 +23,7 @@ mod media;
 mod messages;
 mod operate;
 mod outbox;
+mod pairs;
 mod people;
 mod reply;
 mod retention;
@@ -55,6 +57,7 @@ pub use self::{
     audit::BY_CLI,
     changes::ChangeError,
     circuits::SendCircuits,
+    connect::{Connected, HookDone, WayStatus},
     exchange::{Export, IMPORT_VENDORS_MAX, ImportError, ImportFault, Imported},
     failures::Failures,
     forward::{Forwarding, Ping, ReplayWhich},
@@ -63,6 +66,7 @@ pub use self::{
     media::{MEDIA_KEPT, MediaError, MediaFile, MediaKeeper, NewFile, StoredFile},
     messages::{Queued, SendError, SendMessage},
     operate::{LISTED_MAX, Replayed, Stats},
+    pairs::Pairs,
     people::EraseError,
     retention::Retention,
     rotate::{Rotated, Rotation},
@@ -75,6 +79,7 @@ pub use self::{
     work::Work,
 };
 use crate::{
+    config::Apis,
     domain::{
         clock::{Clock, Millis},
         id::{InstanceId, VendorId},
@@ -142,6 +147,8 @@ pub struct Inner {
     pub alerts: Alerts,
     /// Which ways out are down.
     pub send_circuits: SendCircuits,
+    /// How fast each customer may be written to.
+    pub pairs: Pairs,
     /// How far removing what is old has got.
     pub retention: Retention,
     /// Of messages that are answered, so many are at the journal at once. Thousands in its queue
@@ -169,6 +176,8 @@ pub struct Settings {
     pub base_url: Url,
     /// Base of Wasender's API: one on this machine may reach us here.
     pub wasender_url: Url,
+    /// Bases of the other providers' APIs.
+    pub apis: Apis,
     /// Older messages are recorded, not answered.
     pub max_answer_age: Millis,
     /// Below this many free bytes intake answers 503.

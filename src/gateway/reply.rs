@@ -195,6 +195,8 @@ impl Gateway {
             is_automatic: true,
             origin: Some(id),
             now,
+            send_at: None,
+            only: None,
             expires: now + service.ttl(REPLY_TTL),
             policy: service.policy(routes),
             parked: to.is_empty().then_some(Reason::NoPhone),

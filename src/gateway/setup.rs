@@ -15,7 +15,10 @@ use crate::{
         waba::{OLD_SECRET_LASTS, ProviderKind, WabaInstance},
     },
     http::{Reach, reach},
-    provider::wasender::{Session, SessionFault},
+    provider::{
+        HookFault,
+        wasender::{Session, SessionFault},
+    },
 };
 
 /// What the gateway needs to hear. Received and upsert name the same messages, which dedupe joins;
@@ -60,6 +63,9 @@ pub struct SetUpDone {
 /// Why it was not set up. Each names what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SetUpError {
+    /// A provider besides Wasender did not do it.
+    #[error("{0}: {1}")]
+    Hook(ProviderKind, HookFault),
     /// What every admin request can meet.
     #[error(transparent)]
     Admin(#[from] AdminError),

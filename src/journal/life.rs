@@ -8,7 +8,7 @@ use crate::domain::{
     clock::Millis,
     delivery::{Account, Delivery, Policy, State, Todo},
     event::Status,
-    route::Routes,
+    route::{ProviderKind, Routes},
     schedule::{Kind, Next},
     vendor::OnUnknown,
 };
@@ -36,6 +36,9 @@ pub(super) struct Life {
     /// A person let it go on: its place in its lane, which is the tail as it was then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) place: Option<i64>,
+    /// The only provider that it may go through.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) only: Option<ProviderKind>,
     /// The entry it quotes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) quotes: Option<i64>,

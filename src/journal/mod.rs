@@ -50,6 +50,7 @@ use crate::{
         event::Event,
         id::{ContactId, EntryId, InstanceId, VendorId},
         message::{Content, Text},
+        route::ProviderKind,
         schedule::{Job, Next},
     },
     sqlite::DbError,
@@ -245,6 +246,10 @@ pub struct NewIntent {
     pub origin: Option<EntryId>,
     /// When it was decided; it may be sent from then on.
     pub now: Millis,
+    /// When it shall leave, where that is later.
+    pub send_at: Option<Millis>,
+    /// The only provider that it may go through.
+    pub only: Option<ProviderKind>,
     /// After this it is not sent.
     pub expires: Millis,
     /// What its vendor has chosen.

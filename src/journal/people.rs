@@ -9,6 +9,7 @@ use crate::domain::{
     event::Event,
     id::{ContactId, EntryId, InstanceId, VendorId},
     message::Text,
+    route::ProviderKind,
 };
 
 /// The part of the journal that knows whom a vendor talks to. A conversation of another vendor is
@@ -30,6 +31,14 @@ pub trait People {
         vendor: &VendorId,
         contact: ContactId,
     ) -> Result<Option<Conversation>, JournalError>;
+
+    /// When the customer of this address last wrote through this provider, where that counts.
+    async fn wrote_at(
+        &self,
+        instance: &InstanceId,
+        address: &Address,
+        via: ProviderKind,
+    ) -> Result<Option<Millis>, JournalError>;
 
     /// The messages of a conversation.
     async fn messages_of(

@@ -4,7 +4,7 @@ use super::Stepped;
 use crate::domain::{
     clock::Millis,
     contact::Address,
-    id::{EntryId, InstanceId, VendorId},
+    id::{ContactId, EntryId, InstanceId, VendorId},
     message::Content,
     route::{ProviderKind, ProviderSet, Routes},
 };
@@ -42,12 +42,16 @@ pub struct ToSend {
     pub vendor: VendorId,
     /// From whose number.
     pub instance: InstanceId,
+    /// In whose conversation.
+    pub contact: Option<ContactId>,
     /// To whom.
     pub to: Address,
     /// What.
     pub content: Content,
     /// Through whom.
     pub via: ProviderKind,
+    /// When the customer last wrote through them, where that counts.
+    pub wrote_at: Option<Millis>,
     /// The message it quotes.
     pub quotes: Option<QuotedMessage>,
     /// When the message it answers was accepted, for measuring.

@@ -52,6 +52,7 @@ pub(crate) const SCRIPTS: &[&str] = &[
     include_str!("schema_5.sql"),
     include_str!("schema_6.sql"),
     include_str!("schema_7.sql"),
+    include_str!("schema_8.sql"),
 ];
 
 /// The database could not do what was asked. Nothing of it was written.

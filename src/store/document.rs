@@ -8,6 +8,7 @@ use crate::domain::{
     clock::Millis,
     event::Connection,
     id::{InstanceId, VendorId},
+    message::Template,
     phone::PhoneNumber,
     secret::SecretString,
     vendor::{
@@ -36,6 +37,7 @@ pub(super) struct VendorDocument {
     typing: bool,
     hours: Option<HoursDocument>,
     forward_url: Option<String>,
+    fallback_template: Option<Template>,
     created_at: Millis,
     updated_at: Millis,
 }
@@ -99,6 +101,7 @@ impl VendorDocument {
                 out_of_hours: it.out_of_hours.iter().map(responder_document).collect(),
             }),
             forward_url: vendor.forward_url.clone(),
+            fallback_template: vendor.fallback_template.as_deref().cloned(),
             created_at: vendor.created_at,
             updated_at: vendor.updated_at,
         }
@@ -128,6 +131,7 @@ impl VendorDocument {
                 out_of_hours: it.out_of_hours.into_iter().map(responder).collect(),
             }),
             forward_url: self.forward_url,
+            fallback_template: self.fallback_template.map(Box::new),
             paused,
             created_at: self.created_at,
             updated_at: self.updated_at,

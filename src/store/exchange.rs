@@ -15,6 +15,7 @@ use self::responders::{HoursExchange, ResponderExchange};
 use crate::domain::{
     clock::{Millis, from_iso, iso},
     id::VendorId,
+    message::Template,
     secret::SecretString,
     vendor::{OnUnknown, Vendor, VendorStatus},
     waba::WabaInstance,
@@ -97,6 +98,8 @@ pub struct VendorExchange {
     business_hours: Option<Option<HoursExchange>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     forward_url: Option<Option<String>>,
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
+    fallback_template: Option<Option<Template>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -131,6 +134,7 @@ impl VendorExchange {
             typing,
             hours,
             forward_url,
+            fallback_template,
             paused,
             created_at,
             updated_at,
@@ -155,6 +159,7 @@ impl VendorExchange {
             typing: Some(*typing),
             business_hours: Some(hours.as_ref().map(|it| HoursExchange::of(it, with_secrets))),
             forward_url: Some(forward_url.clone()),
+            fallback_template: fallback_template.as_deref().cloned().map(Some),
             paused: Some(*paused),
             created_at: Some(iso(*created_at)),
             updated_at: Some(iso(*updated_at)),
@@ -198,6 +203,9 @@ impl VendorExchange {
         set(&mut vendor.intent_ttl, self.intent_ttl_ms);
         set(&mut vendor.mark_as_read, self.mark_as_read);
         set(&mut vendor.typing, self.typing);
+        if let Some(template) = &self.fallback_template {
+            vendor.fallback_template = template.clone().map(Box::new);
+        }
         if let Some(hours) = &self.business_hours {
             let known = vendor.hours.as_ref().map_or(&[][..], |it| it.out_of_hours.as_slice());
             let read = hours.as_ref().map(|it| it.read(known)).transpose();

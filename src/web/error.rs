@@ -12,7 +12,7 @@ use crate::{
         AcceptError, AccessError, AdminError, ChangeError, EraseError, ImportError, ImportFault,
         MediaError, SendError, SetUpError,
     },
-    provider::{ChangeFault, wasender::SessionFault},
+    provider::{ChangeFault, HookFault, wasender::SessionFault},
     sqlite::is_of_disk,
     store::StoreError,
     telemetry::Chain,
@@ -164,7 +164,9 @@ impl ApiError {
                 view.faults = Some(faults.iter().map(FaultView::from).collect());
             }
             Self::Internal(id) => view.request_id = Some(id.clone()),
-            Self::SetUp(SetUpError::Foreign(url)) => view.webhook_url = Some(url.clone()),
+            Self::SetUp(
+                SetUpError::Foreign(url) | SetUpError::Hook(_, HookFault::Elsewhere { url }),
+            ) => view.webhook_url = Some(url.clone()),
             Self::Media(MediaError::GivenUp(word)) => view.reason = Some(word.clone()),
             _ => {}
         }
@@ -233,6 +235,13 @@ fn set_up(error: &SetUpError) -> StatusCode {
         SetUpError::BaseUrl(_) => StatusCode::UNPROCESSABLE_ENTITY,
         SetUpError::Foreign(_) | SetUpError::OtherNumber => StatusCode::CONFLICT,
         SetUpError::NotKept(_) => StatusCode::BAD_GATEWAY,
+        SetUpError::Hook(_, fault) => match fault {
+            HookFault::Missing(_) | HookFault::Unauthorized | HookFault::Refused(_) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            HookFault::Elsewhere { .. } => StatusCode::CONFLICT,
+            HookFault::NoAnswer => StatusCode::BAD_GATEWAY,
+        },
         SetUpError::Session(fault) | SetUpError::StillOn(fault) => match fault {
             SessionFault::NoToken
             | SessionFault::SessionToken

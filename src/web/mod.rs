@@ -8,6 +8,7 @@ mod answers;
 pub(crate) mod audit;
 mod auth;
 mod body;
+mod connect;
 mod connections;
 mod details;
 mod docs;
@@ -27,6 +28,7 @@ mod openapi;
 mod people;
 mod records;
 mod responders;
+mod rich;
 mod rotate;
 mod send;
 mod serve;
@@ -131,6 +133,8 @@ fn admin_routes(web: Option<&Web>) -> OpenApiRouter<Web> {
         .routes(routes!(rotate::secret))
         .routes(routes!(instances::set_up))
         .routes(routes!(instances::status))
+        .routes(routes!(connect::set_up))
+        .routes(routes!(connect::status))
         .routes(routes!(send::send_text))
         .routes(routes!(messages::list))
         .routes(routes!(messages::journey))

@@ -3,16 +3,33 @@
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use super::error::ApiError;
+use super::{
+    error::ApiError,
+    rich::{CtaUrlBody, FlowBody, LocationRequestBody, ReactionBody, TemplateBody},
+};
 use crate::{
     domain::message::{Choice, Choices, Content, Media, MediaKind, Text},
     gateway::AdminError,
 };
 
 /// The types that can be sent; each has a field of its name, text apart.
-const TYPES: [&str; 11] = [
-    "text", "image", "video", "audio", "document", "sticker", "location", "contact", "poll",
-    "buttons", "list",
+const TYPES: [&str; 16] = [
+    "text",
+    "image",
+    "video",
+    "audio",
+    "document",
+    "sticker",
+    "location",
+    "contact",
+    "poll",
+    "buttons",
+    "list",
+    "template",
+    "ctaUrl",
+    "flow",
+    "locationRequest",
+    "reaction",
 ];
 
 /// A message to send. Besides `to` and `type` it has the field of its type, and no other's.
@@ -20,15 +37,21 @@ const TYPES: [&str; 11] = [
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct NewMessage {
     /// The customer's number, as people write it: `+221 77 012 34 56`, or `77 012 34 56` from a
-    /// number of the same country.
+    /// number of the same country. Of a customer without one, their id: `US.13491208655302741918`.
     #[schema(example = "+221770123456")]
     pub(super) to: String,
     /// Which of the vendor's numbers it leaves from; the first one without it.
     pub(super) waba_id: Option<String>,
-    /// The id of the message that it quotes; one that was sent by this gateway.
+    /// The provider that it must go through; without it the number's own, and those after it.
+    pub(super) provider: Option<String>,
+    /// The id of the message that it quotes, or reacts to. Through Wasender and Twilio one that was
+    /// sent by this gateway.
     pub(super) reply_to: Option<String>,
+    /// When it shall leave, at most 30 days ahead.
+    #[schema(example = "2026-12-24T18:00:00Z")]
+    pub(super) send_at: Option<String>,
     /// One of `text`, `image`, `video`, `audio`, `document`, `sticker`, `location`, `contact`,
-    /// `poll`, `buttons`, `list`.
+    /// `poll`, `buttons`, `list`, `template`, `ctaUrl`, `flow`, `locationRequest`, `reaction`.
     #[serde(rename = "type")]
     #[schema(example = "text")]
     kind: String,
@@ -44,6 +67,11 @@ pub(super) struct NewMessage {
     poll: Option<PollBody>,
     buttons: Option<ChoicesBody>,
     list: Option<ChoicesBody>,
+    template: Option<TemplateBody>,
+    cta_url: Option<CtaUrlBody>,
+    flow: Option<FlowBody>,
+    location_request: Option<LocationRequestBody>,
+    reaction: Option<ReactionBody>,
 }
 
 /// An image or a video: `url` or `mediaId`.
@@ -127,13 +155,22 @@ struct PollBody {
     multi_select: bool,
 }
 
-/// Buttons or a list. They leave as numbered text; the customer's next message within 30 minutes
-/// chooses by number or title.
+/// Buttons or a list. Where the provider has neither they leave as numbered text; the customer's
+/// next message within 30 minutes chooses by number or title.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ChoicesBody {
     /// What stands above the options.
     text: String,
+    /// A line above it, where there are real buttons.
+    #[serde(default)]
+    header: String,
+    /// A line below it, where there are real buttons.
+    #[serde(default)]
+    footer: String,
+    /// What the button that opens a list says.
+    #[serde(default)]
+    button: String,
     /// 1 to 10.
     options: Vec<OptionBody>,
 }
@@ -154,7 +191,7 @@ impl NewMessage {
     /// Its content. The gateway says whether it may be sent.
     pub(super) fn content(&mut self) -> Result<Content, ApiError> {
         let kind = TYPES.into_iter().find(|it| *it == self.kind);
-        let Some(kind) = kind else { return Err(unknown(&self.kind)) };
+        let Some(kind) = kind else { return Err(unknown()) };
         self.refuse_others(kind)?;
         let content = match kind {
             "text" => self.text.take().map(Content::text),
@@ -189,7 +226,12 @@ impl NewMessage {
                 multi_select: it.multi_select,
             }),
             "buttons" => self.buttons.take().map(|it| it.content(false)).transpose()?,
-            _ => self.list.take().map(|it| it.content(true)).transpose()?,
+            "list" => self.list.take().map(|it| it.content(true)).transpose()?,
+            "template" => self.template.take().map(|it| Content::Template(it.into())),
+            "ctaUrl" => self.cta_url.take().map(CtaUrlBody::content),
+            "flow" => self.flow.take().map(FlowBody::content),
+            "locationRequest" => self.location_request.take().map(LocationRequestBody::content),
+            _ => self.reaction.take().map(ReactionBody::content),
         };
         content.ok_or_else(|| invalid(format!("{kind}: is missing")))
     }
@@ -208,6 +250,11 @@ impl NewMessage {
             self.poll.is_some(),
             self.buttons.is_some(),
             self.list.is_some(),
+            self.template.is_some(),
+            self.cta_url.is_some(),
+            self.flow.is_some(),
+            self.location_request.is_some(),
+            self.reaction.is_some(),
         ];
         let other = TYPES.iter().zip(has).find(|(name, has)| *has && **name != kind);
         match other {
@@ -236,7 +283,12 @@ impl ChoicesBody {
             description: Text(it.description.unwrap_or_default()),
         };
         let options = self.options.into_iter().map(option).collect();
-        Ok(Content::Choices(Choices::new(&self.text, options, is_list)))
+        Ok(Content::Choices(Choices {
+            header: Text(self.header),
+            footer: Text(self.footer),
+            button: Text(self.button),
+            ..Choices::new(&self.text, options, is_list)
+        }))
     }
 }
 
@@ -263,10 +315,7 @@ fn media(
     }
 }
 
-fn unknown(kind: &str) -> ApiError {
-    if kind == "reaction" {
-        return invalid("type: the provider cannot send reactions".to_owned());
-    }
+fn unknown() -> ApiError {
     invalid(format!("type: is one of {}", TYPES.join(", ")))
 }
 

@@ -10,6 +10,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::{
     Web,
+    accounts::provider,
     auth::ForVendor,
     error::ApiError,
     extract::{Json, Path},
@@ -19,6 +20,7 @@ use super::{
 };
 use crate::{
     domain::{
+        clock::{Millis, from_iso},
         id::{EntryId, InstanceId, VendorId},
         message::{Content, Text},
     },
@@ -105,6 +107,8 @@ pub(super) async fn send_text(
         to: body.to,
         content: Content::text(body.message),
         reply_to: None,
+        provider: None,
+        send_at: None,
         instance: instance(body.waba_id)?,
         idempotency_key: idempotency_key(&headers)?,
     };
@@ -142,10 +146,17 @@ pub(super) async fn send(
         to: body.to,
         content,
         reply_to: reply_to.map_err(|_| AdminError::Invalid(no_message.to_owned()))?,
+        provider: body.provider.as_deref().map(|it| provider("provider", it)).transpose()?,
+        send_at: body.send_at.as_deref().map(send_at).transpose()?,
         instance: instance(body.waba_id)?,
         idempotency_key: idempotency_key(&headers)?,
     };
     Ok(queue(&web, &vendor, message).await?)
+}
+
+fn send_at(text: &str) -> Result<Millis, AdminError> {
+    let why = "sendAt: is a time like 2026-12-24T18:00:00Z";
+    from_iso(text).ok_or_else(|| AdminError::Invalid(why.to_owned()))
 }
 
 /// Show a message and what became of it (vendors' programs)

@@ -13,12 +13,14 @@ use super::{
     extract::{Json, Query},
     hours::HoursBody,
     responders::{self, ResponderBody, is_url},
+    rich::TemplateBody,
     views::VendorView,
 };
 use crate::{
     domain::{
         clock::{MINUTE, Millis, SECOND},
         id::VendorId,
+        message::Template,
         vendor::{OnUnknown, Vendor, VendorStatus},
     },
     gateway::{AdminError, VendorChange},
@@ -81,6 +83,11 @@ pub(super) struct VendorBody {
     #[serde(default, deserialize_with = "present")]
     #[schema(value_type = Option<String>, example = "https://shop.example/whatsapp")]
     forward_url: Option<Option<String>>,
+    /// The template that is sent in place of a text to a customer who has not written for a day,
+    /// through Meta and Twilio; `{{text}}` in it stands for the text.
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<TemplateBody>)]
+    fallback_template: Option<Option<TemplateBody>>,
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -275,6 +282,7 @@ impl VendorBody {
                 .forward_url
                 .map(|it| it.map(|it| is_url(it, "forwardUrl")).transpose())
                 .transpose()?,
+            fallback_template: self.fallback_template.map(|it| it.map(Template::from)),
         })
     }
 }

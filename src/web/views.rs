@@ -9,6 +9,7 @@ use super::{
     details::DetailsView,
     hours::HoursView,
     responders::ResponderView,
+    rich::TemplateBody,
 };
 use crate::{
     domain::{
@@ -49,6 +50,8 @@ pub(super) struct VendorView {
     typing: bool,
     business_hours: Option<HoursView>,
     forward_url: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fallback_template: Option<TemplateBody>,
     /// Whether its sends are stopped.
     paused: bool,
     created_at: String,
@@ -76,6 +79,7 @@ impl VendorView {
             typing: it.typing,
             business_hours: hours.map(|(it, zone)| HoursView::new(it, zone)),
             forward_url: it.forward_url.clone(),
+            fallback_template: it.fallback_template.as_deref().map(TemplateBody::from),
             paused: it.paused,
             created_at: iso(it.created_at),
             updated_at: iso(it.updated_at),

@@ -240,6 +240,8 @@ impl World {
             is_automatic: false,
             origin: None,
             now: self.now,
+            send_at: None,
+            only: None,
             expires: self.now + 24 * HOUR,
             policy: Policy {
                 on_unknown: OnUnknown::Retry,

@@ -118,6 +118,7 @@ fn vendor() -> impl Strategy<Value = Vendor> {
             typing: switches[3],
             hours: rest.1,
             forward_url: rest.2,
+            fallback_template: None,
             paused: switches[4],
             created_at: times.0,
             updated_at: times.1,

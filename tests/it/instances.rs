@@ -238,27 +238,96 @@ async fn another_account_takes_over_without_losing_what_waits() {
 }
 
 #[tokio::test]
-async fn a_provider_this_version_does_not_have_is_named_as_such() {
+async fn a_number_is_moved_to_another_provider_in_one_call() {
     let app = spawn_app().await;
     let vendor = app.vendor(1).await;
     let switch = format!("/api/admin/vendors/{}/switch-provider", vendor.id);
-    for provider in ["meta", "unipile", "twilio"] {
-        let config = json!({ "phoneNumberId": "1", "accessToken": "secret-token" });
+    let number = format!("/api/admin/vendors/{}/waba/waba_{}", vendor.id, vendor.id);
+    let secret = "a-secret-token";
+    for (provider, config, shown) in [
+        (
+            "meta",
+            json!({ "phoneNumberId": 106540352242922_u64, "accessToken": secret }),
+            json!({ "phoneNumberId": "106540352242922", "accessToken": "…" }),
+        ),
+        (
+            "unipile",
+            json!({ "accountId": "acc_1", "apiKey": secret, "dsn": "https://api1.unipile.com:13111/api/v1/" }),
+            json!({ "accountId": "acc_1", "dsn": "https://api1.unipile.com:13111/api/v1" }),
+        ),
+        (
+            "twilio",
+            json!({ "accountSid": "AC123", "authToken": secret, "from": "whatsapp:+1 415 523 8886" }),
+            json!({ "accountSid": "AC123", "from": "+14155238886" }),
+        ),
+    ] {
         let body = json!({ "provider": provider, "config": config });
         let answer = app.admin.post(&switch, body).await;
-        assert_eq!(answer.status, 422);
-        let error = answer.json()["error"].as_str().unwrap().to_owned();
-        assert!(error.contains(provider) && error.contains("yet"), "{error}");
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let hook = answer.json()["webhookUrl"].as_str().unwrap().to_owned();
+        assert!(hook.ends_with(&format!("/api/webhooks/{provider}/{}", vendor.id)), "{hook}");
+        let now = app.admin.get(&number).await;
+        assert!(!now.text.contains(secret), "{}", now.text);
+        let now = now.json();
+        assert_eq!(now["provider"], provider);
+        for (field, value) in shown.as_object().unwrap() {
+            assert_eq!(now[provider][field], *value, "{now}");
+        }
+        // What proved its webhooks before still does.
+        assert_eq!(now["wasenderInstanceId"], vendor.session.id.to_string());
     }
-    for body in [
-        json!({ "provider": "telegram", "config": {} }),
-        json!({ "provider": "wasender" }),
-        json!({ "provider": "wasender", "config": { "accessToken": "secret-token" } }),
+    // Back, with what is stored, and the others in the order in which they are tried.
+    let failover = json!({ "failover": ["meta", "twilio", "wasender", "meta"] });
+    assert_eq!(app.admin.put(&number, failover).await.status, 200);
+    let back = json!({ "provider": "meta" });
+    assert_eq!(app.admin.post(&switch, back).await.status, 200);
+    let now = app.admin.get(&number).await.json();
+    assert_eq!(now["failover"], json!(["wasender"]));
+    assert_eq!(app.admin.put(&number, json!({ "meta": null })).await.status, 422);
+    let change = json!({ "provider": "wasender", "failover": null, "meta": null });
+    assert_eq!(app.admin.put(&number, change).await.status, 200);
+    assert!(app.admin.get(&number).await.json().get("meta").is_none());
+}
+
+#[tokio::test]
+async fn an_account_that_cannot_be_is_refused_with_its_field_and_no_value() {
+    let app = spawn_app().await;
+    let (vendor, other) = (app.vendor(1).await, app.vendor(2).await);
+    let switch = format!("/api/admin/vendors/{}/switch-provider", vendor.id);
+    let secret = "secret-token";
+    for (body, field) in [
+        (json!({ "provider": "telegram", "config": {} }), "provider"),
+        (json!({ "provider": "wasender" }), "config"),
+        (json!({ "provider": "meta" }), "meta: is missing"),
+        (json!({ "provider": "wasender", "config": { "accessToken": secret } }), "config"),
+        (json!({ "provider": "meta", "config": { "accessToken": secret } }), "meta.phoneNumberId"),
+        (json!({ "provider": "meta", "config": { "phoneNumberId": "x1" } }), "meta.phoneNumberId"),
+        (
+            json!({ "provider": "meta", "config": { "phoneNumberId": 1, "accessToken": "a b" } }),
+            "meta.accessToken",
+        ),
+        (
+            json!({ "provider": "unipile", "config": { "accountId": "a", "dsn": "ftp://x" } }),
+            "unipile.dsn",
+        ),
+        (json!({ "provider": "twilio", "config": { "accountSid": "XY1" } }), "twilio.accountSid"),
+        (
+            json!({ "provider": "twilio", "config": { "accountSid": "AC1", "from": "12" } }),
+            "twilio.from",
+        ),
     ] {
         let answer = app.admin.post(&switch, body).await;
         assert_eq!(answer.status, 422, "{}", answer.text);
-        assert!(!answer.text.contains("secret-token"));
+        assert!(answer.text.contains(field), "{field}: {}", answer.text);
+        assert!(!answer.text.contains(secret));
     }
+    // Whose a number at Meta is, is decided once.
+    let body = json!({ "provider": "meta", "config": { "phoneNumberId": "7001" } });
+    assert_eq!(app.admin.post(&switch, body.clone()).await.status, 200);
+    let theirs = format!("/api/admin/vendors/{}/switch-provider", other.id);
+    let answer = app.admin.post(&theirs, body).await;
+    assert_eq!(answer.status, 409);
+    assert!(answer.text.contains("metaPhoneNumberId"), "{}", answer.text);
     let nobody = "/api/admin/vendors/nobody/switch-provider";
     assert_eq!(app.admin.post(nobody, json!({ "provider": "x" })).await.status, 404);
 }

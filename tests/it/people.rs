@@ -263,6 +263,8 @@ async fn what_was_not_sent_to_an_erased_customer_never_is() {
             content: waba_gateway::domain::message::Content::text(format!("n° {n}")),
             instance: None,
             reply_to: None,
+            provider: None,
+            send_at: None,
             idempotency_key: None,
         };
         app.gateway.send_message(&vendor.id, message).await.unwrap();

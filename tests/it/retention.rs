@@ -50,6 +50,8 @@ fn intent(vendor: &TestVendor, to: Address, now: i64) -> NewIntent {
         is_automatic: true,
         origin: None,
         now,
+        send_at: None,
+        only: None,
         expires: now + HOUR,
         policy: Policy {
             on_unknown: OnUnknown::GiveUp,

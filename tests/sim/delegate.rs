@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use async_trait::async_trait;
+use waba_gateway::domain::{contact::Address, id::InstanceId, route::ProviderKind};
 use waba_gateway::{
     domain::{
         clock::Millis,
@@ -57,6 +58,15 @@ impl People for Watched {
         contact: ContactId,
     ) -> Result<Option<Conversation>, JournalError> {
         self.inner.conversation(vendor, contact).await
+    }
+
+    async fn wrote_at(
+        &self,
+        instance: &InstanceId,
+        address: &Address,
+        via: ProviderKind,
+    ) -> Result<Option<Millis>, JournalError> {
+        self.inner.wrote_at(instance, address, via).await
     }
 
     async fn messages_of(

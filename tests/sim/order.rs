@@ -441,6 +441,8 @@ impl Play {
             is_automatic: true,
             origin: Some(job.id),
             now: self.now,
+            send_at: None,
+            only: None,
             expires: self.now + 24 * HOUR,
             policy,
             parked: None,

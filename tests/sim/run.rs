@@ -360,6 +360,8 @@ impl Run<'_> {
                 content: Content::text(format!("api k{n}")),
                 reply_to: None,
                 instance: None,
+                provider: None,
+                send_at: None,
                 idempotency_key: Some(format!("k{n}")),
             };
             let queued = gateway.send_message(&vendor, message).await;

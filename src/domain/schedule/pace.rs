@@ -20,6 +20,9 @@ impl Limit {
     /// Meta: 80 a second from one number, in and out together; 20 where it is also in the app
     /// (`docs/wire/meta-unipile-twilio.md` B6).
     pub const META: Self = Self { burst: 20, interval_us: SECOND * 1_000 / 80 };
+    /// Meta: one in 6 s to one customer, some of them at once after a rest; how many it lets pass
+    /// is told differently (`docs/wire/meta-unipile-twilio.md` B6).
+    pub const META_PAIR: Self = Self { burst: 20, interval_us: 6 * SECOND * 1_000 };
     /// Unipile advises 10 to 20 s between messages (`docs/wire/meta-unipile-twilio.md` D); a few
     /// answers at once are what a person would send too.
     pub const UNIPILE: Self = Self { burst: 5, interval_us: 10 * SECOND * 1_000 };
@@ -47,6 +50,12 @@ impl Pace {
     pub fn new(limit: Limit, since: Millis) -> Self {
         let since_us = since * 1_000;
         Self { limit, empty_us: since_us, since_us, blocked_until: 0 }
+    }
+
+    /// A bucket of somebody who had a rest.
+    #[must_use]
+    pub fn rested(limit: Limit, now: Millis) -> Self {
+        Self::new(limit, now - limit.burst * limit.interval_us / 1_000)
     }
 
     /// Changes the limit. Whether it is another.

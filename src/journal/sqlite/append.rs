@@ -10,6 +10,7 @@ use super::{
     marks::{self, Mark},
     media, outbox,
     state::Cx,
+    windows,
 };
 use crate::{
     domain::{
@@ -196,6 +197,9 @@ fn message(
         dedupe,
     };
     entries::insert(cx, &row)?;
+    if let Some(contact) = contact {
+        windows::wrote(cx, contact, &it.event, batch.now)?;
+    }
     if unanswered.is_none() {
         cx.memory.recent.put_message(EntryRow::made(&row, Life::parse(&life)));
         cx.changes.push(Change::New(Job {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{chains, erase, keys, media, state::Cx};
+use super::{chains, erase, keys, media, state::Cx, windows};
 use crate::{
     domain::{
         clock::Millis,
@@ -81,6 +81,7 @@ pub(super) fn learn(
     let mut whole = address.clone();
     whole.phone = whole.phone.or(known.address.phone);
     whole.lid = whole.lid.or(known.address.lid);
+    whole.bsuid = whole.bsuid.or(known.address.bsuid);
     let tokens = tokens(cx.vault, instance, &whole);
     resolve(cx, instance, &whole, &tokens, None).map(|_| ())
 }
@@ -178,6 +179,7 @@ fn merge(
     chains::join(cx, from, into)?;
     keys::join(cx, from, into)?;
     media::merge(cx, from, into)?;
+    windows::merge(cx, from, into)?;
     // Merges are rare; finding which tokens pointed at `from` is not worth remembering.
     cx.memory.contacts.clear();
     cx.changes.push(Change::Merged { from, into });
@@ -206,6 +208,8 @@ fn update_doc(
     // What was known first stays what we write to: the second form of a number is an alias.
     known.address.phone = known.address.phone.or_else(|| address.phone.clone());
     known.address.lid = known.address.lid.or_else(|| address.lid.clone());
+    // A former one names nobody any more.
+    known.address.bsuid = address.bsuid.clone().or(known.address.bsuid);
     known.name = name.cloned().or(known.name);
     let sealed = seal(cx.vault, instance, &known)?;
     let sql = "UPDATE contacts SET doc = ?2 WHERE id = ?1";

@@ -10,6 +10,7 @@ use super::{
     intents::{self, Outbound},
     keys, outbox, people,
     state::Cx,
+    windows,
 };
 use crate::{
     domain::{
@@ -80,6 +81,7 @@ fn part_from_name(cx: &mut Cx<'_>, contact: ContactId, now: Millis) -> Result<()
         SELECT key, contact, ?2 FROM aliases WHERE contact = ?1";
     cx.connection.execute(sql, params![contact.0, now])?;
     cx.connection.execute("DELETE FROM aliases WHERE contact = ?1", [contact.0])?;
+    windows::forget(cx, contact)?;
     forget(cx, now - TOMBSTONES_LAST)?;
     cx.memory.contacts.clear();
     Ok(())

@@ -134,6 +134,9 @@ pub(super) struct New<'a> {
 pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Result<(), DbError> {
     let is_first = new.part.is_none_or(|it| it.before.is_none());
     let mut delivery = Delivery::new(intent.now, intent.expires);
+    if let Some(at) = intent.send_at.filter(|it| is_first && *it > intent.now) {
+        delivery = delivery.later(at);
+    }
     if let Some(reason) = intent.parked {
         let reason = if is_first { reason } else { Reason::PartBefore };
         delivery = delivery.step(Input::Park(reason), intent.now, &intent.policy);
@@ -145,6 +148,7 @@ pub(super) fn insert(cx: &mut Cx<'_>, intent: &NewIntent, new: &New<'_>) -> Resu
         is_one_of_several: new.origin.is_some_and(|it| it.is_shared),
         forward: intent.forward,
         part: new.part,
+        only: intent.only,
         quotes,
         ..Life::default()
     };

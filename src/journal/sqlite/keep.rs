@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{SqliteJournal, chains, entries, keys, outbox, state::Cx};
+use super::{SqliteJournal, chains, entries, keys, outbox, state::Cx, windows};
 use crate::{
     domain::{
         clock::Millis,
@@ -195,6 +195,7 @@ fn forget_contact(cx: &mut Cx<'_>, contact: ContactId, now: Millis) -> Result<bo
     if cx.connection.prepare_cached(&sql)?.execute([contact.0, now])? == 0 {
         return Ok(false);
     }
+    windows::forget(cx, contact)?;
     let sql = "DELETE FROM aliases WHERE contact = ?1 RETURNING key";
     let mut statement = cx.connection.prepare_cached(sql)?;
     let mut rows = statement.query([contact.0])?;

@@ -28,6 +28,7 @@ mod show;
 mod start;
 mod state;
 mod watch;
+mod windows;
 
 use std::{path::Path, sync::Arc};
 

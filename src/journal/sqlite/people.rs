@@ -14,11 +14,14 @@ use super::{
     late::Chain,
     show,
     state::State,
+    windows,
 };
 use crate::{
     domain::{
         clock::Millis,
+        contact::Address,
         id::{ContactId, EntryId, InstanceId, VendorId},
+        route::ProviderKind,
     },
     journal::{
         Conversation, Conversations, Erased, JournalError, MessageRow, Page, People, Record, Span,
@@ -59,6 +62,19 @@ impl People for SqliteJournal {
             }
             let last = latest(connection, ends, contact)?;
             one(connection, vault, contact, last)
+        })
+        .await
+    }
+
+    async fn wrote_at(
+        &self,
+        instance: &InstanceId,
+        address: &Address,
+        via: ProviderKind,
+    ) -> Result<Option<Millis>, JournalError> {
+        let (instance, address) = (instance.clone(), address.clone());
+        self.read_chains(move |connection, vault, _| {
+            windows::of_address(connection, vault, &instance, &address, via)
         })
         .await
     }

@@ -64,6 +64,8 @@ fn intent(on_unknown: OnUnknown) -> NewIntent {
         is_automatic: false,
         origin: None,
         now: NOW,
+        send_at: None,
+        only: None,
         expires: NOW + HOUR,
         policy: Policy { on_unknown, unknown_deadline: 600_000, routes: Routes::WASENDER },
         parked: None,

@@ -140,6 +140,8 @@ fn intent(vendor: &VendorId, instance: &InstanceId) -> NewIntent {
         is_automatic: false,
         origin: None,
         now: NOW,
+        send_at: None,
+        only: None,
         expires: NOW + 3_600_000,
         policy: Policy {
             on_unknown: OnUnknown::GiveUp,

@@ -322,7 +322,8 @@ async fn it_says_why_it_does_not_move() {
     let ran = run(&place, &emulator, &["--to", "sqlite"]);
     ran.says(1, &["waba_binta: vendor anna has its phone number too", "doctor"]);
     program.delete("waba_instances", "waba_binta").await;
-    let foreign = json!({ "vendorId": "cara", "phoneNumber": "+221771234569", "provider": "meta" });
+    let foreign =
+        json!({ "vendorId": "cara", "phoneNumber": "+221771234569", "provider": "vonage" });
     program.set("waba_instances", "waba_cara", foreign).await;
     let ran = run(&place, &emulator, &["--to", "sqlite"]);
     ran.says(

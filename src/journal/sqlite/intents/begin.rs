@@ -9,6 +9,8 @@ use crate::{
         delivery::{Input, Reason, State},
         event::Event,
         id::EntryId,
+        route::ProviderKind,
+        window,
     },
     journal::{
         Begun, QuotedMessage, Step, ToSend, Ways,
@@ -16,6 +18,7 @@ use crate::{
             entries::{self, EntryRow, MESSAGE},
             groups,
             state::Cx,
+            windows,
         },
     },
     sqlite::DbError,
@@ -34,7 +37,10 @@ pub(in crate::journal::sqlite) fn begin(
     };
     let Some(mut row) = row.filter(is_free) else { return Ok(Begun::No(gone(cx))) };
     // As the vendor has them now.
-    row.life.policy.providers = ways.routes;
+    row.life.policy.providers = match row.life.only {
+        Some(only) => ways.routes.iter().filter(|it| *it == only).collect(),
+        None => ways.routes,
+    };
     // Before the step, after which what is remembered counts as changed.
     let kept = cx.memory.recent.take_body(id);
     let input = if row.is_erased() {
@@ -43,10 +49,12 @@ pub(in crate::journal::sqlite) fn begin(
         Input::Withdraw(Reason::Silenced)
     } else if groups::must_wait(cx, &row, now)? {
         Input::Park(Reason::PartBefore)
+    } else if row.life.policy.providers.is_empty() {
+        Input::Park(Reason::NoCredentials)
     } else {
         Input::Begin { down: ways.down, up_at: ways.up_at }
     };
-    let (vendor, instance) = (row.vendor.clone(), row.instance.clone());
+    let (vendor, instance, contact) = (row.vendor.clone(), row.instance.clone(), row.contact);
     let quotes = row.life.quotes;
     // The answer has begun with its first part.
     let origin = row.origin.filter(|_| row.life.part.is_none_or(|it| it.before.is_none()));
@@ -57,23 +65,31 @@ pub(in crate::journal::sqlite) fn begin(
     };
     let body = kept.map_or_else(|| entries::body(cx, id), Ok)?;
     let Outbound { to, content } = entries::open(cx.vault, &instance, &body)?;
-    let quotes = quotes.map(|it| quoted(cx, EntryId(it))).transpose()?.flatten();
-    let to_send = ToSend { vendor, instance, to, content, via, quotes, origin, attempt };
+    let wrote_at = match contact.filter(|_| window::has_windows(via)) {
+        Some(contact) => windows::wrote_at(cx.connection, contact, via)?,
+        None => None,
+    };
+    let quotes = quotes.map(|it| quoted(cx, EntryId(it), via)).transpose()?.flatten();
+    let to_send =
+        ToSend { vendor, instance, contact, to, content, via, wrote_at, quotes, origin, attempt };
     Ok(Begun::Go(Box::new(to_send)))
 }
 
 /// The message that is quoted, as providers know it. One that they never told cannot be quoted;
 /// what is said still is.
-fn quoted(cx: &Cx<'_>, id: EntryId) -> Result<Option<QuotedMessage>, DbError> {
+fn quoted(cx: &Cx<'_>, id: EntryId, via: ProviderKind) -> Result<Option<QuotedMessage>, DbError> {
     let Some(row) = entries::load(cx, id)?.filter(|it| !it.is_erased()) else { return Ok(None) };
-    let id = match row.kind {
+    let (id, of) = match row.kind {
         MESSAGE => {
             let body = entries::body(cx, row.id)?;
-            entries::open::<Event>(cx.vault, &row.instance, &body)?.provider_id
+            let event: Event = entries::open(cx.vault, &row.instance, &body)?;
+            (event.provider_id, event.via)
         }
-        _ => None,
+        _ => (None, row.life.delivery.as_ref().and_then(|it| it.via)),
     };
-    Ok(Some(QuotedMessage { id, ticket: row.life.ticket }))
+    // What another provider calls it says nothing here.
+    let is_known = of.unwrap_or(ProviderKind::Wasender) == via;
+    Ok(is_known.then_some(QuotedMessage { id, ticket: row.life.ticket }))
 }
 
 /// Whether somebody took the conversation over after this answer was decided.

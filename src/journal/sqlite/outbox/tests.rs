@@ -58,6 +58,8 @@ fn intent(at: Millis) -> NewIntent {
         is_automatic: false,
         origin: None,
         now: at,
+        send_at: None,
+        only: None,
         expires: at + YEAR,
         policy: Policy {
             on_unknown: OnUnknown::GiveUp,

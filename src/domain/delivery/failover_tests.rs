@@ -1,0 +1,253 @@
+//! Failover over all orders of outcomes, for up to three providers, with crashes in between: what
+//! the customer may get, and which way each attempt goes.
+
+use super::*;
+use crate::domain::route::ProviderKind::{Meta, Twilio, Wasender};
+
+const EXPIRES: Millis = 24 * 60 * MINUTE;
+/// Attempts of one intent that are followed.
+const DEEP: usize = 5;
+/// After so many the wait for another one is longer than patience is.
+const SOON: usize = 4;
+
+/// What an attempt may come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    Sent,
+    Unknown,
+    /// The process dies before the outcome is recorded.
+    Crash,
+    Busy,
+    Throttled,
+    Down,
+    FailOver,
+    Park,
+    GiveUp,
+    /// Accepted, and a later status says that it failed: another may carry it, or not.
+    Late(bool),
+}
+
+const ENDS: [End; 11] = [
+    End::Sent,
+    End::Unknown,
+    End::Crash,
+    End::Busy,
+    End::Throttled,
+    End::Down,
+    End::FailOver,
+    End::Park,
+    End::GiveUp,
+    End::Late(true),
+    End::Late(false),
+];
+
+#[derive(Clone)]
+struct Run {
+    delivery: Delivery,
+    now: Millis,
+    /// The attempts so far: through whom, and what came of it.
+    went: Vec<(ProviderKind, End)>,
+    /// The customer may have it.
+    may_have_it: bool,
+}
+
+fn late(may_fail_over: bool) -> Late {
+    Late { reason: Reason::OptedOut, may_fail_over }
+}
+
+impl Run {
+    fn attempt(&mut self, end: End, policy: &Policy) {
+        let Todo::Send { at } = self.delivery.todo(policy) else { panic!("nothing to send") };
+        self.now = self.now.max(at);
+        let step = |it: &mut Self, input| {
+            it.delivery = it.delivery.clone().step(input, it.now, policy);
+        };
+        step(self, Input::BEGIN);
+        assert_eq!(self.delivery.state, State::Begun, "{:?}", self.went);
+        let via = self.delivery.via.expect("it goes some way");
+        assert!(!self.may_have_it, "sent again although the customer may have it: {:?}", self.went);
+        self.went.push((via, end));
+        let retry = |not_before| Input::Outcome(Outcome::Refused(Refusal::Retry { not_before }));
+        let refused = |it| Input::Outcome(Outcome::Refused(it));
+        match end {
+            End::Sent | End::Late(_) => step(self, Input::Outcome(Outcome::Sent)),
+            End::Unknown => step(self, Input::Outcome(Outcome::Unknown)),
+            End::Crash => step(self, Input::Crashed),
+            End::Busy => step(self, retry(None)),
+            End::Throttled => step(self, retry(Some(self.now + PATIENCE + 1))),
+            End::Down => step(self, refused(Refusal::Down(Reason::Disconnected))),
+            End::FailOver => step(self, refused(Refusal::FailOver(Reason::Unauthorized))),
+            End::Park => step(self, refused(Refusal::Park(Reason::Quality))),
+            End::GiveUp => step(self, refused(Refusal::GiveUp(Reason::Invalid))),
+        }
+        self.may_have_it = matches!(end, End::Sent | End::Unknown | End::Crash);
+        if let End::Late(may) = end {
+            // Of another provider's attempt: not this one's.
+            let other = if via == Meta { Twilio } else { Meta };
+            let before = self.delivery.clone();
+            step(self, Input::HeardFailed { by: Some(other), late: late(may) });
+            assert_eq!(self.delivery, before);
+            step(self, Input::HeardFailed { by: Some(via), late: late(may) });
+        }
+    }
+
+    fn check(&self, routes: Routes) {
+        let (via, end) = *self.went.last().expect("there was an attempt");
+        let refused_for_good = |kind| {
+            let is_it = |it: &&(ProviderKind, End)| it.0 == kind;
+            let mut its = self.went.iter().filter(is_it);
+            its.any(|it| matches!(it.1, End::FailOver | End::Late(true)))
+        };
+        let next = routes.iter().find(|it| *it != via && !refused_for_good(*it));
+        let n_late = self.went.iter().filter(|it| it.1 == End::Late(true)).count();
+        let state = self.delivery.state;
+        let waits = matches!(state, State::Waiting { .. });
+        let at_once = state == State::Waiting { due: self.now };
+        let n_busy = self.went.iter().rev().take_while(|it| **it == (via, End::Busy)).count();
+        let told = || format!("{:?} {:?}", self.went, self.delivery);
+        match end {
+            End::Sent => assert_eq!(state, State::Accepted { at: self.now }, "{}", told()),
+            End::Unknown | End::Crash => {
+                assert_eq!(state, State::Fenced { since: self.now }, "{}", told());
+            }
+            End::Park => assert_eq!(state, State::Parked(Reason::Quality)),
+            End::GiveUp => assert_eq!(state, State::Dead(Reason::Invalid)),
+            End::FailOver if next.is_none() => {
+                assert_eq!(state, State::Parked(Reason::Unauthorized), "{}", told());
+            }
+            End::Late(true) if next.is_some() && n_late <= 1 => assert!(waits, "{}", told()),
+            End::Late(_) => assert_eq!(state, State::Dead(Reason::OptedOut), "{}", told()),
+            // Patience first, as long as it lasts.
+            End::Busy if n_busy < PATIENCE_TRIES as usize && self.went.len() <= SOON => {
+                assert!(waits && !at_once, "{}", told());
+            }
+            End::Busy | End::Throttled | End::Down | End::FailOver => {
+                assert!(waits, "{}", told());
+                // The refusal that ends patience: the next one at once, unless it was just tried.
+                let fresh = next.is_some_and(|it| !self.went.iter().any(|went| went.0 == it));
+                assert!(at_once || !fresh, "{}", told());
+            }
+        }
+        if fresh_comes_before(&self.went, routes) {
+            return;
+        }
+        panic!("a provider was left out: {}", told());
+    }
+}
+
+/// No provider was used for the first time before all that come before it had been.
+fn fresh_comes_before(went: &[(ProviderKind, End)], routes: Routes) -> bool {
+    let first = |kind| went.iter().position(|it| it.0 == kind);
+    let firsts: Vec<Option<usize>> = routes.iter().map(first).collect();
+    firsts.is_sorted_by(|a, b| match (a, b) {
+        (Some(a), Some(b)) => a < b,
+        (None, Some(_)) => false,
+        (_, None) => true,
+    })
+}
+
+fn follow(run: &Run, policy: &Policy, deep: usize, n: &mut usize) {
+    if deep == 0 || !matches!(run.delivery.todo(policy), Todo::Send { .. }) {
+        return;
+    }
+    for end in ENDS {
+        let mut run = run.clone();
+        run.attempt(end, policy);
+        run.check(policy.routes);
+        *n += 1;
+        follow(&run, policy, deep - 1, n);
+    }
+}
+
+#[test]
+fn whatever_the_order_of_outcomes_the_next_provider_is_tried_and_nothing_is_sent_twice() {
+    let mut n = 0;
+    for routes in [&[Wasender][..], &[Wasender, Meta], &[Wasender, Meta, Twilio]] {
+        let routes: Routes = routes.iter().copied().collect();
+        let policy =
+            Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: 10 * MINUTE, routes };
+        let delivery = Delivery::new(0, EXPIRES);
+        let run = Run { delivery, now: 0, went: Vec::new(), may_have_it: false };
+        follow(&run, &policy, DEEP, &mut n);
+    }
+    assert!(n > 10_000, "only {n} orders");
+}
+
+#[test]
+fn an_unknown_outcome_never_goes_another_way_by_itself() {
+    let routes: Routes = [Wasender, Meta].into_iter().collect();
+    for on_unknown in [OnUnknown::GiveUp, OnUnknown::Retry] {
+        let policy = Policy { on_unknown, unknown_deadline: MINUTE, routes };
+        let begun = Delivery::new(0, EXPIRES).step(Input::BEGIN, 0, &policy);
+        let fenced = begun.step(Input::Outcome(Outcome::Unknown), 0, &policy);
+        let ended = fenced.step(Input::Tick, MINUTE, &policy);
+        match on_unknown {
+            OnUnknown::GiveUp => assert_eq!(ended.state, State::Unknown),
+            // The vendor's own choice: once more, the same way.
+            OnUnknown::Retry => {
+                let again = ended.step(Input::BEGIN, MINUTE, &policy);
+                assert_eq!((again.state, again.via), (State::Begun, Some(Wasender)));
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_down_is_passed_over_and_when_all_are_it_waits() {
+    let routes: Routes = [Wasender, Meta].into_iter().collect();
+    let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: MINUTE, routes };
+    let new = || Delivery::new(0, EXPIRES);
+    let down = ProviderSet::NONE.with(Wasender);
+    let begun = new().step(Input::Begin { down, up_at: 9_000 }, 5, &policy);
+    assert_eq!((begun.state, begun.via), (State::Begun, Some(Meta)));
+    let down = down.with(Meta);
+    let waits = new().step(Input::Begin { down, up_at: 9_000 }, 5, &policy);
+    assert_eq!((waits.state, waits.attempts), (State::Waiting { due: 9_000 }, 0));
+    // What has refused it for good is not tried because the others are down.
+    let refused = Outcome::Refused(Refusal::FailOver(Reason::Unsupported));
+    let refused = new().step(Input::BEGIN, 0, &policy).step(Input::Outcome(refused), 0, &policy);
+    let down = ProviderSet::NONE.with(Meta);
+    let waits = refused.step(Input::Begin { down, up_at: 9_000 }, 5, &policy);
+    assert_eq!(waits.state, State::Waiting { due: 9_000 });
+}
+
+#[test]
+fn ways_that_the_vendor_has_changed_are_followed_as_they_are_now() {
+    let policy = |kinds: &[ProviderKind]| Policy {
+        on_unknown: OnUnknown::GiveUp,
+        unknown_deadline: MINUTE,
+        routes: kinds.iter().copied().collect(),
+    };
+    let refused = Input::Outcome(Outcome::Refused(Refusal::FailOver(Reason::Unauthorized)));
+    let old = policy(&[Wasender, Meta]);
+    let waits = Delivery::new(0, EXPIRES).step(Input::BEGIN, 0, &old).step(refused, 0, &old);
+    assert_eq!(waits.state, State::Waiting { due: 0 });
+    // Moved to Twilio meanwhile: what Wasender has refused leaves that way.
+    let new = policy(&[Twilio]);
+    let begun = waits.clone().step(Input::BEGIN, 1, &new);
+    assert_eq!(begun.via, Some(Twilio));
+    // Only what refused it is left: perhaps it was mended.
+    let begun = waits.step(Input::BEGIN, 1, &policy(&[Wasender]));
+    assert_eq!(begun.via, Some(Wasender));
+}
+
+#[test]
+fn a_failure_that_comes_before_the_answer_decides() {
+    let routes: Routes = [Meta, Wasender].into_iter().collect();
+    let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: MINUTE, routes };
+    for (may_fail_over, outcome) in [
+        (true, Outcome::Sent),
+        (true, Outcome::Unknown),
+        (false, Outcome::Sent),
+        (false, Outcome::Unknown),
+    ] {
+        let begun = Delivery::new(0, EXPIRES).step(Input::BEGIN, 0, &policy);
+        let input = Input::HeardFailed { by: Some(Meta), late: late(may_fail_over) };
+        let heard = begun.step(input, 1, &policy);
+        assert_eq!(heard.state, State::Begun, "it is in hand");
+        let ended = heard.step(Input::Outcome(outcome), 2, &policy);
+        let want =
+            if may_fail_over { State::Waiting { due: 2 } } else { State::Dead(Reason::OptedOut) };
+        assert_eq!(ended.state, want);
+    }
+}

@@ -1,0 +1,95 @@
+//! The customer service window: through some providers a business may write freely only for a day
+//! after the customer wrote; after that, templates alone (`docs/wire/meta-unipile-twilio.md` B6).
+
+use super::{
+    clock::{HOUR, Millis},
+    message::{Content, Template, Text},
+    route::ProviderKind,
+};
+
+/// How long it stays open.
+pub const WINDOW: Millis = 24 * HOUR;
+/// What stands for the text in a vendor's fallback template.
+pub const TEXT_PLACE: &str = "{{text}}";
+/// The longest text that takes its place, in characters: what a parameter may have.
+const PARAMETER_CHARS_MAX: usize = 1_024;
+
+/// Whether this provider has windows. Devices that are linked to an ordinary `WhatsApp` have none.
+#[must_use]
+pub fn has_windows(kind: ProviderKind) -> bool {
+    matches!(kind, ProviderKind::Meta | ProviderKind::Twilio)
+}
+
+/// Whether such content may be sent now to a customer who last wrote then.
+#[must_use]
+pub fn may_send(content: &Content, wrote_at: Option<Millis>, now: Millis) -> bool {
+    // A clock that was set back must not shut it.
+    let is_open = wrote_at.is_some_and(|it| now - it < WINDOW);
+    is_open || matches!(content, Content::Template(_))
+}
+
+impl Template {
+    /// The template with this text in it, wherever [`TEXT_PLACE`] stands.
+    #[must_use]
+    pub fn with_text(&self, text: &str) -> Self {
+        // Parameters take no line breaks, tabs or runs of spaces.
+        let words: Vec<&str> = text.split_whitespace().collect();
+        let words = words.join(" ");
+        let one: String = if words.chars().count() > PARAMETER_CHARS_MAX {
+            words.chars().take(PARAMETER_CHARS_MAX - 1).chain(['…']).collect()
+        } else {
+            words
+        };
+        let mut filled = self.clone();
+        filled.components.iter_mut().for_each(|it| fill(it, &one));
+        for value in filled.variables.values_mut() {
+            *value = value.replace(TEXT_PLACE, &one);
+        }
+        filled.text = Text(text.to_owned());
+        filled
+    }
+}
+
+fn fill(value: &mut serde_json::Value, text: &str) {
+    match value {
+        serde_json::Value::String(it) if it.contains(TEXT_PLACE) => {
+            *it = it.replace(TEXT_PLACE, text);
+        }
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|it| fill(it, text)),
+        serde_json::Value::Object(fields) => fields.values_mut().for_each(|it| fill(it, text)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_window_is_open_for_a_day_and_templates_need_none() {
+        let (text, now) = (Content::text("x"), 100 * WINDOW);
+        assert!(may_send(&text, Some(now), now) && may_send(&text, Some(now - WINDOW + 1), now));
+        assert!(!may_send(&text, Some(now - WINDOW), now) && !may_send(&text, None, now));
+        assert!(may_send(&Content::Template(Template::default()), None, now));
+        assert!(may_send(&text, Some(now + 5), now), "a clock was set back");
+    }
+
+    #[test]
+    fn the_text_takes_its_place_as_one_line() {
+        let component =
+            json!({ "type": "body", "parameters": [{ "type": "text", "text": "{{text}}" }] });
+        let template = Template {
+            components: vec![component],
+            variables: [("1".to_owned(), "Note: {{text}}".to_owned())].into(),
+            ..Template::default()
+        };
+        let filled = template.with_text("  Bonjour,\n\n  à demain\t!  ");
+        assert_eq!(filled.components[0]["parameters"][0]["text"], "Bonjour, à demain !");
+        assert_eq!(filled.variables["1"], "Note: Bonjour, à demain !");
+        let long = template.with_text(&"é".repeat(2_000));
+        let parameter = long.components[0]["parameters"][0]["text"].as_str().unwrap();
+        assert_eq!(parameter.chars().count(), PARAMETER_CHARS_MAX);
+    }
+}
