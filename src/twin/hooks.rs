@@ -73,13 +73,13 @@ pub struct HookFailure {
 
 /// The way out.
 pub(super) struct Hooks {
-    client: reqwest::Client,
-    room: Semaphore,
+    pub(super) client: reqwest::Client,
+    pub(super) room: Semaphore,
     pending: Arc<watch::Sender<usize>>,
     /// How often the twin was stopped. What began before the last time ends.
     stops: watch::Sender<u64>,
     failures: Mutex<VecDeque<HookFailure>>,
-    n_posted: AtomicU64,
+    pub(super) n_posted: AtomicU64,
 }
 
 /// Webhooks that are still to come. They are no longer pending when it is dropped.
@@ -215,7 +215,7 @@ impl Hooks {
 }
 
 /// As much of an answer as is of interest.
-async fn read(mut response: reqwest::Response) -> String {
+pub(super) async fn read(mut response: reqwest::Response) -> String {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
@@ -227,7 +227,7 @@ async fn read(mut response: reqwest::Response) -> String {
 }
 
 /// The error in our words: reqwest's own quote the URL, which may hold a vendor's id.
-fn why(error: &reqwest::Error) -> &'static str {
+pub(super) fn why(error: &reqwest::Error) -> &'static str {
     if error.is_timeout() {
         "timed out"
     } else if error.is_connect() {

@@ -1,6 +1,7 @@
 //! Simulators of the outside world, for the demo, the tests and authors of bots. They speak the
 //! real wire, need nothing else of this crate, and misbehave on request.
 //!
+//! [`twilio::TwilioTwin`] is Twilio.
 //! [`Twin`] is Wasender as `docs/wire/wasender.md` describes it:
 //!
 //! ```no_run
@@ -26,6 +27,7 @@ mod api;
 mod book;
 mod clock;
 mod deeds;
+mod faults;
 mod follow;
 mod hooks;
 mod inbound;
@@ -36,6 +38,7 @@ mod mmg;
 mod order;
 mod pace;
 mod people;
+mod port;
 mod send;
 mod session;
 mod sessions;
@@ -43,6 +46,7 @@ mod share;
 mod speak;
 #[cfg(test)]
 mod tests;
+pub mod twilio;
 mod upload;
 mod wasender;
 pub mod wire;

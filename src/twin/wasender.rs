@@ -237,13 +237,13 @@ pub fn twin_router(twin: &Twin) -> Router {
     api::router(Arc::clone(&twin.world))
 }
 
-struct Server {
-    address: SocketAddr,
-    running: Mutex<Option<JoinHandle<()>>>,
+pub(super) struct Server {
+    pub(super) address: SocketAddr,
+    pub(super) running: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl Server {
-    fn set(&self, running: Option<JoinHandle<()>>) -> Option<JoinHandle<()>> {
+    pub(super) fn set(&self, running: Option<JoinHandle<()>>) -> Option<JoinHandle<()>> {
         let mut now = self.running.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::replace(&mut now, running)
     }
@@ -258,7 +258,7 @@ impl Drop for Server {
 }
 
 /// Serves until it is aborted; the connections end with it.
-async fn serve(listener: TcpListener, router: Router) {
+pub(super) async fn serve(listener: TcpListener, router: Router) {
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
