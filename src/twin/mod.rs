@@ -1,7 +1,7 @@
 //! Simulators of the outside world, for the demo, the tests and authors of bots. They speak the
 //! real wire, need nothing else of this crate, and misbehave on request.
 //!
-//! [`twilio::TwilioTwin`] is Twilio.
+//! [`twilio::TwilioTwin`] and [`unipile::UnipileTwin`] are Twilio and Unipile.
 //! [`Twin`] is Wasender as `docs/wire/wasender.md` describes it:
 //!
 //! ```no_run
@@ -47,6 +47,7 @@ mod speak;
 #[cfg(test)]
 mod tests;
 pub mod twilio;
+pub mod unipile;
 mod upload;
 mod wasender;
 pub mod wire;
