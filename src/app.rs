@@ -111,8 +111,10 @@ impl App {
         let db = journal.db().clone();
         let stores = Stores::open(config, embedded, &db, &vault, store).await?;
         let (store, source) = stores.shared();
-        let manager = manager(config, &clock, source, stores.vault())?;
-        let gateway = assemble(config, http(config)?, clock, Arc::new(journal), store, manager)?;
+        let vault = stores.vault();
+        let manager = manager(config, &clock, source, Arc::clone(&vault))?;
+        let (journal, http) = (Arc::new(journal), http(config)?);
+        let gateway = assemble(config, http, clock, journal, store, manager, vault)?;
         let (new_admin_key, late) = late::start(config, &gateway).await?;
         gateway.take_up_forwards().await.context("take up events to forward")?;
 
@@ -227,9 +229,10 @@ pub fn assemble(
     journal: SharedJournal,
     store: SharedStore,
     manager: WabaManager,
+    vault: Arc<Vault>,
 ) -> anyhow::Result<Gateway> {
     let (url, token) = (config.wasender_url.clone(), config.wasender_token.clone());
-    let media = MediaKeeper::open(&config.data_dir, http.clone());
+    let media = MediaKeeper::open(&config.data_dir, http.clone(), vault);
     let media = media.context("the directory of files")?;
     let providers = Providers::new(
         Wasender::new(http.clone(), url, token, clock.clone()),

@@ -257,6 +257,12 @@ impl Download {
         self.0.content_length()
     }
 
+    /// A header.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers().get(name)?.to_str().ok()
+    }
+
     /// The next piece; `None` is the end of a body that came whole.
     pub async fn piece(&mut self) -> Result<Option<Bytes>, HttpError> {
         let piece = tokio::time::timeout(DOWNLOAD_PAUSE_MAX, self.0.chunk()).await;

@@ -115,9 +115,9 @@ impl Data {
         let source = Source::new(Arc::clone(&store));
         let vault =
             self.firestore.as_ref().map_or_else(|| Arc::clone(&self.vault), FirestoreStore::vault);
-        let manager = manager(config, &Clock::System, source, vault)?;
+        let manager = manager(config, &Clock::System, source, Arc::clone(&vault))?;
         let journal = Arc::new(self.journal.clone());
-        assemble(config, http(config)?, Clock::System, journal, store, manager)
+        assemble(config, http(config)?, Clock::System, journal, store, manager, vault)
     }
 
     /// What is sealed in the data.

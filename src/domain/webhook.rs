@@ -181,6 +181,12 @@ impl Webhook<Verified> {
         proofs.iter().any(|it| self.holds(it))
     }
 
+    /// The address it came to, as its sender knows it.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
     /// The raw body.
     #[must_use]
     pub fn body(&self) -> &Bytes {

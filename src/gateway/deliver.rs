@@ -90,15 +90,7 @@ impl Gateway {
             let due = self.inner.clock.now();
             return self.end(job, Step::of(Input::Unbegin { due })).await;
         };
-        let attempt = match file {
-            FileToSend::Refused(attempt) => attempt,
-            FileToSend::At(url) => {
-                self.attempt(provider, &instance, job.id, &to_send, Some(&url)).await
-            }
-            FileToSend::None | FileToSend::Missing(_) => {
-                self.attempt(provider, &instance, job.id, &to_send, None).await
-            }
-        };
+        let attempt = self.attempt(provider, &instance, job.id, &to_send, file).await;
         self.tell_attempt(&instance, via, permit, &attempt, routes);
         let step = Step {
             input: Input::Outcome(attempt.outcome),
@@ -145,14 +137,21 @@ impl Gateway {
         instance: &WabaInstance,
         id: EntryId,
         to_send: &ToSend,
-        file: Option<&str>,
+        file: FileToSend,
     ) -> Attempt {
         let started_at = self.inner.clock.now();
         let quotes = to_send.quotes.as_ref();
         let quotes = quotes.map(|it| Quoted { id: it.id.as_deref(), ticket: it.ticket.as_deref() });
         let (to, content) = (&to_send.to, &to_send.content);
-        let message = Outgoing { id, to, content, quotes, file };
-        let attempt = provider.send(instance, &message).await;
+        let message = |file| Outgoing { id, to, content, quotes, file };
+        let attempt = match file {
+            FileToSend::Attached(file) => provider.send_with(instance, &message(None), file).await,
+            FileToSend::At(url) => provider.send(instance, &message(Some(&url))).await,
+            FileToSend::None | FileToSend::Missing(_) => {
+                provider.send(instance, &message(None)).await
+            }
+            FileToSend::Refused(attempt) => return attempt,
+        };
         let now = self.inner.clock.now();
         counter!(names::SENDS, "provider" => to_send.via.as_str(), "outcome" => attempt.word)
             .increment(1);

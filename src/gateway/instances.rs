@@ -39,6 +39,21 @@ pub struct NewInstance {
 }
 
 impl NewInstance {
+    /// A number of which nothing else is known.
+    #[must_use]
+    pub fn at(phone_number: PhoneNumber) -> Self {
+        Self {
+            phone_number,
+            wasender_instance_id: None,
+            session_key: None,
+            webhook_secret: None,
+            token: None,
+            account_protection: false,
+            schemes: SignatureSchemes::default(),
+            accounts: AccountsChange::default(),
+        }
+    }
+
     /// The instance, with this id, as it is at Wasender.
     #[must_use]
     pub fn instance(self, id: InstanceId, vendor_id: VendorId, now: Millis) -> WabaInstance {

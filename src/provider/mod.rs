@@ -1,6 +1,8 @@
 //! The services that carry messages. A provider translates between its wire and our words, and
 //! nothing else: storing, answering, retrying and logging are the gateway's, the same for all.
 
+mod files;
+mod hooks;
 pub mod meta;
 pub mod twilio;
 pub mod unipile;
@@ -11,9 +13,15 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
-use url::Url;
 
-pub use self::{meta::Meta, twilio::Twilio, unipile::Unipile, wasender::Wasender};
+pub use self::{
+    files::FileWay,
+    hooks::{HookFault, HookSet, Hooks, NewHook},
+    meta::Meta,
+    twilio::Twilio,
+    unipile::Unipile,
+    wasender::Wasender,
+};
 use crate::{
     domain::{
         clock::Millis,
@@ -56,6 +64,22 @@ pub trait Provider: Send + Sync {
 
     /// Sends one message, once.
     async fn send(&self, instance: &WabaInstance, message: &Outgoing<'_>) -> Attempt;
+
+    /// How a file that we keep gets there.
+    fn file_way(&self) -> FileWay {
+        FileWay::Upload
+    }
+
+    /// Sends one message with its file, once. Only of providers whose way is
+    /// [`FileWay::Attached`].
+    async fn send_with(
+        &self,
+        instance: &WabaInstance,
+        message: &Outgoing<'_>,
+        _file: Upload,
+    ) -> Attempt {
+        self.send(instance, message).await
+    }
 
     /// Takes a file that is to be sent. Answers where the provider has it; the error is what an
     /// attempt to send it comes to, which is never unknown: nothing has been sent.
@@ -113,17 +137,6 @@ pub trait Provider: Send + Sync {
         to: &Address,
         message: &Received<'_>,
     ) -> Result<(), NoAnswer>;
-}
-
-/// A provider whose webhooks are set up by a call. Wasender's are a matter of its sessions.
-#[async_trait]
-pub trait Hooks: Provider {
-    /// Lets the instance's webhooks come here.
-    async fn set_webhook(
-        &self,
-        instance: &WabaInstance,
-        hook: &NewHook<'_>,
-    ) -> Result<HookSet, HookFault>;
 }
 
 /// A message as a provider is to send it.
@@ -196,46 +209,6 @@ pub struct Health {
     pub phone_number: Option<PhoneNumber>,
     /// What else the provider says of it, in its words: name and value.
     pub details: Vec<(&'static str, String)>,
-}
-
-/// Where an instance's webhooks are to go.
-pub struct NewHook<'a> {
-    /// Here.
-    pub url: &'a Url,
-    /// Also if they go elsewhere today.
-    pub replace: bool,
-}
-
-/// An instance's webhooks come here.
-#[derive(Debug, Default)]
-pub struct HookSet {
-    /// What proves them, where the provider chose it.
-    pub secret: Option<SecretString>,
-    /// What is left for a person to do.
-    pub warnings: Vec<String>,
-}
-
-/// An instance's webhooks do not come here.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HookFault {
-    /// What it takes is not stored: which field.
-    #[error("{0} is missing")]
-    Missing(&'static str),
-    /// They go elsewhere today.
-    #[error("the webhooks go elsewhere today")]
-    Elsewhere {
-        /// Where.
-        url: String,
-    },
-    /// The provider does not know the credentials.
-    #[error("the provider refuses the credentials")]
-    Unauthorized,
-    /// The provider says no. It quotes no secret.
-    #[error("the provider refuses: {0}")]
-    Refused(String),
-    /// The provider is away, or did not keep what it was told.
-    #[error("the provider does not answer")]
-    NoAnswer,
 }
 
 /// A message that was sent could not be changed.

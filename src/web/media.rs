@@ -103,8 +103,11 @@ pub(super) async fn get(
     Path(path): Path<MediaPath>,
 ) -> Result<Response, ApiError> {
     let id = MediaId::parse(&path.media_id).map_err(|_| MediaError::Unknown)?;
-    let MediaFile { mime_type, file_name, n_bytes, pieces } =
-        web.gateway.media(&vendor, &id).await?;
+    Ok(shown(web.gateway.media(&vendor, &id).await?))
+}
+
+fn shown(file: MediaFile) -> Response {
+    let MediaFile { mime_type, file_name, n_bytes, pieces } = file;
     let fixed: [(HeaderName, &'static str); 4] = [
         (CONTENT_TYPE, mime_type),
         (X_CONTENT_TYPE_OPTIONS, "nosniff"),
@@ -114,7 +117,34 @@ pub(super) async fn get(
     let mut answer = (fixed, Body::from_stream(pieces)).into_response();
     answer.headers_mut().insert(CONTENT_LENGTH, n_bytes.into());
     answer.headers_mut().insert(CONTENT_DISPOSITION, disposition(&file_name));
-    Ok(answer)
+    answer
+}
+
+/// A link to a file in the path.
+#[derive(Deserialize, IntoParams)]
+pub(super) struct LinkPath {
+    /// What a provider was given with a message.
+    token: String,
+}
+
+/// Fetch a file by a link that a provider was given
+///
+/// Good for a day. Only the gateway makes such links, for files that providers fetch when they send
+/// them.
+#[utoipa::path(get, path = "/media/{token}", tag = "Media", operation_id = "getLinkedMedia",
+    security(()), params(LinkPath),
+    responses(
+        (status = 200, description = "the file",
+            content_type = "application/octet-stream", body = Vec<u8>),
+        (status = 404, description = "no such link, or it is too old"),
+        (status = 410, description = "the file cannot be had any more"),
+        (status = 503, description = "too many files are being read; try again after `retry-after`"),
+    ))]
+pub(super) async fn get_linked(
+    State(web): State<Web>,
+    Path(path): Path<LinkPath>,
+) -> Result<Response, ApiError> {
+    Ok(shown(web.gateway.linked_media(&path.token).await?))
 }
 
 /// Upload a file, to be sent by its id

@@ -114,6 +114,7 @@ fn described_routes(web: Option<&Web>) -> OpenApiRouter<Web> {
     let others = admin_routes(web)
         .merge(health::routes())
         .routes(routes!(openapi::document))
+        .routes(routes!(media::get_linked))
         .merge(docs::routes())
         .layer(middleware::from_fn(spanned));
     // A webhook's span is its own: it names the vendor from the start.

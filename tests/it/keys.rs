@@ -30,7 +30,19 @@ enum For {
 
 /// Every operation of `/openapi.json` besides the webhooks.
 const TABLE: &[(For, &[&str])] = &[
-    (For::Open, &["apiHealth", "health", "ready", "openapi", "enterDocs", "docs", "docsFile"]),
+    (
+        For::Open,
+        &[
+            "apiHealth",
+            "health",
+            "ready",
+            "openapi",
+            "enterDocs",
+            "docs",
+            "docsFile",
+            "getLinkedMedia",
+        ],
+    ),
     (
         For::Vendor,
         &[
@@ -177,6 +189,7 @@ async fn every_route_takes_every_kind_of_key_as_it_should() {
                 .replace("{waba_id}", "waba_none")
                 .replace("{file}", "index.js")
                 .replace("{message_id}", "msg_0000000000000001")
+                .replace("{token}", "none")
                 .replace("{media_id}", "med_0000000000000001")
                 .replace("{event_id}", "evt_0000000000000001")
                 .replace("{conversation_id}", "conv_1")

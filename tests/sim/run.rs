@@ -178,11 +178,12 @@ impl Run<'_> {
         });
         let store: SharedStore = Arc::new(Flaky { inner: store, world: Arc::clone(&self.world) });
         let (source, vault) = (Source::new(Arc::clone(&store)), Arc::clone(&place.vault));
-        let manager = app::manager(&place.config, &self.clock, source, vault).unwrap();
+        let manager = app::manager(&place.config, &self.clock, source, Arc::clone(&vault)).unwrap();
         let http = place.http.over(provider::wire(&self.world));
         let shared: Arc<Watched> = Arc::clone(&watched);
+        let clock = self.clock.clone();
         let gateway =
-            app::assemble(&place.config, http, self.clock.clone(), shared, store, manager).unwrap();
+            app::assemble(&place.config, http, clock, shared, store, manager, vault).unwrap();
         let (stop, n_running) = (CancellationToken::new(), Arc::<AtomicUsize>::default());
         let process = Process {
             gateway: gateway.clone(),

@@ -2,6 +2,7 @@
 //! and sent, and removed after a time.
 
 mod fetch;
+mod link;
 mod send;
 mod serve;
 mod shares;
@@ -36,6 +37,7 @@ use crate::{
     media::{Fault, Files},
     store::StoreError,
     telemetry::Chain,
+    vault::Vault,
 };
 
 /// Bytes of one vendor's files, together: one vendor must not fill the disk that all live on.
@@ -128,6 +130,8 @@ pub struct MediaKeeper {
     coming: Arc<AtomicU64>,
     /// Where the provider has a file, and until when that is believed.
     places: Mutex<Places>,
+    /// Seals links.
+    vault: Arc<Vault>,
 }
 
 impl MediaKeeper {
@@ -136,7 +140,7 @@ impl MediaKeeper {
     /// # Errors
     ///
     /// The disk's.
-    pub fn open(data_dir: &Path, http: Http) -> std::io::Result<Self> {
+    pub fn open(data_dir: &Path, http: Http, vault: Arc<Vault>) -> std::io::Result<Self> {
         Ok(Self {
             files: Arc::new(Files::open(data_dir)?),
             http,
@@ -148,6 +152,7 @@ impl MediaKeeper {
             proofs: Semaphore::new(PROOFS_MAX),
             coming: Arc::default(),
             places: Mutex::new(LruCache::new(PLACES_REMEMBERED)),
+            vault,
         })
     }
 

@@ -16,7 +16,7 @@ use crate::{
     },
     journal::MediaState,
     media::outflow,
-    provider::{Attempt, Provider, Upload},
+    provider::{Attempt, FileWay, Provider, Upload},
     telemetry::{Chain, names},
 };
 
@@ -28,8 +28,10 @@ const PLACE_KEPT: Millis = 20 * HOUR;
 pub(in crate::gateway) enum FileToSend {
     /// It has none of ours.
     None,
-    /// The provider has it here.
+    /// The provider has it here, or can fetch it there.
     At(String),
+    /// It goes with the message.
+    Attached(Upload),
     /// The provider does not have it.
     Missing(MediaId),
     /// It cannot be sent now: what the attempt has come to.
@@ -68,7 +70,12 @@ impl Gateway {
         id: &MediaId,
     ) -> FileToSend {
         let handed = match self.upload_of(vendor, id).await {
-            Ok(upload) => provider.upload(instance, upload).await,
+            Ok(upload) => match provider.file_way() {
+                FileWay::Upload => provider.upload(instance, upload).await,
+                FileWay::Attached => return FileToSend::Attached(upload),
+                // It is there to be fetched, or it would not have been opened.
+                FileWay::Link => self.link_to(vendor, id).ok_or_else(no_link),
+            },
             Err(error) => {
                 tracing::error!(media.id = %id, error = %Chain(&error), "a file to be sent cannot be read");
                 let refusal = match error {
@@ -109,4 +116,8 @@ impl Gateway {
             pieces: outflow(clear, ()).boxed(),
         })
     }
+}
+
+fn no_link() -> Attempt {
+    Attempt::of(Outcome::Refused(Refusal::FailOver(Reason::Unsupported)), "no_link")
 }
