@@ -238,7 +238,12 @@ pub fn assemble(
         Wasender::new(http.clone(), url, token, clock.clone()),
         Meta::new(http.clone(), config.apis.meta.clone(), clock.clone()),
         Unipile::new(http.clone(), config.apis.unipile.clone(), clock.clone()),
-        Twilio::new(http.clone(), config.apis.twilio.clone(), clock.clone()),
+        Twilio::new(
+            http.clone(),
+            config.apis.twilio.clone(),
+            config.base_url.clone(),
+            clock.clone(),
+        ),
     );
     let parts = Parts {
         providers: providers.clone(),

@@ -1,4 +1,9 @@
-//! How files get to providers.
+//! How files get to providers, and what is known of those that come from them.
+
+use crate::domain::{
+    message::{Media, MediaKind, Text},
+    waba::ProviderKind,
+};
 
 /// How a file that we keep gets to a provider.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,4 +14,23 @@ pub enum FileWay {
     Link,
     /// It goes with the message itself.
     Attached,
+}
+
+/// A file that a provider has told of and nothing else is known of.
+pub(super) fn announced(source: ProviderKind, kind: MediaKind) -> Media {
+    Media {
+        kind,
+        caption: Text::default(),
+        url: None,
+        mime_type: None,
+        file_name: None,
+        media_key: None,
+        sha256: None,
+        encrypted_sha256: None,
+        bytes: None,
+        upload: None,
+        view_once: false,
+        id: None,
+        source: Some(source),
+    }
 }

@@ -4,6 +4,7 @@
 mod files;
 mod hooks;
 pub mod meta;
+mod plain;
 pub mod twilio;
 pub mod unipile;
 pub mod wasender;

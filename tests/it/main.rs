@@ -44,5 +44,6 @@ mod store_away;
 mod support;
 mod tickets;
 mod tidy;
+mod twilio;
 mod vault;
 mod wire;

@@ -149,6 +149,13 @@ impl TwilioTwin {
         self.sends()
     }
 
+    /// Where customers' files are.
+    #[must_use]
+    pub fn files(&self) -> Vec<String> {
+        let book = self.world.book();
+        book.files.keys().map(|it| format!("{}{it}", self.world.origin())).collect()
+    }
+
     /// The messages that somebody was shown to be answering, which marks them as read.
     #[must_use]
     pub fn typings(&self) -> Vec<String> {
