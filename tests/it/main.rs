@@ -45,5 +45,6 @@ mod support;
 mod tickets;
 mod tidy;
 mod twilio;
+mod unipile;
 mod vault;
 mod wire;

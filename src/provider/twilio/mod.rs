@@ -12,6 +12,9 @@ mod send;
 #[cfg(test)]
 mod send_tests;
 
+#[cfg(test)]
+pub(super) use send_tests::test_instance;
+
 use std::time::Duration;
 
 use async_trait::async_trait;

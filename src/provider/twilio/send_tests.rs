@@ -40,6 +40,11 @@ fn twilio(own: &str) -> Twilio {
     Twilio::new(http, base, own.parse().unwrap(), Clock::fixed(NOW))
 }
 
+/// One that other providers' tests start from.
+pub(in crate::provider) fn test_instance() -> WabaInstance {
+    instance(|_| ())
+}
+
 fn instance(change: impl FnOnce(&mut TwilioAccount)) -> WabaInstance {
     let vendor = VendorId::parse("vendor_001").unwrap();
     let mut account = TwilioAccount {

@@ -1,42 +1,160 @@
-//! Unipile, a device linked to an ordinary WhatsApp; what it sends and accepts is in `docs/wire/meta-unipile-twilio.md`.
+//! Unipile, a device linked to an ordinary WhatsApp; what both generations of it send and accept is
+//! in `docs/wire/meta-unipile-twilio.md` D.
+
+mod ask;
+mod body;
+mod chats;
+mod errors;
+mod files;
+mod hook;
+mod parse;
+#[cfg(test)]
+mod parse_tests;
+mod parse_v2;
+mod send;
+#[cfg(test)]
+mod send_tests;
+mod show;
+mod wire;
+
+use std::time::Duration;
 
 use async_trait::async_trait;
+use reqwest::{
+    Method,
+    header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue},
+};
+use serde_json::Value;
 use url::Url;
 
+use self::chats::Chats;
 use super::{
-    Attempt, Found, Health, HookFault, HookSet, Hooks, NewHook, NoAnswer, Outgoing, Parsed,
-    Provider, Question, Received, Unreadable, Unsendable,
+    Attempt, FileWay, Found, Health, HookFault, HookSet, Hooks, NewHook, NoAnswer, OpenFault,
+    Outgoing, Parsed, Provider, Question, Received, Unreadable, Unsendable, Upload, plain,
 };
 use crate::{
     domain::{
+        account::UnipileAccount,
         clock::{Clock, Millis},
         contact::Address,
-        delivery::{Outcome, Reason, Refusal},
-        message::Content,
+        message::{Content, Media},
         schedule::Limit,
-        secret::SecretString,
+        secret::{ExposeSecret, SecretString},
         split::TextLimits,
         waba::WabaInstance,
         webhook::{Proof, Scheme, Verified, Webhook},
     },
-    http::Http,
+    http::{Download, Http, HttpError, Reply, Request, Trust},
 };
 
-/// What a text and a caption may have.
+/// What a text and a caption may have: WhatsApp's own limits.
 const TEXT_LIMITS: TextLimits = TextLimits { text: 4_096, caption: 1_024 };
+/// What webhooks of the first generation carry, and those of the second are signed in.
+const SECRET_HEADER: &str = "unipile-auth";
+const SIGNATURE_HEADER: &str = "unipile-signature";
+/// For one call without files, its connection included.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Unipile, a device linked to an ordinary WhatsApp.
 pub struct Unipile {
     http: Http,
     base: Url,
     clock: Clock,
+    chats: Chats,
+}
+
+/// Of the API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Generation {
+    V1,
+    V2,
+}
+
+/// An account that calls can be made with.
+struct Account<'a> {
+    id: &'a str,
+    key: &'a SecretString,
+    /// The base of the API of its generation.
+    base: Url,
+    generation: Generation,
+    trust: Trust,
 }
 
 impl Unipile {
-    /// `base` is where its API is.
+    /// `base` is where the API of accounts is that name none of their own.
     #[must_use]
     pub fn new(http: Http, base: Url, clock: Clock) -> Self {
-        Self { http, base, clock }
+        Self { http, base, clock, chats: Chats::default() }
+    }
+
+    fn account<'a>(&self, instance: &'a WabaInstance) -> Option<Account<'a>> {
+        let of = instance.unipile.as_deref()?;
+        let (mut base, trust) = match of.dsn.as_deref().map(str::trim).filter(|it| !it.is_empty()) {
+            Some(dsn) => (dsn_url(dsn)?, Trust::Vendor),
+            None => (self.base.clone(), Trust::Operator),
+        };
+        let generation = generation_of(&base);
+        if generation == Generation::V1 && !base.path().trim_end_matches('/').ends_with("/v1") {
+            base = below(&base, &["api", "v1"]);
+        }
+        Some(Account { id: &of.account_id, key: of.api_key.as_ref()?, base, generation, trust })
+    }
+
+    fn generation(&self, account: &UnipileAccount) -> Generation {
+        let own = account.dsn.as_deref().map(str::trim).filter(|it| !it.is_empty());
+        own.map_or_else(
+            || generation_of(&self.base),
+            |dsn| dsn_url(dsn).map_or(Generation::V1, |it| generation_of(&it)),
+        )
+    }
+
+    async fn call(
+        &self,
+        account: &Account<'_>,
+        method: Method,
+        url: &Url,
+        body: Option<&Value>,
+    ) -> Result<Reply, HttpError> {
+        let mut headers = account.headers()?;
+        if body.is_some() {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        }
+        let body = body.map(|it| it.to_string().into_bytes());
+        let trust = account.trust;
+        self.http.send(Request { method, url, trust, headers, body, timeout: TIMEOUT }).await
+    }
+
+    /// The body of a good answer to a question.
+    async fn ask(&self, account: &Account<'_>, url: &Url) -> Option<Value> {
+        let reply = self.call(account, Method::GET, url, None).await.ok()?;
+        let body = serde_json::from_slice(&reply.body).ok()?;
+        reply.status.is_success().then_some(body)
+    }
+}
+
+impl Account<'_> {
+    /// Below the base; of the second generation most is below the account.
+    fn url(&self, segments: &[&str]) -> Url {
+        below(&self.base, segments)
+    }
+
+    /// A chat, and what is in it.
+    fn chat_url(&self, chat: &str, segments: &[&str]) -> Url {
+        let head: &[&str] = match self.generation {
+            Generation::V1 => &["chats", chat],
+            Generation::V2 => &[self.id, "chats", chat],
+        };
+        below(&self.base, &[head, segments].concat())
+    }
+
+    fn headers(&self) -> Result<HeaderMap, HttpError> {
+        let key = HeaderValue::from_str(self.key.expose_secret());
+        let mut key = key.map_err(|_| HttpError::Forbidden)?;
+        key.set_sensitive(true);
+        let mut headers = HeaderMap::new();
+        headers.insert("x-api-key", key);
+        headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
+        Ok(headers)
     }
 }
 
@@ -44,10 +162,9 @@ impl Unipile {
 impl Provider for Unipile {
     fn proofs<'a>(&self, instance: &'a WabaInstance, now: Millis) -> Vec<Proof<'a>> {
         let Some(account) = &instance.unipile else { return Vec::new() };
-        let scheme = if account.is_v2() {
-            Scheme::UnipileV2 { header: "unipile-signature", now }
-        } else {
-            Scheme::Secret("unipile-auth")
+        let scheme = match self.generation(account) {
+            Generation::V1 => Scheme::Secret(SECRET_HEADER),
+            Generation::V2 => Scheme::UnipileV2 { header: SIGNATURE_HEADER, now },
         };
         let secret = account.webhook_secret.as_ref();
         secret.map(|secret| Proof { instance: &instance.id, scheme, secret }).into_iter().collect()
@@ -55,11 +172,10 @@ impl Provider for Unipile {
 
     fn parse(
         &self,
-        _hook: &Webhook<Verified>,
-        _secrets: &[&SecretString],
+        hook: &Webhook<Verified>,
+        secrets: &[&SecretString],
     ) -> Result<Parsed, Unreadable> {
-        let _ = (&self.http, &self.base, &self.clock);
-        Err(Unreadable { line: 1, column: 1 })
+        parse::read(hook.body(), secrets, &self.chats)
     }
 
     fn limit(&self, _instance: &WabaInstance) -> Limit {
@@ -70,38 +186,64 @@ impl Provider for Unipile {
         TEXT_LIMITS
     }
 
-    fn check(&self, _content: &Content) -> Result<(), Unsendable> {
-        Ok(())
+    fn check(&self, content: &Content) -> Result<(), Unsendable> {
+        match content {
+            Content::Media(_) => Ok(()),
+            Content::Template(it) if it.text.is_empty() => {
+                let why = "template.text: Unipile has no templates and needs the text";
+                Err(Unsendable(why.to_owned()))
+            }
+            other if plain::text(other).is_none() => {
+                Err(Unsendable("type: Unipile cannot send this".to_owned()))
+            }
+            _ => Ok(()),
+        }
     }
 
-    async fn send(&self, _instance: &WabaInstance, _message: &Outgoing<'_>) -> Attempt {
-        let refusal = Refusal::FailOver(Reason::Unsupported);
-        Attempt::of(Outcome::Refused(refusal), "unsupported_content")
+    fn file_way(&self) -> FileWay {
+        FileWay::Attached
     }
 
-    async fn ask(&self, _instance: &WabaInstance, _question: &Question<'_>) -> Found {
-        Found::default()
+    async fn send(&self, instance: &WabaInstance, message: &Outgoing<'_>) -> Attempt {
+        self.send_message(instance, message, None).await
     }
 
-    async fn health(&self, _instance: &WabaInstance) -> Result<Health, NoAnswer> {
-        Err(NoAnswer)
+    async fn send_with(
+        &self,
+        instance: &WabaInstance,
+        message: &Outgoing<'_>,
+        file: Upload,
+    ) -> Attempt {
+        self.send_message(instance, message, Some(file)).await
+    }
+
+    async fn open(&self, instance: &WabaInstance, file: &Media) -> Result<Download, OpenFault> {
+        self.open_file(instance, file).await
+    }
+
+    async fn ask(&self, instance: &WabaInstance, question: &Question<'_>) -> Found {
+        self.ask_message(instance, question).await.unwrap_or_default()
+    }
+
+    async fn health(&self, instance: &WabaInstance) -> Result<Health, NoAnswer> {
+        self.ask_health(instance).await
     }
 
     async fn mark_read(
         &self,
-        _instance: &WabaInstance,
-        _message: &Received<'_>,
+        instance: &WabaInstance,
+        message: &Received<'_>,
     ) -> Result<(), NoAnswer> {
-        Err(NoAnswer)
+        self.show_read(instance, message).await
     }
 
     async fn typing(
         &self,
-        _instance: &WabaInstance,
-        _to: &Address,
-        _message: &Received<'_>,
+        instance: &WabaInstance,
+        to: &Address,
+        message: &Received<'_>,
     ) -> Result<(), NoAnswer> {
-        Err(NoAnswer)
+        self.show_typing(instance, to, message).await
     }
 }
 
@@ -109,9 +251,28 @@ impl Provider for Unipile {
 impl Hooks for Unipile {
     async fn set_webhook(
         &self,
-        _instance: &WabaInstance,
-        _hook: &NewHook<'_>,
+        instance: &WabaInstance,
+        hook: &NewHook<'_>,
     ) -> Result<HookSet, HookFault> {
-        Err(HookFault::NoAnswer)
+        self.set_hooks(instance, hook).await
     }
+}
+
+/// People write it without a scheme, as Unipile shows it.
+fn dsn_url(dsn: &str) -> Option<Url> {
+    let url = if dsn.contains("://") { dsn.to_owned() } else { format!("https://{dsn}") };
+    Url::parse(&url).ok().filter(|it| matches!(it.scheme(), "http" | "https"))
+}
+
+fn generation_of(base: &Url) -> Generation {
+    let is_v2 = base.path().trim_end_matches('/').ends_with("/v2");
+    if is_v2 { Generation::V2 } else { Generation::V1 }
+}
+
+fn below(base: &Url, segments: &[&str]) -> Url {
+    let mut url = base.clone();
+    if let Ok(mut path) = url.path_segments_mut() {
+        path.pop_if_empty().extend(segments);
+    }
+    url
 }

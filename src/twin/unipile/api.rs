@@ -42,6 +42,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
         .route("/{account}/chats/send", post(send::start_v2))
         .route("/{account}/chats/{chat}/messages", get(chats::messages_v2))
         .route("/{account}/chats/{chat}/messages/send", post(send::reply_v2))
+        .route("/{account}/chats/{chat}/messages/{message}", get(chats::message_v2))
         .route("/{account}/chats/{chat}/messages/{message}/read", post(chats::read_v2))
         .route("/{account}/chats/{chat}/composing", post(chats::composing_v2))
         .route(

@@ -145,6 +145,19 @@ pub(super) async fn message_v1(
     Ok(Json(wire::listed_v1(found)).into_response())
 }
 
+pub(super) async fn message_v2(
+    State(world): State<Arc<World>>,
+    Path((account, chat, id)): Path<(String, String, String)>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let number = world.owner(&headers, &account, Generation::V2)?;
+    let chat = world.chat_of(&number, &chat)?;
+    let mut book = world.book();
+    let found = book.message(&id).filter(|it| it.sent.chat_id == chat.id && it.is_listed);
+    let found = found.ok_or_else(|| refused(Generation::V2, 404, "resource_not_found"))?;
+    Ok(Json(wire::listed_v2(found, &chat, &number)).into_response())
+}
+
 pub(super) async fn file_v1(
     State(world): State<Arc<World>>,
     Path((message, file)): Path<(String, String)>,

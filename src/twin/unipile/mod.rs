@@ -162,6 +162,12 @@ impl UnipileTwin {
         self.sends()
     }
 
+    /// The id of the chat with a customer.
+    #[must_use]
+    pub fn chat_of(&self, account_id: &str, customer: &Customer) -> String {
+        self.world.chat(account_id, customer).id
+    }
+
     /// Chats that were marked as read, or in which somebody was shown to be typing.
     #[must_use]
     pub fn shown(&self) -> Vec<(&'static str, String)> {
