@@ -2,6 +2,7 @@
 //! takes any bytes, must not panic, and says what must hold whatever they are.
 
 mod database;
+mod others;
 mod request;
 #[path = "../../migrate/table.rs"]
 #[expect(dead_code, reason = "only its parser is looked at here")]
@@ -13,8 +14,10 @@ mod words;
 pub type Target = fn(&[u8]);
 
 /// All of them; each has a directory of its name in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 11] = [
+pub const ALL: [(&str, Target); 13] = [
     ("webhook", wire::webhook),
+    ("twilio", others::twilio),
+    ("unipile", others::unipile),
     ("signature", wire::signature),
     ("answer", wire::answer),
     ("ids", words::ids),
