@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metrics::counter;
 
-use super::{AcceptError, Gateway};
+use super::{AcceptError, Gateway, media};
 use crate::{
     domain::{
         contact::Address,
@@ -113,7 +113,10 @@ fn unclaimed(event: Event) -> Event {
 /// The events of a proven body; one that nobody can read is an event of its own.
 pub(super) fn read(by: ProviderKind, service: &VendorService, hook: &Webhook<Verified>) -> Parsed {
     match service.parse(by, hook) {
-        Ok(parsed) => parsed,
+        Ok(mut parsed) => {
+            parsed.parts.iter_mut().flat_map(|it| &mut it.events).for_each(media::give_key);
+            parsed
+        }
         Err(error) => {
             counter!(names::UNREADABLE).increment(1);
             tracing::warn!(vendor.id = %service.vendor().id, error = %Chain(&error), "kept a webhook that nobody can read");

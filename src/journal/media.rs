@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use super::JournalError;
 use crate::domain::{
     clock::Millis,
-    id::{ContactId, VendorId},
+    id::{ContactId, InstanceId, VendorId},
     media::MediaId,
     message::{Media, MediaKind},
     secret::SecretString,
@@ -79,6 +79,8 @@ pub struct StoredMedia {
     pub state: MediaState,
     /// When it was announced or uploaded.
     pub made_at: Millis,
+    /// The number that its message came to; none for an upload.
+    pub instance: Option<InstanceId>,
     /// What it is and how it is opened; `None` when the message it came with is gone.
     pub media: Option<Media>,
 }

@@ -114,9 +114,7 @@ impl Intake for Incoming {
         }
         self.take_clear();
         let Self { draft, expected, sealed, clear, n_clear, .. } = self;
-        let is = |hash: Sha256, want: Option<&String>| {
-            want.is_none_or(|it| STANDARD.decode(it.trim()).ok() == Some(hash.finalize().to_vec()))
-        };
+        let is = |hash: Sha256, want: Option<&String>| want.is_none_or(|it| is_hash(hash, it));
         if !is(sealed, expected.encrypted_sha256.as_ref()) || !is(clear, expected.sha256.as_ref()) {
             return Err(Fault::BadHash);
         }
@@ -131,6 +129,8 @@ pub struct Sealing {
     sealer: Sealer,
     n_bytes: u64,
     n_bytes_max: u64,
+    /// SHA-256 of the file, base64, and as much of it as is there.
+    expected: Option<(String, Sha256)>,
     scratch: Vec<u8>,
 }
 
@@ -139,7 +139,13 @@ impl Sealing {
     #[must_use]
     pub fn new(draft: Draft, key: &MediaKey, kind: MediaKind, n_bytes_max: u64) -> Self {
         let sealer = Sealer::new(key, kind);
-        Self { draft, sealer, n_bytes: 0, n_bytes_max, scratch: Vec::new() }
+        Self { draft, sealer, n_bytes: 0, n_bytes_max, expected: None, scratch: Vec::new() }
+    }
+
+    /// Keeps it only when it is the file with this SHA-256, in base64.
+    #[must_use]
+    pub fn expecting(self, sha256: Option<String>) -> Self {
+        Self { expected: sha256.map(|it| (it, Sha256::new())), ..self }
     }
 }
 
@@ -149,18 +155,31 @@ impl Intake for Sealing {
         if self.n_bytes > self.n_bytes_max {
             return Err(Fault::TooLarge);
         }
+        if let Some((_, hash)) = &mut self.expected {
+            hash.update(clear);
+        }
         self.scratch.clear();
         self.sealer.update(clear, &mut self.scratch);
         Ok(self.draft.write(&self.scratch)?)
     }
 
     fn keep(mut self) -> Result<u64, Fault> {
+        if let Some((want, hash)) = self.expected.take()
+            && !is_hash(hash, &want)
+        {
+            return Err(Fault::BadHash);
+        }
         self.scratch.clear();
         self.sealer.finish(&mut self.scratch);
         self.draft.write(&self.scratch)?;
         self.draft.keep()?;
         Ok(self.n_bytes)
     }
+}
+
+/// Whether it is this hash, in base64.
+fn is_hash(hash: Sha256, want: &str) -> bool {
+    STANDARD.decode(want.trim()).is_ok_and(|it| it == hash.finalize().as_slice())
 }
 
 /// A kept file, to be read in clear.
@@ -317,6 +336,28 @@ mod tests {
         assert!(!files.path(&id).exists() && is_empty(&directory.path().join("media/beside")));
         assert_eq!(take(&sealed, |_| {}).unwrap(), 100_000);
         assert_eq!(fs::read(files.path(&id)).unwrap(), sealed);
+        assert_eq!(read(&files, &id, &key).unwrap(), clear);
+    }
+
+    #[test]
+    fn what_comes_in_clear_is_only_kept_when_it_is_what_was_announced() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = Files::open(directory.path()).unwrap();
+        let (id, key, clear) = (MediaId::of_upload(1), key(), vec![5; 100_000]);
+        let take = |sha256: Option<String>, n_bytes_max: u64| {
+            let draft = files.create(&id).unwrap();
+            let sealing = Sealing::new(draft, &key, MediaKind::Document, n_bytes_max);
+            let mut sealing = sealing.expecting(sha256);
+            clear.chunks(7_001).try_for_each(|it| sealing.take(it))?;
+            sealing.keep()
+        };
+        let right = STANDARD.encode(Sha256::digest(&clear));
+        for wrong in [STANDARD.encode([0; 32]), "?".to_owned()] {
+            assert_eq!(take(Some(wrong), 100_000).unwrap_err().to_string(), "bad_hash");
+        }
+        assert_eq!(take(None, 99_999).unwrap_err().to_string(), "too_large");
+        assert!(!files.path(&id).exists());
+        assert_eq!(take(Some(right), 100_000).unwrap(), 100_000);
         assert_eq!(read(&files, &id, &key).unwrap(), clear);
     }
 

@@ -1,6 +1,9 @@
-//! Fetching a file from WhatsApp (`docs/wire/wasender.md` §5.1). Its address is from a customer:
-//! it reaches WhatsApp's own hosts and what the operator allows, and nothing it answers is believed
-//! before its MAC is checked.
+//! Fetching a customer's file: encrypted from WhatsApp (`docs/wire/wasender.md` §5.1), or in clear
+//! from the provider that has it.
+//!
+//! The address of an encrypted one is from a customer: it reaches WhatsApp's own hosts and what the
+//! operator allows, and nothing it answers is believed before its MAC is checked. One in clear is
+//! opened by its provider, and encrypted here before it touches the disk.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,11 +16,15 @@ use super::{FETCHES_MAX, Gateway, Share};
 use crate::{
     domain::{
         clock::{HOUR, MINUTE, Millis, SECOND},
-        message::Media,
+        event::{Event, What},
+        message::{Content, Media},
+        route::ProviderKind,
+        secret::ExposeSecret,
     },
     http::{Download, HttpError, Request, Trust},
     journal::{JournalError, MediaDue, MediaEnd, MediaState, StoredMedia},
-    media::{Expected, Fault, Incoming, Inflow, MediaKey},
+    media::{Expected, Fault, Incoming, Inflow, MediaKey, Sealing},
+    provider::OpenFault,
     sqlite::is_of_disk,
     telemetry::{Chain, names},
 };
@@ -131,12 +138,12 @@ impl Gateway {
 
     async fn try_fetch(&self, file: &StoredMedia) -> Result<u64, NotFetched> {
         let media = file.media.as_ref().ok_or(NotFetched::Ever("lost"))?;
+        if let Some(kind) = media.source {
+            return self.fetch_clear(file, media, kind).await;
+        }
         let (url, expected) = expected(media)?;
         let sealed_max = expected.sealed_max();
-        let share = self.has_share(&file.vendor, sealed_max).await;
-        if !share.map_err(|_| NotFetched::Now("journal"))? {
-            return Err(NotFetched::Ever("quota"));
-        }
+        self.check_share(file, sealed_max).await?;
         let _room = self.room_for(sealed_max).ok_or(NotFetched::Now("disk_full"))?;
         let request = Request {
             method: Method::GET,
@@ -154,6 +161,62 @@ impl Gateway {
         let (files, id) = (Arc::clone(&self.inner.media.files), file.id.clone());
         let open = move || Ok(Incoming::new(files.create(&id)?, expected));
         keep(download, Inflow::start(open)).await
+    }
+
+    /// A file that its provider gives out in clear, kept under the key that it was given when its
+    /// message came.
+    async fn fetch_clear(
+        &self,
+        file: &StoredMedia,
+        media: &Media,
+        kind: ProviderKind,
+    ) -> Result<u64, NotFetched> {
+        let key = media.media_key.as_deref().and_then(MediaKey::parse);
+        let key = key.ok_or(NotFetched::Ever("bad_key"))?;
+        let n_bytes_max = media.kind.received_bytes_max();
+        let n_bytes = media.bytes.unwrap_or(n_bytes_max);
+        if n_bytes > n_bytes_max {
+            return Err(NotFetched::Ever("too_large"));
+        }
+        self.check_share(file, n_bytes).await?;
+        let _room = self.room_for(n_bytes).ok_or(NotFetched::Now("disk_full"))?;
+        let service = self.inner.registry.get(&file.vendor).await;
+        let service = service.map_err(|_| NotFetched::Now("store"))?;
+        let service = service.ok_or(NotFetched::Ever("gone"))?;
+        let instance = file.instance.as_ref().and_then(|it| service.instance(it));
+        let instance = instance.ok_or(NotFetched::Ever("gone"))?;
+        let download = service.provider(kind).open(instance, media).await?;
+        NotFetched::check(download.status())?;
+        if download.n_bytes().is_some_and(|it| it > n_bytes_max) {
+            return Err(NotFetched::Ever("too_large"));
+        }
+        let (files, id) = (Arc::clone(&self.inner.media.files), file.id.clone());
+        let (sort, sha256) = (media.kind, media.sha256.clone());
+        let open = move || {
+            let sealing = Sealing::new(files.create(&id)?, &key, sort, n_bytes_max);
+            Ok(sealing.expecting(sha256))
+        };
+        keep(download, Inflow::start(open)).await
+    }
+
+    /// Whether the vendor may keep so many bytes more.
+    async fn check_share(&self, file: &StoredMedia, n_bytes: u64) -> Result<(), NotFetched> {
+        let share = self.has_share(&file.vendor, n_bytes).await;
+        if share.map_err(|_| NotFetched::Now("journal"))? {
+            Ok(())
+        } else {
+            Err(NotFetched::Ever("quota"))
+        }
+    }
+}
+
+/// Gives a file that comes in clear the key under which it is kept. Without one it is not fetched.
+pub(in crate::gateway) fn give_key(event: &mut Event) {
+    if let What::Message(Content::Media(it)) | What::Echo(Content::Media(it)) = &mut event.what
+        && it.source.is_some()
+    {
+        let key = MediaKey::random().ok();
+        it.media_key = key.map(|it| it.to_text().expose_secret().to_owned());
     }
 }
 
@@ -206,6 +269,16 @@ impl NotFetched {
             }
             status if status.is_server_error() => Err(Self::Now("failed")),
             _ => Err(Self::Ever("refused")),
+        }
+    }
+}
+
+impl From<OpenFault> for NotFetched {
+    fn from(fault: OpenFault) -> Self {
+        match fault {
+            OpenFault::Gone => Self::Ever("gone"),
+            OpenFault::Forbidden => Self::Ever("bad_url"),
+            OpenFault::NoAnswer => Self::Now("no_answer"),
         }
     }
 }

@@ -18,8 +18,8 @@ use lru::LruCache;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-pub(in crate::gateway) use self::send::FileToSend;
 use self::shares::{Room, Share, Shares};
+pub(in crate::gateway) use self::{fetch::give_key, send::FileToSend};
 pub use self::{
     serve::MediaFile,
     store::{NewFile, StoredFile},

@@ -94,7 +94,8 @@ struct Doc {
 pub(super) fn has_file(event: &Event) -> bool {
     match &event.what {
         What::Message(Content::Media(it)) | What::Echo(Content::Media(it)) => {
-            it.url.is_some() && it.media_key.is_some()
+            let is_somewhere = it.url.is_some() || (it.source.is_some() && it.id.is_some());
+            is_somewhere && it.media_key.is_some()
         }
         _ => false,
     }
@@ -277,11 +278,11 @@ impl MediaRow {
         let bad = || DbError::Unreadable("media");
         let id = MediaId::parse(&self.id).map_err(|_| bad())?;
         let vendor = VendorId::parse(&self.vendor).map_err(|_| bad())?;
-        let media = match (&self.doc, self.entry) {
+        let found = match (&self.doc, self.entry) {
             (Some(sealed), _) => {
                 let plain = vault.open(&place(&id.to_string()), sealed).map_err(|_| bad())?;
                 let doc: Doc = serde_json::from_slice(&plain).map_err(|_| bad())?;
-                Some(doc.media(self.n_bytes))
+                Some((None, doc.media(self.n_bytes)))
             }
             (None, Some(entry)) => announced(connection, vault, EntryId(entry))?,
             (None, None) => None,
@@ -291,7 +292,9 @@ impl MediaRow {
             KEPT => MediaState::Kept { n_bytes: self.n_bytes.unwrap_or_default() },
             _ => MediaState::GivenUp(self.note.unwrap_or_default()),
         };
-        Ok(StoredMedia { id, vendor, state, made_at: self.made_at, media })
+        let (instance, media) = found.unzip();
+        let instance = instance.flatten();
+        Ok(StoredMedia { id, vendor, state, made_at: self.made_at, instance, media })
     }
 }
 
@@ -315,12 +318,12 @@ impl Doc {
     }
 }
 
-/// What a message says of its file.
+/// What a message says of its file, and the number that it came to.
 fn announced(
     connection: &Connection,
     vault: &Vault,
     id: EntryId,
-) -> Result<Option<Media>, DbError> {
+) -> Result<Option<(Option<InstanceId>, Media)>, DbError> {
     let sql = "SELECT instance, body FROM entries WHERE id = ?1 AND kind <> 2";
     let mut statement = connection.prepare_cached(sql)?;
     let read = |row: &Row<'_>| Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?));
@@ -330,7 +333,9 @@ fn announced(
     let instance = InstanceId::parse(&instance).map_err(|_| DbError::Unreadable("media"))?;
     let event: Event = entries::open(vault, &instance, &body)?;
     Ok(match event.what {
-        What::Message(Content::Media(it)) | What::Echo(Content::Media(it)) => Some(it),
+        What::Message(Content::Media(it)) | What::Echo(Content::Media(it)) => {
+            Some((Some(instance), it))
+        }
         _ => None,
     })
 }
