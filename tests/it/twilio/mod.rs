@@ -7,14 +7,14 @@ use waba_gateway::{
     domain::{id::VendorId, phone::PhoneNumber, waba::ProviderKind},
     gateway::{AccountsChange, NewInstance, TwilioChange, VendorChange},
     twin::{
-        Customer, NewSession, Times,
+        Customer, FileKind, NewSession, Times,
         twilio::{Form, TwilioFault, TwilioNumber, TwilioTwin, sign},
     },
 };
 
 use crate::{
     delivery::{send, status_is},
-    media::sending::uploaded,
+    media::{file, nothing_in_clear, sending::uploaded},
     support::{DEADLINE, Options, TestApp, TestVendor, rules, spawn_app_with},
 };
 
@@ -210,6 +210,26 @@ async fn a_file_of_ours_is_fetched_by_a_link_that_nobody_else_can_make() {
     assert_eq!(rig.app.admin.post(&path, body).await.status, 202);
     let sends = rig.twin.wait_sends(2, DEADLINE).await;
     assert_eq!(sends[1].form.get("MediaUrl"), Some(url));
+    rig.app.settled().await;
+}
+
+#[tokio::test]
+async fn a_customers_file_is_kept_and_shown() {
+    let rig = rig().await;
+    let jpeg = file(FileKind::Image, 70_001);
+    let account = &rig.number.account_sid;
+    let (twin, awa) = (&rig.twin, customer());
+    let answer = twin.customer_sends_file(account, &awa, "image/jpeg", jpeg.clone(), "ici").await;
+    assert_eq!(answer.status, 200);
+    let messages = rig.app.until(&rig.vendor, |it| it.iter().any(|it| it["type"] == "image")).await;
+    let message = messages.iter().find(|it| it["type"] == "image").unwrap();
+    assert_eq!(message["text"], "ici");
+    let id = message["id"].as_str().unwrap();
+    let path = format!("/api/v1/vendors/{}/media/{id}", rig.vendor.id);
+    let shown = rig.app.admin.get(&path).await;
+    assert_eq!((shown.status, shown.bytes), (200, jpeg));
+    assert_eq!(shown.headers["content-type"], "image/jpeg");
+    nothing_in_clear(&rig.app);
     rig.app.settled().await;
 }
 

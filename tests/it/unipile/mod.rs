@@ -2,7 +2,7 @@
 
 mod api;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use waba_gateway::{
     domain::{
         clock::{Clock, MINUTE},
@@ -12,17 +12,17 @@ use waba_gateway::{
     },
     gateway::{AccountsChange, NewInstance, UnipileChange, VendorChange},
     twin::{
-        Customer, NewSession, Times,
+        Customer, FileKind, NewSession, Times,
         unipile::{
             Generation::{self, V1, V2},
-            UnipileFault, UnipileNumber, UnipileTwin,
+            UnipileFault, UnipileFile, UnipileNumber, UnipileTwin,
         },
     },
 };
 
 use crate::{
     delivery::{send, status_is},
-    media::sending::uploaded,
+    media::{file, nothing_in_clear, sending::uploaded},
     support::{DEADLINE, Options, TestApp, TestVendor, rules, spawn_app_with},
 };
 
@@ -226,10 +226,31 @@ async fn a_webhook_that_is_forged_is_refused_and_one_that_is_repeated_counts_onc
 }
 
 #[tokio::test]
+async fn a_customers_file_is_kept_and_shown() {
+    for generation in [V1, V2] {
+        let rig = rig(generation).await;
+        let ogg = file(FileKind::Audio, 70_001);
+        let voice = UnipileFile::new("audio/ogg; codecs=opus", "v.ogg", ogg.clone());
+        let account = &rig.number.account_id;
+        let answer = rig.twin.customer_sends_file(account, &customer(), voice, "").await;
+        assert_eq!(answer.status, 200);
+        let is_there = |it: &[Value]| it.iter().any(|it| it["type"] == "audio");
+        let messages = rig.app.until(&rig.vendor, is_there).await;
+        let message = messages.iter().find(|it| it["type"] == "audio").unwrap();
+        let id = message["id"].as_str().unwrap();
+        let path = format!("/api/v1/vendors/{}/media/{id}", rig.vendor.id);
+        let shown = rig.app.admin.get(&path).await;
+        assert_eq!((shown.status, shown.bytes), (200, ogg));
+        nothing_in_clear(&rig.app);
+        rig.app.settled().await;
+    }
+}
+
+#[tokio::test]
 async fn a_file_of_ours_goes_with_its_message() {
     for generation in [V1, V2] {
         let rig = rig(generation).await;
-        let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &[7; 70_001]].concat();
+        let png = [b"\x89PNG\r\n\x1a\n".to_vec(), vec![7; 70_001]].concat();
         let id = uploaded(&rig.app, &rig.vendor, "", "image/png", png.clone()).await;
         let image = json!({ "mediaId": id, "caption": "le plan" });
         let body = json!({ "to": CUSTOMER, "type": "image", "image": image });
