@@ -234,16 +234,12 @@ pub fn assemble(
     let (url, token) = (config.wasender_url.clone(), config.wasender_token.clone());
     let media = MediaKeeper::open(&config.data_dir, http.clone(), vault);
     let media = media.context("the directory of files")?;
+    let (apis, own) = (config.apis.clone(), config.base_url.clone());
     let providers = Providers::new(
         Wasender::new(http.clone(), url, token, clock.clone()),
-        Meta::new(http.clone(), config.apis.meta.clone(), clock.clone()),
-        Unipile::new(http.clone(), config.apis.unipile.clone(), clock.clone()),
-        Twilio::new(
-            http.clone(),
-            config.apis.twilio.clone(),
-            config.base_url.clone(),
-            clock.clone(),
-        ),
+        Meta::new(http.clone(), apis.meta, clock.clone()),
+        Unipile::new(http.clone(), apis.unipile, clock.clone()),
+        Twilio::new(http.clone(), apis.twilio, own, clock.clone()),
     );
     let parts = Parts {
         providers: providers.clone(),
