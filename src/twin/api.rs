@@ -112,7 +112,7 @@ async fn note(State(world): State<Arc<World>>, mut request: Request, next: Next)
     response
 }
 
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let value = headers.get(AUTHORIZATION)?.to_str().ok()?;
     value.strip_prefix("Bearer ").map(str::trim).filter(|it| !it.is_empty())
 }

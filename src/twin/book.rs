@@ -291,8 +291,8 @@ impl Lids {
 }
 
 /// The latest of a series, numbered from 0.
-struct Roll<T> {
-    kept: VecDeque<T>,
+pub(super) struct Roll<T> {
+    pub(super) kept: VecDeque<T>,
     n_forgotten: u64,
 }
 
@@ -303,7 +303,7 @@ impl<T> Default for Roll<T> {
 }
 
 impl<T> Roll<T> {
-    fn push(&mut self, item: T, max: usize) -> u64 {
+    pub(super) fn push(&mut self, item: T, max: usize) -> u64 {
         if self.kept.len() == max {
             self.kept.pop_front();
             self.n_forgotten += 1;
@@ -312,7 +312,7 @@ impl<T> Roll<T> {
         self.n_forgotten + self.kept.len() as u64 - 1
     }
 
-    fn get(&mut self, number: u64) -> Option<&mut T> {
+    pub(super) fn get(&mut self, number: u64) -> Option<&mut T> {
         let at = number.checked_sub(self.n_forgotten)?;
         self.kept.get_mut(usize::try_from(at).ok()?)
     }

@@ -190,23 +190,45 @@ impl Hooks {
         let wrong = moods.has(&Misbehaviour::WrongSignature);
         let secret = if wrong { "not-the-secret" } else { &session.webhook_secret };
         let (header, signature) = wire::signature(session.dialect, secret, &bytes);
-        let request = self.client.post(url).header(header, signature);
-        let request = request.header(CONTENT_TYPE, "application/json").body(bytes);
-
-        self.n_posted.fetch_add(1, Ordering::Relaxed);
-        let _room = self.room.acquire().await.expect("the semaphore is never closed");
-        let (status, body) = match request.send().await {
-            Ok(response) => (response.status(), read(response).await),
-            Err(error) => {
-                let why = why(&error);
+        let (status, body) = match self.deliver(url, header, signature, bytes).await {
+            Ok(answer) => answer,
+            Err(why) => {
                 self.failed(session.id, event, None, why);
                 return HookAnswer { event_id, ..HookAnswer::none(why) };
             }
         };
-        if !status.is_success() {
-            self.failed(session.id, event, Some(status.as_u16()), "refused");
+        if !(200..300).contains(&status) {
+            self.failed(session.id, event, Some(status), "refused");
         }
-        HookAnswer { status: status.as_u16(), body, event_id }
+        HookAnswer { status, body, event_id }
+    }
+
+    /// Posts JSON as it is; the answer's status and body, or in a few words why there is none.
+    pub(super) async fn deliver(
+        &self,
+        url: &str,
+        header: &str,
+        signature: String,
+        bytes: Vec<u8>,
+    ) -> Result<(u16, String), &'static str> {
+        self.n_posted.fetch_add(1, Ordering::Relaxed);
+        let request = self.client.post(url).header(header, signature);
+        self.exchange(request.header(CONTENT_TYPE, "application/json").body(bytes)).await
+    }
+
+    /// Asks for a URL, as for a handshake.
+    pub(super) async fn fetch(&self, url: &str) -> Result<(u16, String), &'static str> {
+        self.exchange(self.client.get(url)).await
+    }
+
+    async fn exchange(
+        &self,
+        request: reqwest::RequestBuilder,
+    ) -> Result<(u16, String), &'static str> {
+        let _room = self.room.acquire().await.expect("the semaphore is never closed");
+        let response = request.send().await.map_err(|it| why(&it))?;
+        let status = response.status().as_u16();
+        Ok((status, read(response).await))
     }
 
     fn failures(&self) -> MutexGuard<'_, VecDeque<HookFailure>> {

@@ -139,11 +139,16 @@ impl Misbehaviour {
 }
 
 /// What one session still has to get wrong.
-#[derive(Default)]
-pub(super) struct Misbehaviours(Vec<(Misbehaviour, Times)>);
+pub(super) struct Misbehaviours<M = Misbehaviour>(Vec<(M, Times)>);
 
-impl Misbehaviours {
-    pub(super) fn add(&mut self, how: Misbehaviour, times: Times) {
+impl<M> Default for Misbehaviours<M> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<M: Clone> Misbehaviours<M> {
+    pub(super) fn add(&mut self, how: M, times: Times) {
         if times != Times::Next(0) {
             self.0.push((how, times));
         }
@@ -153,6 +158,41 @@ impl Misbehaviours {
         self.0.clear();
     }
 
+    /// What goes wrong side by side of what is wanted, each sort of it once. Uses it up.
+    pub(super) fn moods(&mut self, wanted: impl Fn(&M) -> bool) -> Moods<M> {
+        let mut moods = Vec::new();
+        let mut at = 0;
+        while at < self.0.len() {
+            let how = &self.0[at].0;
+            if !wanted(how) || moods.iter().any(|it| discriminant(it) == discriminant(how)) {
+                at += 1;
+                continue;
+            }
+            let n_before = self.0.len();
+            moods.push(self.take_at(at));
+            at += usize::from(self.0.len() == n_before);
+        }
+        Moods(moods)
+    }
+
+    /// The next thing that is wanted. Uses it up.
+    pub(super) fn take(&mut self, wanted: impl Fn(&M) -> bool) -> Option<M> {
+        let at = self.0.iter().position(|it| wanted(&it.0))?;
+        Some(self.take_at(at))
+    }
+
+    /// Counts one use, and forgets what is used up.
+    fn take_at(&mut self, at: usize) -> M {
+        match &mut self.0[at].1 {
+            Times::Next(n) if *n > 1 => *n -= 1,
+            Times::Always => return self.0[at].0.clone(),
+            Times::Once | Times::Next(_) => return self.0.remove(at).0,
+        }
+        self.0[at].0.clone()
+    }
+}
+
+impl Misbehaviours {
     /// How the next send is to be answered, if not well.
     pub(super) fn answer(&mut self) -> Option<Misbehaviour> {
         self.take(Misbehaviour::shapes_the_answer)
@@ -196,48 +236,29 @@ impl Misbehaviours {
     pub(super) fn with_hook(&mut self) -> Moods {
         self.moods(Misbehaviour::touches_webhooks)
     }
-
-    fn moods(&mut self, wanted: impl Fn(&Misbehaviour) -> bool) -> Moods {
-        let mut moods = Vec::new();
-        let mut at = 0;
-        while at < self.0.len() {
-            let how = &self.0[at].0;
-            if !wanted(how) || moods.iter().any(|it| discriminant(it) == discriminant(how)) {
-                at += 1;
-                continue;
-            }
-            let n_before = self.0.len();
-            moods.push(self.take_at(at));
-            at += usize::from(self.0.len() == n_before);
-        }
-        Moods(moods)
-    }
-
-    fn take(&mut self, wanted: impl Fn(&Misbehaviour) -> bool) -> Option<Misbehaviour> {
-        let at = self.0.iter().position(|it| wanted(&it.0))?;
-        Some(self.take_at(at))
-    }
-
-    /// Counts one use, and forgets what is used up.
-    fn take_at(&mut self, at: usize) -> Misbehaviour {
-        match &mut self.0[at].1 {
-            Times::Next(n) if *n > 1 => *n -= 1,
-            Times::Always => return self.0[at].0.clone(),
-            Times::Once | Times::Next(_) => return self.0.remove(at).0,
-        }
-        self.0[at].0.clone()
-    }
 }
 
 /// What goes wrong with one send or one webhook.
-#[derive(Clone, Default)]
-pub(super) struct Moods(Vec<Misbehaviour>);
+#[derive(Clone)]
+pub(super) struct Moods<M = Misbehaviour>(Vec<M>);
 
-impl Moods {
-    pub(super) fn has(&self, how: &Misbehaviour) -> bool {
+impl<M> Default for Moods<M> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<M: PartialEq> Moods<M> {
+    pub(super) fn has(&self, how: &M) -> bool {
         self.0.contains(how)
     }
 
+    pub(super) fn find<T>(&self, wanted: impl Fn(&M) -> Option<T>) -> Option<T> {
+        self.0.iter().find_map(wanted)
+    }
+}
+
+impl Moods {
     /// Why the send fails after it was taken.
     pub(super) fn failure(&self) -> Option<&str> {
         self.0.iter().find_map(|it| match it {

@@ -1,5 +1,5 @@
 //! Simulators of the outside world, for the demo, the tests and authors of bots. They speak the
-//! real wire, need nothing else of this crate, and misbehave on request.
+//! real wire, need nothing else of this crate, and misbehave on request. [`MetaTwin`] is Meta.
 //!
 //! [`twilio::TwilioTwin`] and [`unipile::UnipileTwin`] are Twilio and Unipile.
 //! [`Twin`] is Wasender as `docs/wire/wasender.md` describes it:
@@ -33,6 +33,7 @@ mod hooks;
 mod inbound;
 mod kinds;
 mod manage;
+mod meta;
 mod misbehaviour;
 mod mmg;
 mod order;
@@ -58,6 +59,10 @@ pub use self::{
     deeds::{Deed, Edit, Presence, Read, Upload},
     hooks::{HookAnswer, HookFailure},
     inbound::{DeleteForm, EditForm, Inbound},
+    meta::{
+        MetaCustomer, MetaFile, MetaInbound, MetaMisbehaviour, MetaNumber, MetaRead, MetaRequest,
+        MetaSent, MetaTwin, NewMetaNumber,
+    },
     misbehaviour::{Misbehaviour, Times},
     mmg::{FileKind, HostedMedia, MediaFault, encrypt_media},
     session::{Dialect, EVENTS, NewSession, Session},

@@ -230,14 +230,14 @@ fn entry(passage: &Passage, to: String, body: Bytes, at: Instant) -> Entry {
 
 /// Makes keys and ids that no other twin makes.
 #[derive(Default)]
-struct Names {
+pub(super) struct Names {
     seed: RandomState,
     n_made: AtomicU64,
 }
 
 impl Names {
     /// This many hexadecimal characters, 64 at most.
-    fn token(&self, n_chars: usize) -> String {
+    pub(super) fn token(&self, n_chars: usize) -> String {
         let n = self.n_made.fetch_add(1, Ordering::Relaxed);
         let seed = [self.seed.hash_one(n), n].map(u64::to_be_bytes).concat();
         let mut token = hex::encode(Sha256::digest(seed));
