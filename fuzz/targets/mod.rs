@@ -14,8 +14,9 @@ mod words;
 pub type Target = fn(&[u8]);
 
 /// All of them; each has a directory of its name in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 13] = [
+pub const ALL: [(&str, Target); 14] = [
     ("webhook", wire::webhook),
+    ("meta", wire::meta),
     ("twilio", others::twilio),
     ("unipile", others::unipile),
     ("signature", wire::signature),

@@ -16,7 +16,7 @@ use waba_gateway::{
     },
     http::{Allow, Http},
     media::{MediaKey, Opener, Sealer},
-    provider::{Provider, Wasender},
+    provider::{Meta, Parsed, Provider, Wasender},
     responder::{Answer, read_answer},
     store::exchange::VendorExchange,
     twin::sign_hmac,
@@ -24,6 +24,7 @@ use waba_gateway::{
 
 const HMAC_HEADER: &str = "x-wasender-signature";
 const SECRET_HEADER: &str = "x-webhook-signature";
+const META_HEADER: &str = "x-hub-signature-256";
 const SECRET: &str = "the-secret-of-the-session";
 /// A day in 2025.
 const NOW: i64 = 1_760_000_000_000;
@@ -54,9 +55,38 @@ pub fn webhook(data: &[u8]) {
     let headers = Headers(vec![(SECRET_HEADER.to_owned(), SECRET.to_owned())]);
     let hook = Webhook::new(headers, String::new(), Bytes::copy_from_slice(data)).verify(&[proof]);
     let hook = hook.expect("it holds the secret");
-    let Ok(parsed) = wasender().parse(&hook, &[&secret]) else { return };
+    if let Ok(parsed) = wasender().parse(&hook, &[&secret]) {
+        can_be_kept(parsed);
+    }
+}
+
+/// The body of a webhook of Meta's.
+pub fn meta(data: &[u8]) {
+    static META: OnceLock<Meta> = OnceLock::new();
+    let meta = META.get_or_init(|| {
+        let http = Http::new(Arc::new(Nowhere)).expect("a client");
+        let base = "http://127.0.0.1:9/v25.0".parse().expect("an address");
+        Meta::new(http, base, Clock::fixed(NOW))
+    });
+    let instance = InstanceId::parse("waba_v").expect("an id");
+    let secret = SecretString::from(SECRET);
+    let scheme = Scheme::HmacHex(META_HEADER);
+    let proof = Proof { instance: &instance, scheme, secret: &secret };
+    let headers = Headers(vec![(META_HEADER.to_owned(), sign_hmac(SECRET, data))]);
+    let hook = Webhook::new(headers, String::new(), Bytes::copy_from_slice(data)).verify(&[proof]);
+    let hook = hook.expect("it is signed");
+    let Ok(parsed) = meta.parse(&hook, &[&secret]) else {
+        // Whatever is JSON can be read.
+        assert!(serde_json::from_slice::<serde_json::Value>(data).is_err());
+        return;
+    };
+    assert!(parsed.parts.iter().all(|it| !it.events.is_empty()), "something of each is kept");
+    can_be_kept(parsed);
+}
+
+/// What is kept can be read again, and holds no secret.
+fn can_be_kept(parsed: Parsed) {
     for event in parsed.parts.into_iter().flat_map(|it| it.events) {
-        // What is kept can be read again.
         let kept = serde_json::to_vec(&event).expect("events can be kept");
         let again = serde_json::from_slice(&kept).expect("what was kept can be read");
         assert_eq!(event, again);

@@ -1,10 +1,13 @@
 //! The services that carry messages. A provider translates between its wire and our words, and
 //! nothing else: storing, answering, retrying and logging are the gateway's, the same for all.
 
+mod bearer;
 mod files;
 mod hooks;
+mod masked;
 pub mod meta;
 mod plain;
+mod raw;
 pub mod twilio;
 pub mod unipile;
 pub mod wasender;

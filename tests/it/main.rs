@@ -29,6 +29,7 @@ mod intake;
 mod keys;
 mod leaks;
 mod media;
+mod meta;
 mod migrate;
 mod openapi;
 mod operate;

@@ -86,7 +86,7 @@ async fn fetches(app: &TestApp, n: usize) {
     }
 }
 
-fn given_up(answer: &Answer) -> (u16, String) {
+pub fn given_up(answer: &Answer) -> (u16, String) {
     (answer.status, answer.json()["reason"].as_str().unwrap_or_default().to_owned())
 }
 

@@ -19,7 +19,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::{
     Method,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{CONTENT_TYPE, HeaderValue},
 };
 use serde_json::Value;
 use url::Url;
@@ -30,7 +30,7 @@ pub use self::{
 };
 use super::{
     Attempt, ChangeFault, Found, Health, NoAnswer, Outgoing, Parsed, Provider, Question, Received,
-    Unreadable, Unsendable, Upload,
+    Unreadable, Unsendable, Upload, bearer,
 };
 use crate::{
     domain::{
@@ -40,7 +40,7 @@ use crate::{
         message::{Content, Text},
         phone::PhoneNumber,
         schedule::Limit,
-        secret::{ExposeSecret, SecretString},
+        secret::SecretString,
         split::TextLimits,
         waba::WabaInstance,
         webhook::{Proof, Scheme, Verified, Webhook},
@@ -93,7 +93,7 @@ impl Wasender {
         key: &SecretString,
         body: Option<&Value>,
     ) -> Result<Reply, HttpError> {
-        let mut headers = headers(key)?;
+        let mut headers = bearer::headers(key)?;
         if body.is_some() {
             headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         }
@@ -197,18 +197,6 @@ impl Provider for Wasender {
     ) -> Result<(), NoAnswer> {
         self.show_typing(instance, to).await
     }
-}
-
-/// What every call carries.
-fn headers(key: &SecretString) -> Result<HeaderMap, HttpError> {
-    let mut headers = HeaderMap::new();
-    // A key with a line break in it is no key.
-    let bearer = format!("Bearer {}", key.expose_secret());
-    let mut bearer = HeaderValue::from_str(&bearer).map_err(|_| HttpError::Forbidden)?;
-    bearer.set_sensitive(true);
-    headers.insert(AUTHORIZATION, bearer);
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    Ok(headers)
 }
 
 /// The state a session's word means (`docs/wire/wasender.md` §3.3).

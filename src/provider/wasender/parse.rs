@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use super::{
     connection_of,
-    masked::{longest_first, other, without_numbers},
+    masked::{other, without_numbers},
     payload::{Message, unsupported},
     wire::{
         Attachment, Change, Deletion, Hook, Item, Key, OptionVotes, Plain, Progress, Protocol, Raw,
@@ -25,7 +25,7 @@ use crate::{
         secret::{SecretString, without},
         waba::InstanceKey,
     },
-    provider::{Parsed, Part, Unreadable},
+    provider::{Parsed, Part, Unreadable, masked::longest_first},
 };
 
 /// There are no words for something, or it has a field twice: the body is kept raw, too.

@@ -3,10 +3,13 @@
 use std::borrow::Cow;
 
 use super::wire::{
-    Attachment, Card, Context, Extended, Location, NAME_CHARS_MAX, Payload, Poll, PollOption,
-    Quoting, Raw, Wrapper, text,
+    Attachment, Card, Context, Extended, Location, Payload, Poll, PollOption, Quoting, Raw,
+    Wrapper, text,
 };
-use crate::domain::message::{Content, Media, MediaKind, Text};
+use crate::{
+    domain::message::{Content, Media, MediaKind, Text},
+    provider::masked::NAME_CHARS_MAX,
+};
 
 /// Wrappers around one message that we take off.
 const WRAPPERS_MAX: usize = 8;

@@ -9,7 +9,7 @@ use reqwest::{
 use serde_json::Value;
 use url::Url;
 
-use super::{Wasender, headers};
+use super::Wasender;
 use crate::{
     domain::{
         delivery::{Outcome, Reason, Refusal},
@@ -17,7 +17,7 @@ use crate::{
         waba::WabaInstance,
     },
     http::{Reply, Request, Trust},
-    provider::{Attempt, Upload},
+    provider::{Attempt, Upload, bearer},
 };
 
 /// For one file.
@@ -37,7 +37,7 @@ impl Wasender {
             return Err(Attempt::of(Outcome::Refused(refusal), "no_session_key"));
         };
         let no_connection = |_| Attempt::of(retry, "no_connection");
-        let mut headers = headers(key).map_err(no_connection)?;
+        let mut headers = bearer::headers(key).map_err(no_connection)?;
         let mime_type = match base_of(&file.mime_type).as_str() {
             "application/json" => BYTES,
             _ => &file.mime_type,

@@ -7,16 +7,16 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::domain::{
-    clock::Millis,
-    contact::{Address, Lid},
-    event::Chat,
-    message::Text,
-    phone::PhoneNumber,
+use crate::{
+    domain::{
+        clock::Millis,
+        contact::{Address, Lid},
+        event::Chat,
+        message::Text,
+        phone::PhoneNumber,
+    },
+    provider::raw::mended,
 };
-
-/// The longest name of the provider's that we keep, in characters.
-pub(super) const NAME_CHARS_MAX: usize = 64;
 
 /// Numbers above this are milliseconds, others seconds (§4.2).
 const SECONDS_MAX: i64 = 1_000_000_000_000;
@@ -244,34 +244,4 @@ fn phone(word: &str) -> Option<PhoneNumber> {
 
 pub(super) fn text(text: Cow<'_, str>) -> Text {
     Text(text.into_owned())
-}
-
-/// JSON whose escapes are all characters. JavaScript leaves half of a pair where it cut a text
-/// inside an emoji.
-pub(super) fn mended(json: &str) -> String {
-    let mut mended = String::with_capacity(json.len());
-    let mut rest = json;
-    while let Some((before, escape)) = rest.split_once('\\') {
-        mended.push_str(before);
-        let low = || is_high_half(escape.get(5..)?.strip_prefix('\\')?);
-        let n = match is_high_half(escape) {
-            Some(true) if low() == Some(false) => 11,
-            Some(_) => {
-                mended.push_str("\\ufffd");
-                rest = &escape[5..];
-                continue;
-            }
-            None => escape.chars().next().map_or(0, char::len_utf8),
-        };
-        mended.push('\\');
-        mended.push_str(&escape[..n]);
-        rest = &escape[n..];
-    }
-    mended + rest
-}
-
-/// Of two escapes that make one character, whether this is the first; `None` for any other escape.
-fn is_high_half(escape: &str) -> Option<bool> {
-    let code = u16::from_str_radix(escape.strip_prefix('u')?.get(..4)?, 16).ok()?;
-    matches!(code, 0xd800..0xe000).then_some(code < 0xdc00)
 }

@@ -1,0 +1,227 @@
+//! What the answer to a send means (`docs/wire/meta-unipile-twilio.md` B3, B4).
+
+use reqwest::StatusCode;
+use serde_json::Value;
+
+use super::classes::{Class, class};
+use crate::{
+    domain::{
+        clock::{Millis, SECOND},
+        delivery::{Outcome, Reason, Refusal},
+    },
+    http::{HttpError, Reply},
+    provider::Attempt,
+};
+
+/// With code 100: the number does not exist, or the token may not see it (B4).
+const NO_SUCH_OBJECT: u64 = 33;
+const BAD_PARAMETER: u64 = 100;
+/// A longer wait than this is not believed.
+const RETRY_AFTER_MAX: Millis = 3_600 * SECOND;
+
+/// What a send came to.
+pub(super) fn attempt(reply: Result<Reply, HttpError>, now: Millis) -> Attempt {
+    match reply {
+        Ok(reply) => read(&reply, now),
+        Err(HttpError::NoConnection | HttpError::Forbidden) => {
+            Attempt::of(Outcome::Refused(Refusal::Down(Reason::Disconnected)), "no_connection")
+        }
+        Err(HttpError::NoAnswer | HttpError::TooLarge) => {
+            Attempt::of(Outcome::Unknown, "no_answer")
+        }
+    }
+}
+
+fn read(reply: &Reply, now: Millis) -> Attempt {
+    let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    if let Some(fault) = Fault::read(&body) {
+        return refused(&fault, reply, now);
+    }
+    let wamid = body.pointer("/messages/0/id").and_then(Value::as_str);
+    match (reply.status, wamid) {
+        (status, Some(wamid)) if status.is_success() && !wamid.is_empty() => {
+            let word = match body.pointer("/messages/0/message_status").and_then(Value::as_str) {
+                Some("held_for_quality_assessment") => "held_for_quality",
+                Some("paused") => "held_paused",
+                _ => "accepted",
+            };
+            Attempt { provider_id: Some(wamid.to_owned()), ..Attempt::of(Outcome::Sent, word) }
+        }
+        // It came through; nobody can say what became of it.
+        (status, _) if status.is_success() => Attempt::of(Outcome::Unknown, "garbled"),
+        (status, _) => by_status(status, reply, now),
+    }
+}
+
+/// Graph's error, as far as anything is decided by it: on code and details, not on words (B4).
+pub(super) struct Fault {
+    pub(super) code: u64,
+    subcode: Option<u64>,
+    is_transient: bool,
+}
+
+impl Fault {
+    pub(super) fn read(body: &Value) -> Option<Self> {
+        let error = body.get("error").filter(|it| it.is_object())?;
+        let number = |it: &Value| it.as_u64().or_else(|| it.as_str()?.parse().ok());
+        Some(Self {
+            code: number(&error["code"])?,
+            subcode: number(&error["error_subcode"]),
+            is_transient: error["is_transient"] == true,
+        })
+    }
+
+    /// The number is not there for this token: it, or the token, is not the right one.
+    pub(super) fn is_no_such_object(&self) -> bool {
+        self.code == BAD_PARAMETER && self.subcode == Some(NO_SUCH_OBJECT)
+    }
+}
+
+fn refused(fault: &Fault, reply: &Reply, now: Millis) -> Attempt {
+    let refusal = |it: Refusal, word| Attempt::of(Outcome::Refused(it), word);
+    if fault.is_no_such_object() {
+        return refusal(Refusal::FailOver(Reason::Unauthorized), "no_such_number");
+    }
+    match class(fault.code) {
+        Some(Class::Refused(it)) => refusal(it, word(it)),
+        Some(Class::Later(Some(pause))) => later(Some(now + pause), "pair_limit_or_pause"),
+        Some(Class::Later(None)) => throttled(reply, now),
+        Some(Class::Trouble) => refusal(Refusal::Down(Reason::Failed), "trouble"),
+        Some(Class::Ambiguous) => Attempt::of(Outcome::Unknown, "failed"),
+        // Where it could not be fetched now it may be in a moment.
+        Some(Class::Link) => later(None, "link_not_fetched"),
+        None if fault.is_transient && reply.status.is_client_error() => later(None, "transient"),
+        None => by_status(reply.status, reply, now),
+    }
+}
+
+/// An answer without a code that is known.
+fn by_status(status: StatusCode, reply: &Reply, now: Millis) -> Attempt {
+    match status {
+        StatusCode::TOO_MANY_REQUESTS => throttled(reply, now),
+        StatusCode::SERVICE_UNAVAILABLE => {
+            Attempt::of(Outcome::Refused(Refusal::Down(Reason::Failed)), "unavailable")
+        }
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+            let refusal = Refusal::FailOver(Reason::Unauthorized);
+            Attempt::of(Outcome::Refused(refusal), "unauthorized")
+        }
+        StatusCode::REQUEST_TIMEOUT => Attempt::of(Outcome::Unknown, "timeout"),
+        // Only Graph's own word is believed that a message will never be taken.
+        status if status.is_client_error() && has_error(reply) => {
+            Attempt::of(Outcome::Refused(Refusal::GiveUp(Reason::Invalid)), "invalid")
+        }
+        status if status.is_redirection() => later(None, "redirected"),
+        _ => Attempt::of(Outcome::Unknown, "failed"),
+    }
+}
+
+fn has_error(reply: &Reply) -> bool {
+    let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+    body["error"].is_object()
+}
+
+fn throttled(reply: &Reply, now: Millis) -> Attempt {
+    let seconds = reply.headers.get("retry-after").and_then(|it| it.to_str().ok());
+    let seconds = seconds.and_then(|it| it.trim().parse::<i64>().ok());
+    let until = seconds.map(|it| now + it.saturating_mul(SECOND).clamp(SECOND, RETRY_AFTER_MAX));
+    Attempt { blocked_until: until, ..later(until, "throttled") }
+}
+
+fn later(not_before: Option<Millis>, word: &'static str) -> Attempt {
+    Attempt::of(Outcome::Refused(Refusal::Retry { not_before }), word)
+}
+
+fn word(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::Retry { .. } => "throttled",
+        Refusal::Down(it) | Refusal::FailOver(it) | Refusal::Park(it) | Refusal::GiveUp(it) => {
+            it.as_str()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use reqwest::header::{HeaderMap, HeaderValue};
+    use serde_json::json;
+
+    use super::*;
+
+    const NOW: Millis = 1_760_000_000_000;
+
+    fn reply(status: u16, body: &str, retry_after: Option<&'static str>) -> Reply {
+        let mut headers = HeaderMap::new();
+        if let Some(it) = retry_after {
+            headers.insert("retry-after", HeaderValue::from_static(it));
+        }
+        let body = Bytes::copy_from_slice(body.as_bytes());
+        Reply { status: StatusCode::from_u16(status).unwrap(), headers, body }
+    }
+
+    fn error(code: u64) -> String {
+        json!({ "error": { "message": "m", "type": "OAuthException", "code": code } }).to_string()
+    }
+
+    #[track_caller]
+    fn check(status: u16, body: &str, want: Outcome, word: &str) {
+        let attempt = attempt(Ok(reply(status, body, None)), NOW);
+        assert_eq!((attempt.outcome, attempt.word), (want, word), "{status} {body}");
+    }
+
+    #[test]
+    fn an_answer_is_read_by_its_code_first_and_by_its_status_without_one() {
+        let retry = |not_before| Outcome::Refused(Refusal::Retry { not_before });
+        let fail_over = |it| Outcome::Refused(Refusal::FailOver(it));
+        let give_up = |it| Outcome::Refused(Refusal::GiveUp(it));
+        let down = |it| Outcome::Refused(Refusal::Down(it));
+        check(401, &error(190), fail_over(Reason::Unauthorized), "unauthorized");
+        check(429, &error(130_429), retry(None), "throttled");
+        check(400, &error(130_429), retry(None), "throttled");
+        check(400, &error(131_056), retry(Some(NOW + 6_000)), "pair_limit_or_pause");
+        check(400, &error(131_047), fail_over(Reason::WindowClosed), "window_closed");
+        check(403, &error(368), fail_over(Reason::Restricted), "restricted");
+        check(400, &error(131_049), give_up(Reason::OptedOut), "opted_out");
+        check(503, &error(131_016), down(Reason::Failed), "trouble");
+        check(500, &error(131_000), Outcome::Unknown, "failed");
+        check(400, &error(131_053), retry(None), "link_not_fetched");
+        // The code as text, too.
+        let text = json!({ "error": { "code": "190" } }).to_string();
+        check(400, &text, fail_over(Reason::Unauthorized), "unauthorized");
+        let wrong = json!({ "error": { "code": 100, "error_subcode": 33 } }).to_string();
+        check(400, &wrong, fail_over(Reason::Unauthorized), "no_such_number");
+        check(400, &error(100), give_up(Reason::Invalid), "invalid");
+        // Codes that nobody told us of.
+        check(400, &error(999_999), give_up(Reason::Invalid), "invalid");
+        check(403, &error(999_999), fail_over(Reason::Unauthorized), "unauthorized");
+        check(500, &error(999_999), Outcome::Unknown, "failed");
+        let transient = json!({ "error": { "code": 999_999, "is_transient": true } }).to_string();
+        check(400, &transient, retry(None), "transient");
+        // A proxy, not Graph.
+        check(429, "<html>", retry(None), "throttled");
+        check(503, "<html>", down(Reason::Failed), "unavailable");
+        check(502, "<html>", Outcome::Unknown, "failed");
+        check(408, "", Outcome::Unknown, "timeout");
+        check(404, "<html>", Outcome::Unknown, "failed");
+        check(200, "{\"messages\":[{\"id\"", Outcome::Unknown, "garbled");
+        check(200, "{}", Outcome::Unknown, "garbled");
+        let attempt = |it| attempt(Err(it), NOW).outcome;
+        assert_eq!(attempt(HttpError::NoConnection), down(Reason::Disconnected));
+        assert_eq!(attempt(HttpError::NoAnswer), Outcome::Unknown);
+    }
+
+    #[test]
+    fn an_accepted_message_has_an_id_and_a_wait_is_obeyed() {
+        let body = r#"{"messaging_product":"whatsapp","contacts":[{"input":"+1","wa_id":"1"}],
+            "messages":[{"id":"wamid.X","message_status":"held_for_quality_assessment"}]}"#;
+        let sent = attempt(Ok(reply(200, body, None)), NOW);
+        assert_eq!((sent.outcome, sent.word), (Outcome::Sent, "held_for_quality"));
+        assert_eq!(sent.provider_id.as_deref(), Some("wamid.X"));
+        let body = error(130_429);
+        let until = |given| attempt(Ok(reply(429, &body, Some(given))), NOW).blocked_until;
+        assert_eq!(until("30"), Some(NOW + 30_000));
+        assert_eq!((until("0"), until("99999999")), (Some(NOW + 1_000), Some(NOW + 3_600_000)));
+        assert_eq!(until("soon"), None);
+    }
+}

@@ -1,0 +1,60 @@
+//! Who may tell what: handshakes and signatures.
+
+use waba_gateway::twin::sign_hmac;
+
+use super::*;
+
+#[tokio::test]
+async fn only_what_the_app_signed_as_it_left_is_believed() {
+    let shop = shop().await;
+    let answers = async |how: MetaMisbehaviour| {
+        shop.misbehave(how);
+        let inbound = MetaInbound::text("Vos horaires à l'été ?");
+        // It comes again, as it should be, until it is taken.
+        shop.meta.customer_says(&shop.number.id, &customer(), &inbound).await.status
+    };
+    shop.meta.change(&shop.number.id, |it| it.retry_after = std::time::Duration::from_hours(1));
+    assert_eq!(answers(MetaMisbehaviour::WrongSignature).await, 401);
+    assert_eq!(answers(MetaMisbehaviour::SignedUnescaped).await, 401);
+    assert_eq!(answers(MetaMisbehaviour::TruncatedHooks).await, 200, "proven, but unreadable");
+    let body = json!({ "object": "whatsapp_business_account", "entry": [] }).to_string();
+    let right = format!("sha256={}", sign_hmac(&shop.number.app_secret, body.as_bytes()));
+    let post = async |header: &str, signature: &str| {
+        shop.app.post(&shop.vendor.hook, &[(header, signature)], body.as_bytes()).await.status
+    };
+    assert_eq!(post("x-hub-signature-256", &right).await, 200);
+    assert_eq!(post("x-hub-signature", &right).await, 401);
+    assert_eq!(post("x-hub-signature-256", &right.to_uppercase()).await, 200);
+    assert_eq!(post("x-hub-signature-256", "sha256=").await, 401);
+    assert_eq!(post("x-webhook-signature", shop.vendor.secret()).await, 401);
+    assert!(shop.meta.sends().is_empty());
+}
+
+#[tokio::test]
+async fn an_app_secret_that_is_not_the_apps_refuses_everything_until_it_is_right() {
+    let shop = shop().await;
+    let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", shop.vendor.id);
+    let set = async |secret: &str| {
+        let body = json!({ "meta": { "appSecret": secret } });
+        let answer = shop.app.admin.put(&path, body).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    };
+    set("not-the-secret-of-this-app").await;
+    let inbound = MetaInbound::text("horaires");
+    let answer = shop.meta.customer_says(&shop.number.id, &customer(), &inbound).await;
+    assert_eq!(answer.status, 401);
+    set(&shop.number.app_secret).await;
+    // Meta tries again until then.
+    assert_eq!(shop.meta.wait_sends(1, DEADLINE).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_challenge_is_answered_for_the_right_token_alone() {
+    let shop = shop().await;
+    let hook = &shop.vendor.hook;
+    assert!(shop.meta.shakes_hands(hook, &shop.number.verify_token).await);
+    assert!(!shop.meta.shakes_hands(hook, "another").await);
+    assert!(!shop.meta.shakes_hands(hook, "").await);
+    let unknown = hook.replace("vendor_001", "vendor_999");
+    assert!(!shop.meta.shakes_hands(&unknown, &shop.number.verify_token).await);
+}
