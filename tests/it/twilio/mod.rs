@@ -58,6 +58,15 @@ async fn rig() -> Rig {
     Rig { app, twin, number, vendor }
 }
 
+/// The customer has written, so that free text may be sent, and was not answered.
+async fn open_rig() -> Rig {
+    let rig = rig().await;
+    let silent = VendorChange { auto_reply: Some(false), ..VendorChange::default() };
+    rig.app.gateway.put_vendor(&rig.vendor.id, silent).await.unwrap();
+    assert_eq!(rig.says("bonjour").await, 200);
+    rig
+}
+
 impl Rig {
     async fn says(&self, text: &str) -> u16 {
         self.twin.customer_says(&self.number.account_sid, &customer(), text).await.status
@@ -106,7 +115,7 @@ async fn a_message_is_answered_from_the_number_and_followed_to_its_end() {
 
 #[tokio::test]
 async fn a_send_whose_answer_was_lost_is_settled_by_its_own_status() {
-    let rig = rig().await;
+    let rig = open_rig().await;
     for fault in [
         TwilioFault::Cut { accepted: true },
         TwilioFault::Fail { status: 502, accepted: true },
@@ -122,7 +131,7 @@ async fn a_send_whose_answer_was_lost_is_settled_by_its_own_status() {
 
 #[tokio::test]
 async fn what_twilio_refuses_is_told_with_its_reason() {
-    let rig = rig().await;
+    let rig = open_rig().await;
     let refuse = |status, code| TwilioFault::Refuse { status, code };
     for (fault, status, reason) in [
         (refuse(400, 21_610), "dead", "opted_out"),
@@ -183,7 +192,7 @@ async fn a_webhook_that_is_forged_is_refused_and_one_that_is_repeated_counts_onc
 
 #[tokio::test]
 async fn a_file_of_ours_is_fetched_by_a_link_that_nobody_else_can_make() {
-    let rig = rig().await;
+    let rig = open_rig().await;
     let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &[7; 4_000]].concat();
     let id = uploaded(&rig.app, &rig.vendor, "", "image/png", png.clone()).await;
     let image = json!({ "mediaId": id, "caption": "le plan" });
@@ -235,7 +244,7 @@ async fn a_customers_file_is_kept_and_shown() {
 
 #[tokio::test]
 async fn a_gateway_that_was_away_sends_when_twilio_is_back() {
-    let rig = rig().await;
+    let rig = open_rig().await;
     rig.misbehave(TwilioFault::Fail { status: 503, accepted: false });
     let id = rig.send("prêt").await;
     let sends = rig.twin.wait_sends(1, DEADLINE).await;
