@@ -276,9 +276,22 @@ async fn a_number_is_moved_to_another_provider_in_one_call() {
         // What proved its webhooks before still does.
         assert_eq!(now["wasenderInstanceId"], vendor.session.id.to_string());
     }
-    // Back, with what is stored, and the others in the order in which they are tried.
-    let failover = json!({ "failover": ["meta", "twilio", "wasender", "meta"] });
-    assert_eq!(app.admin.put(&number, failover).await.status, 200);
+}
+
+#[tokio::test]
+async fn the_other_providers_of_a_number_are_tried_in_the_order_that_is_told() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let switch = format!("/api/admin/vendors/{}/switch-provider", vendor.id);
+    let number = format!("/api/admin/vendors/{}/waba/waba_{}", vendor.id, vendor.id);
+    let change = json!({
+        "provider": "twilio", "failover": ["meta", "twilio", "wasender", "meta"],
+        "meta": { "phoneNumberId": "7001" }, "twilio": { "accountSid": "AC123" },
+    });
+    assert_eq!(app.admin.put(&number, change).await.status, 200);
+    let now = app.admin.get(&number).await.json();
+    assert_eq!(now["failover"], json!(["meta", "wasender"]));
+    // Back, with what is stored.
     let back = json!({ "provider": "meta" });
     assert_eq!(app.admin.post(&switch, back).await.status, 200);
     let now = app.admin.get(&number).await.json();

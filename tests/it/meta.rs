@@ -91,6 +91,8 @@ impl Shop {
             content,
             reply_to: None,
             instance: None,
+            provider: None,
+            send_at: None,
             idempotency_key: None,
         };
         let queued = self.app.gateway.send_message(&vendor.id, message).await.unwrap();
