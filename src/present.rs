@@ -13,7 +13,10 @@ use crate::domain::{
 #[must_use]
 pub fn details(content: &Content, id: EntryId) -> Map<String, Value> {
     let details = match content {
-        Content::Text { .. } | Content::Unsupported { .. } => json!({}),
+        Content::Text { .. }
+        | Content::Unsupported { .. }
+        | Content::LocationRequest { .. }
+        | Content::Reaction { .. } => json!({}),
         Content::Media(it) => json!({ "media": media(it, id) }),
         Content::Location { latitude, longitude, text } => {
             json!({ "location": { "latitude": latitude, "longitude": longitude, "name": text } })
@@ -30,7 +33,6 @@ pub fn details(content: &Content, id: EntryId) -> Map<String, Value> {
         Content::Template(it) => json!({ "template": it }),
         Content::CtaUrl { label, url, .. } => json!({ "ctaUrl": { "label": label, "url": url } }),
         Content::Flow(it) => json!({ "flow": it }),
-        Content::LocationRequest { .. } | Content::Reaction { .. } => json!({}),
         Content::Poll { question, options, multi_select } => {
             json!({ "poll": { "question": question, "options": options, "multiSelect": multi_select } })
         }

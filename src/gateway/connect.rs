@@ -11,6 +11,7 @@ use crate::{
         clock::Millis,
         event::Connection,
         id::{InstanceId, VendorId},
+        phone::PhoneNumber,
         route::ProviderKind,
         secret::{ExposeSecret, SecretString, same},
         waba::WabaInstance,
@@ -151,7 +152,7 @@ impl Gateway {
             provider,
             can_send: instance.can_send(provider),
             live,
-            phone_number: phone_number.map(|it| it.expose()),
+            phone_number: phone_number.map(PhoneNumber::expose),
             shut_until: self.inner.send_circuits.shut_until(&instance.id, provider, now),
             details: health.map(|it| it.details).unwrap_or_default(),
         }

@@ -39,10 +39,7 @@ impl Gateway {
         };
         let routes: Routes = instance.routes().iter().filter(|it| instance.can_send(*it)).collect();
         if routes.is_empty() {
-            let reason = match instance.provider {
-                ProviderKind::Wasender => Reason::NoSessionKey,
-                _ => Reason::NoCredentials,
-            };
+            let reason = no_way(&instance);
             tracing::warn!(vendor.id = %job.vendor, waba.id = %job.instance, why = reason.as_str(), "the number has nothing to send with; the message is parked");
             return self.end(job, Step::of(Input::Park(reason))).await;
         }
@@ -55,7 +52,7 @@ impl Gateway {
         };
         let limit = service.provider(first).limit(&instance);
         if self.inner.work.set_limit(&instance.id, limit) {
-            // It was let through by another limit: its ways comes by this one.
+            // It was let through by another limit: its turn comes by this one.
             return Ok(Next::Again { kind: Kind::Send, due: now, hold: None });
         }
         let mut to_send = match self.inner.journal.begin(job.id, ways, now).await? {
@@ -246,6 +243,14 @@ impl Gateway {
         }
         self.inner.work.apply(stepped.changes);
         stepped.next
+    }
+}
+
+/// Why a number that has nothing to send with cannot.
+fn no_way(instance: &WabaInstance) -> Reason {
+    match instance.provider {
+        ProviderKind::Wasender => Reason::NoSessionKey,
+        _ => Reason::NoCredentials,
     }
 }
 

@@ -86,19 +86,9 @@ impl Gateway {
         let first = first_way(instance, message.provider)?;
         service.provider(first).check(&content).map_err(unsendable)?;
         let to = address(&message.to, instance)?;
-        match message.reply_to {
-            Some(id) => self.check_quoted(vendor, &instance.id, &to, id, first).await?,
-            None if matches!(content, Content::Reaction { .. }) => {
-                let why = "replyTo: is missing; it is the message to react to";
-                return Err(AdminError::Invalid(why.to_owned()).into());
-            }
-            None => {}
-        }
+        self.check_reply(vendor, instance, &to, &content, message.reply_to, first).await?;
         let now = self.inner.clock.now();
-        let send_at = message.send_at.filter(|it| *it > now);
-        if send_at.is_some_and(|it| it - now > SEND_AT_MAX) {
-            return Err(AdminError::Invalid("sendAt: is at most 30 days ahead".to_owned()).into());
-        }
+        let send_at = later(message.send_at, now)?;
         if send_at.is_none() {
             self.check_window(&service, instance, &to, &content, first).await?;
         }
@@ -137,6 +127,26 @@ impl Gateway {
                 let why = "another message was sent with this Idempotency-Key";
                 Err(AdminError::Conflict(why.to_owned()).into())
             }
+        }
+    }
+
+    /// What it quotes or reacts to is a message that the provider knows.
+    async fn check_reply(
+        &self,
+        vendor: &VendorId,
+        instance: &WabaInstance,
+        to: &Address,
+        content: &Content,
+        reply_to: Option<EntryId>,
+        via: ProviderKind,
+    ) -> Result<(), AdminError> {
+        match reply_to {
+            Some(id) => self.check_quoted(vendor, &instance.id, to, id, via).await,
+            None if matches!(content, Content::Reaction { .. }) => {
+                let why = "replyTo: is missing; it is the message to react to";
+                Err(AdminError::Invalid(why.to_owned()))
+            }
+            None => Ok(()),
         }
     }
 
@@ -254,6 +264,15 @@ fn first_way(
             Err(AdminError::Invalid(why))
         }
     }
+}
+
+/// When it leaves, where that is later than now.
+fn later(send_at: Option<Millis>, now: Millis) -> Result<Option<Millis>, AdminError> {
+    let send_at = send_at.filter(|it| *it > now);
+    if send_at.is_some_and(|it| it - now > SEND_AT_MAX) {
+        return Err(AdminError::Invalid("sendAt: is at most 30 days ahead".to_owned()));
+    }
+    Ok(send_at)
 }
 
 /// To whom: a number as people write it, or the id of a customer without one.

@@ -58,7 +58,7 @@ impl Gateway {
                 // It was signed for this vendor; what it is about is not among its numbers.
                 Whose::Nobodys => {
                     if by != ProviderKind::Wasender {
-                        events = events.into_iter().map(unclaimed).collect();
+                        events = events.iter().map(unclaimed).collect();
                     }
                     (Arc::clone(service), Arc::clone(proven))
                 }
@@ -104,8 +104,8 @@ impl Gateway {
 }
 
 /// Kept, but not as a conversation with a number that it was not written to.
-fn unclaimed(event: Event) -> Event {
-    let raw = serde_json::to_string(&event).unwrap_or_default();
+fn unclaimed(event: &Event) -> Event {
+    let raw = serde_json::to_string(event).unwrap_or_default();
     let what = What::Other { name: "number_unknown".to_owned(), raw: Text(raw) };
     Event::new(what, Chat::None, Address::default())
 }

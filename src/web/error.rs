@@ -202,10 +202,11 @@ fn change(error: &ChangeError) -> StatusCode {
     match error {
         ChangeError::Admin(error) => admin(error),
         ChangeError::NotSent
-        | ChangeError::Provider(ChangeFault::NotThere)
         | ChangeError::NoTicket
         | ChangeError::Deleted
-        | ChangeError::Provider(ChangeFault::NoSessionKey) => StatusCode::CONFLICT,
+        | ChangeError::Provider(ChangeFault::NoSessionKey | ChangeFault::NotThere) => {
+            StatusCode::CONFLICT
+        }
         ChangeError::Provider(ChangeFault::Refused) => StatusCode::BAD_GATEWAY,
         ChangeError::Provider(ChangeFault::NoAnswer) => StatusCode::SERVICE_UNAVAILABLE,
     }

@@ -16,6 +16,7 @@ mod disk;
 mod documents;
 mod examples;
 mod exchange;
+mod failover;
 mod firebase;
 mod firestore;
 mod forward;

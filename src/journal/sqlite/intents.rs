@@ -266,11 +266,8 @@ fn advance_with(
     }
     let pid = row.pid.or(pid);
     let tid = step.ticket.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it)).or(row.tid);
-    for (before, now_known) in [(row.pid, pid), (row.tid, tid)] {
-        let Some(learnt) = now_known.filter(|it| before != Some(*it)) else { continue };
-        for input in join(cx, &mut row, learnt, now)? {
-            after = after.step(input, now, &policy);
-        }
+    for input in joined(cx, &mut row, [pid, tid], now)? {
+        after = after.step(input, now, &policy);
     }
     if let Some(status) = step.input.status() {
         row.life.note(now, format!("heard_{}", status.as_str()));
@@ -319,6 +316,22 @@ fn advance_with(
     }
     let next = next.unwrap_or(Next::Gone);
     Ok(Stepped { next, delivery: Some(after), changes: Vec::new() })
+}
+
+/// What waited for those of its ids that were not known before.
+fn joined(
+    cx: &mut Cx<'_>,
+    row: &mut EntryRow,
+    ids: [Option<Token>; 2],
+    now: Millis,
+) -> Result<Vec<Input>, DbError> {
+    let mut inputs = Vec::new();
+    for (before, known) in [row.pid, row.tid].into_iter().zip(ids) {
+        if let Some(learnt) = known.filter(|it| before != Some(*it)) {
+            inputs.extend(join(cx, row, learnt, now)?);
+        }
+    }
+    Ok(inputs)
 }
 
 /// Takes over what waited for an id that was learnt now.

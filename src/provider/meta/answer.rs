@@ -180,7 +180,8 @@ mod tests {
         check(429, &error(130_429), retry(None), "throttled");
         check(400, &error(130_429), retry(None), "throttled");
         check(400, &error(131_056), retry(Some(NOW + 6_000)), "pair_limit_or_pause");
-        check(400, &error(131_047), fail_over(Reason::WindowClosed), "window_closed");
+        let park = Outcome::Refused(Refusal::Park(Reason::WindowClosed));
+        check(400, &error(131_047), park, "window_closed");
         check(403, &error(368), fail_over(Reason::Restricted), "restricted");
         check(400, &error(131_049), give_up(Reason::OptedOut), "opted_out");
         check(503, &error(131_016), down(Reason::Failed), "trouble");

@@ -46,15 +46,15 @@ pub(super) fn class(code: u64) -> Option<Class> {
         131_037 | 131_045 | 133_000 | 133_005 | 133_006 | 133_008 | 133_009 | 133_010 | 133_015
         | 133_016 | 136_024 => fail_over(NotRegistered),
         131_042 | 134_011 => fail_over(Plan),
-        33 | 100 | 131_008 | 131_009 | 131_021 | 135_000 => give_up(Invalid),
+        33 | 100 | 131_008 | 131_009 | 131_021 | 131_052 | 135_000 => give_up(Invalid),
         131_051 => give_up(Unsupported),
-        131_047 => fail_over(WindowClosed),
+        // Through a number that has no window it would be sent all the same.
+        131_047 => Class::Refused(Refusal::Park(WindowClosed)),
         131_026 | 131_030 | 130_403 => give_up(Undeliverable),
         // What the customer wants no more of, and caps and experiments of Meta's: another route
         // would go round them.
         130_472 | 131_049 | 131_050 | 131_055 | 131_063 | 134_100 => give_up(OptedOut),
         131_062 => fail_over(NoPhone),
-        131_052 => give_up(Invalid),
         131_053 => Class::Link,
         132_000 | 132_001 | 132_005 | 132_007 | 132_008 | 132_012 | 132_015 | 132_016 | 132_018
         | 132_068 | 132_069 | 134_102 => give_up(Template),
@@ -108,7 +108,7 @@ mod tests {
         check(&[131_042, 134_011], fail_over(Plan), true);
         check(&[33, 100, 131_008, 131_009, 131_021, 135_000], give_up(Invalid), false);
         check(&[131_051], give_up(Unsupported), false);
-        check(&[131_047], fail_over(WindowClosed), true);
+        check(&[131_047], Class::Refused(Refusal::Park(WindowClosed)), false);
         check(&[131_026, 131_030, 130_403], give_up(Undeliverable), false);
         let codes = [131_049, 131_050, 131_055, 131_063, 134_100, 130_472];
         check(&codes, give_up(OptedOut), false);

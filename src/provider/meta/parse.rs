@@ -40,7 +40,7 @@ pub(super) fn read(body: &[u8], secrets: &[&SecretString]) -> Result<Parsed, Unr
     if body["object"] == OBJECT {
         for entry in each(&body["entry"]) {
             for change in each(&entry["changes"]) {
-                parts.push(Change { entry, change, secrets }.part());
+                parts.push(Change { entry, told: change, secrets }.part());
             }
         }
     }
@@ -56,14 +56,14 @@ pub(super) fn read(body: &[u8], secrets: &[&SecretString]) -> Result<Parsed, Unr
 /// One change of one entry.
 struct Change<'a> {
     entry: &'a Value,
-    change: &'a Value,
+    told: &'a Value,
     secrets: &'a [&'a SecretString],
 }
 
 impl Change<'_> {
     fn part(&self) -> Part {
-        let value = &self.change["value"];
-        let field = text(&self.change["field"]).unwrap_or("unknown");
+        let value = &self.told["value"];
+        let field = text(&self.told["field"]).unwrap_or("unknown");
         let mut events = match field {
             "messages" => self.messages(value),
             "message_echoes" | "smb_message_echoes" => each(&value["message_echoes"])
@@ -76,7 +76,7 @@ impl Change<'_> {
         };
         // What there is no word for, and what is more than a word can say.
         if events.is_empty() || account::is_kept(field) {
-            let mut event = self.other(field, self.change.clone());
+            let mut event = self.other(field, self.told.clone());
             event.at = millis(&self.entry["time"]);
             events.push(event);
         }
@@ -149,10 +149,8 @@ impl Change<'_> {
             }
             _ => self.raw("statuses", status),
         };
-        let (chat, contact) = match is_group {
-            true => (Chat::Group, Address::default()),
-            false => (Chat::Private, contact),
-        };
+        let (chat, contact) =
+            if is_group { (Chat::Group, Address::default()) } else { (Chat::Private, contact) };
         let mut event = Event::new(what, chat, contact);
         event.at = millis(&status["timestamp"]);
         event.reference = text(&status["biz_opaque_callback_data"]).and_then(|it| it.parse().ok());

@@ -133,6 +133,7 @@ fn interactive(kind: &str, object: &Value) -> Value {
     json!({ "type": kind, kind: object })
 }
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 #[test]
 fn every_type_of_message_has_a_word() {
     let none = json!({});

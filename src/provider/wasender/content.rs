@@ -54,10 +54,9 @@ fn is_webp(url: &str) -> bool {
 /// What the content is, without the recipient; also what Wasender's log has of it.
 fn fields(content: &Content, file: Option<&str>) -> Option<Map<String, Value>> {
     let fields = match content {
-        Content::Text { text } => json!({ "text": text }),
+        Content::Text { text } | Content::LocationRequest { text } => json!({ "text": text }),
         Content::Choices(choices) => json!({ "text": choices.text }),
         Content::Template(it) if !it.text.is_empty() => json!({ "text": it.text }),
-        Content::LocationRequest { text } => json!({ "text": text }),
         Content::CtaUrl { text, label, url } => json!({ "text": with_link(text, label, url) }),
         Content::Media(it) => return media(it, file),
         Content::Location { latitude, longitude, text } => {

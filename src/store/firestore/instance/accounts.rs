@@ -127,7 +127,7 @@ pub(super) fn set(
     let (before, new) = (meta(vault, was, older)?, it.meta.as_deref());
     let before = before.as_deref();
     let id = |it: &MetaAccount| it.phone_number_id.clone();
-    writer.field(META_ID, before.map(id), new.map(id));
+    writer.field(META_ID, before.map(id).as_deref(), new.map(id).as_deref());
     writer.secret(META_TOKEN, before, new, |it| it.access_token.as_ref())?;
     writer.ours("metaWabaId", before, new, |it| it.waba_id.clone());
     writer.our_secret("metaAppSecret", before, new, |it| it.app_secret.as_ref())?;
@@ -137,7 +137,7 @@ pub(super) fn set(
     let (before, new) = (unipile(vault, was)?, it.unipile.as_deref());
     let before = before.as_deref();
     let id = |it: &UnipileAccount| it.account_id.clone();
-    writer.field(UNIPILE_ID, before.map(id), new.map(id));
+    writer.field(UNIPILE_ID, before.map(id).as_deref(), new.map(id).as_deref());
     writer.secret(UNIPILE_KEY, before, new, |it| it.api_key.as_ref())?;
     writer.ours("unipileDsn", before, new, |it| it.dsn.clone());
     writer.our_secret("unipileWebhookSecret", before, new, |it| it.webhook_secret.as_ref())?;
@@ -158,7 +158,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    fn field(&mut self, name: &str, before: Option<String>, new: Option<String>) {
+    fn field(&mut self, name: &str, before: Option<&str>, new: Option<&str>) {
         match new {
             new if new == before => {}
             Some(new) => self.edit.set(name, text(new)),

@@ -1,0 +1,240 @@
+//! A provider cannot: the message leaves through the next one, from the vendor's number there.
+
+use serde_json::{Value, json};
+use waba_gateway::twin::{
+    MetaCustomer, MetaInbound, MetaMisbehaviour, MetaNumber, MetaTwin, Misbehaviour, NewMetaNumber,
+    Times,
+};
+
+use crate::{
+    delivery::{send, status_is},
+    support::{DEADLINE, Options, TestApp, TestVendor, spawn_app_with},
+};
+
+const TO: &str = "+221705550001";
+
+/// A vendor with a session at Wasender and another number at Meta, where the customer has written.
+struct Shop {
+    app: TestApp,
+    meta: MetaTwin,
+    vendor: TestVendor,
+    number: MetaNumber,
+}
+
+async fn shop(first: &str, second: &str) -> Shop {
+    let meta = MetaTwin::start().await.unwrap();
+    shop_at(meta.api_url(), meta, first, second).await
+}
+
+async fn shop_at(api: String, meta: MetaTwin, first: &str, second: &str) -> Shop {
+    let variables = vec![("META_API_URL", api)];
+    let app = spawn_app_with(Options { variables, ..Options::default() }).await;
+    let vendor = app.vendor(1).await;
+    let number = meta.add_number(NewMetaNumber::new("+221770009999"));
+    let path = format!("/api/admin/vendors/{}/waba/waba_{}", vendor.id, vendor.id);
+    let change = json!({ "provider": first, "failover": [second], "meta": {
+        "phoneNumberId": number.id, "wabaId": number.waba_id, "accessToken": number.access_token,
+        "appSecret": number.app_secret, "verifyToken": number.verify_token,
+        "phoneNumber": "+221770009999",
+    } });
+    let changed = app.admin.put(&path, change).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    meta.set_callback(&number.id, &format!("{}/api/webhooks/meta/{}", app.base, vendor.id));
+    let shop = Shop { app, meta, vendor, number };
+    shop.answers(false).await;
+    // It opens the window.
+    let said = MetaInbound::text("merci");
+    let said = shop.meta.customer_says(&shop.number.id, &MetaCustomer::new(TO), &said).await;
+    assert_eq!(said.status, 200);
+    shop
+}
+
+impl Shop {
+    async fn answers(&self, on: bool) {
+        let path = format!("/api/admin/vendors/{}", self.vendor.id);
+        let put = self.app.admin.put(&path, json!({ "autoReplyEnabled": on })).await;
+        assert_eq!(put.status, 200, "{}", put.text);
+    }
+
+    fn n_sent(&self) -> (usize, usize) {
+        (self.app.twin.sends().len(), self.meta.sends().len())
+    }
+
+    async fn journey(&self, id: &str) -> Value {
+        let path = format!("/api/v1/vendors/{}/messages/{id}", self.vendor.id);
+        self.app.admin.get(&path).await.json()
+    }
+
+    async fn reason(&self, id: &str, status: &str) -> String {
+        status_is(&self.app, &self.vendor, id, status).await;
+        self.journey(id).await["reason"].as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The messages at Meta that were sent after these.
+    async fn leaves_through_meta(&self, n_before: usize, text: &str) {
+        let sends = self.meta.wait_sends(n_before + 1, DEADLINE).await;
+        let sent: Value = serde_json::from_slice(&sends.last().unwrap().body).unwrap();
+        assert_eq!(sent["text"]["body"], text, "{sent}");
+    }
+}
+
+#[tokio::test]
+async fn what_wasender_refuses_for_sure_leaves_through_meta() {
+    for how in [
+        Misbehaviour::NotConnected,
+        Misbehaviour::KeyRefused,
+        Misbehaviour::TooMany { retry_after: 60 },
+    ] {
+        let shop = shop("wasender", "meta").await;
+        shop.app.twin.misbehave(shop.vendor.session.id, how.clone(), Times::Always);
+        let before = shop.meta.sends().len();
+        let id = send(&shop.app, &shop.vendor, TO, "votre commande est prête").await;
+        shop.leaves_through_meta(before, "votre commande est prête").await;
+        status_is(&shop.app, &shop.vendor, &id, "read").await;
+        assert!(shop.app.twin.sends().is_empty(), "{how:?}");
+        assert_eq!(shop.journey(&id).await["attempts"], 2, "{how:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_been_sent_never_goes_another_way() {
+    for accepted in [false, true] {
+        let shop = shop("wasender", "meta").await;
+        let cut = Misbehaviour::Cut { accepted };
+        shop.app.twin.misbehave(shop.vendor.session.id, cut, Times::Once);
+        let (_, before) = shop.n_sent();
+        let id = send(&shop.app, &shop.vendor, TO, "coupé").await;
+        let want = if accepted { "read" } else { "unknown_yet" };
+        status_is(&shop.app, &shop.vendor, &id, want).await;
+        assert_eq!(shop.n_sent(), (usize::from(accepted), before));
+    }
+}
+
+#[tokio::test]
+async fn a_session_that_says_it_is_down_is_passed_over_until_it_says_that_it_is_up() {
+    let shop = shop("wasender", "meta").await;
+    let say = async |status: &str| {
+        let state = json!({ "event": "session.status", "data": { "status": status } });
+        assert_eq!(shop.app.post_signed(&shop.vendor, &state).await.status, 200);
+    };
+    say("disconnected").await;
+    let (none, before) = shop.n_sent();
+    let id = send(&shop.app, &shop.vendor, TO, "premier").await;
+    shop.leaves_through_meta(before, "premier").await;
+    status_is(&shop.app, &shop.vendor, &id, "read").await;
+    assert_eq!(shop.journey(&id).await["attempts"], 1, "nobody found out by failing");
+    say("connected").await;
+    let id = send(&shop.app, &shop.vendor, TO, "second").await;
+    shop.app.twin.wait_sends(none + 1, DEADLINE).await;
+    status_is(&shop.app, &shop.vendor, &id, "read").await;
+    assert_eq!(shop.n_sent(), (none + 1, before + 1));
+}
+
+#[tokio::test]
+async fn what_meta_refuses_or_fails_later_leaves_through_wasender_when_its_class_allows() {
+    for (how, goes_on, reason) in [
+        (MetaMisbehaviour::Refuse(190), true, ""),
+        (MetaMisbehaviour::Refuse(368), true, ""),
+        (MetaMisbehaviour::FailsLater(131_042), true, ""),
+        (MetaMisbehaviour::FailsLater(131_050), false, "opted_out"),
+        (MetaMisbehaviour::FailsLater(131_049), false, "opted_out"),
+        (MetaMisbehaviour::FailsLater(131_026), false, "undeliverable"),
+    ] {
+        let shop = shop("meta", "wasender").await;
+        shop.meta.misbehave(&shop.number.id, how.clone(), Times::Once);
+        let (before, _) = shop.n_sent();
+        let id = send(&shop.app, &shop.vendor, TO, "bonjour").await;
+        if goes_on {
+            let sends = shop.app.twin.wait_sends(before + 1, DEADLINE).await;
+            assert_eq!(sends[before].text, "bonjour");
+            assert_eq!(sends[before].from, shop.vendor.phone);
+            status_is(&shop.app, &shop.vendor, &id, "read").await;
+        } else {
+            assert_eq!(shop.reason(&id, "dead").await, reason, "{how:?}");
+            assert_eq!(shop.n_sent().0, before, "{how:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_provider_that_cannot_be_reached_is_left_after_three_tries() {
+    // Nobody speaks TLS there.
+    let meta = MetaTwin::start().await.unwrap();
+    let api = meta.api_url().replace("http://", "https://");
+    let shop = shop_at(api, meta, "meta", "wasender").await;
+    let (before, _) = shop.n_sent();
+    let id = send(&shop.app, &shop.vendor, TO, "bonjour").await;
+    shop.app.twin.wait_sends(before + 1, DEADLINE).await;
+    status_is(&shop.app, &shop.vendor, &id, "read").await;
+    assert_eq!(shop.journey(&id).await["attempts"], 4);
+}
+
+#[tokio::test]
+async fn an_answer_to_the_other_number_stays_in_the_conversation() {
+    let shop = shop("wasender", "meta").await;
+    shop.answers(true).await;
+    let asked = MetaInbound::text("vos horaires ?");
+    let customer = MetaCustomer::new(TO);
+    assert_eq!(shop.meta.customer_says(&shop.number.id, &customer, &asked).await.status, 200);
+    // The answer leaves the way that the vendor prefers.
+    let sends = shop.app.twin.wait_sends(1, DEADLINE).await;
+    assert_eq!(sends[0].to, TO);
+    let list = format!("/api/admin/vendors/{}/conversations", shop.vendor.id);
+    let talks = shop.app.admin.get(&list).await.json();
+    assert_eq!(talks["conversations"].as_array().unwrap().len(), 1, "{talks}");
+    let status = format!("/api/admin/vendors/{}/status", shop.vendor.id);
+    let ways = shop.app.admin.get(&status).await.json();
+    let ways = ways["numbers"][0]["providers"].as_array().unwrap().clone();
+    let names: Vec<&str> = ways.iter().map(|it| it["provider"].as_str().unwrap()).collect();
+    assert_eq!(names, ["wasender", "meta"]);
+    assert!(ways.iter().all(|it| it["circuit"] == "closed" && it["canSend"] == true), "{ways:?}");
+    assert_eq!(ways[1]["phoneNumber"], "+221770009999");
+}
+
+#[tokio::test]
+async fn free_text_outside_the_window_is_refused_or_leaves_as_the_vendors_template() {
+    let shop = shop("meta", "wasender").await;
+    let stranger = "+221705550099";
+    let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
+    let text = json!({ "to": stranger, "type": "text", "text": "une\nremarque" });
+    let refused = shop.app.admin.post(&path, text.clone()).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.text.contains("24 hours"), "{}", refused.text);
+    let vendor = format!("/api/admin/vendors/{}", shop.vendor.id);
+    let component =
+        json!({ "type": "body", "parameters": [{ "type": "text", "text": "{{text}}" }] });
+    let template = json!({ "name": "note", "language": "fr", "components": [component] });
+    let put = shop.app.admin.put(&vendor, json!({ "fallbackTemplate": template })).await;
+    assert_eq!(put.status, 200, "{}", put.text);
+    let (_, before) = shop.n_sent();
+    assert_eq!(shop.app.admin.post(&path, text).await.status, 202);
+    let sends = shop.meta.wait_sends(before + 1, DEADLINE).await;
+    let sent: Value = serde_json::from_slice(&sends.last().unwrap().body).unwrap();
+    assert_eq!(sent["template"]["name"], "note");
+    assert_eq!(sent["template"]["components"][0]["parameters"][0]["text"], "une remarque");
+    assert_eq!(shop.n_sent().0, 0);
+}
+
+#[tokio::test]
+async fn a_message_for_later_keeps_nothing_waiting_and_leaves_in_time() {
+    let shop = shop("wasender", "meta").await;
+    let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
+    let at = shop.app.clock.now() + 3_600_000;
+    let later = json!({ "to": TO, "type": "text", "text": "plus tard",
+        "sendAt": waba_gateway::domain::clock::iso(at) });
+    let id = shop.app.admin.post(&path, later).await;
+    assert_eq!(id.status, 202, "{}", id.text);
+    let now = send(&shop.app, &shop.vendor, TO, "tout de suite").await;
+    status_is(&shop.app, &shop.vendor, &now, "read").await;
+    let sends = shop.app.twin.sends();
+    assert_eq!(sends.len(), 1);
+    assert_eq!(sends[0].text, "tout de suite");
+    let only = json!({ "to": TO, "type": "text", "text": "par Meta", "provider": "meta" });
+    let (_, before) = shop.n_sent();
+    assert_eq!(shop.app.admin.post(&path, only).await.status, 202);
+    shop.leaves_through_meta(before, "par Meta").await;
+    let none = json!({ "to": TO, "type": "text", "text": "x", "provider": "twilio" });
+    assert_eq!(shop.app.admin.post(&path, none).await.status, 422);
+    let far = json!({ "to": TO, "type": "text", "text": "x", "sendAt": "2099-01-01T00:00:00Z" });
+    assert_eq!(shop.app.admin.post(&path, far).await.status, 422);
+}
