@@ -128,9 +128,9 @@ macro_rules! replayed {
 
 replayed! {
     any_webhook_is_read_or_refused: "webhook",
+    any_webhook_of_meta_is_read_or_refused: "meta",
     any_form_of_twilios_is_read: "twilio",
     any_body_of_unipiles_is_read_or_refused: "unipile",
-    any_webhook_of_meta_is_read_or_refused: "meta",
     any_signature_proves_or_does_not: "signature",
     any_answer_of_a_bot_is_read_or_refused: "answer",
     any_id_is_read_or_refused: "ids",

@@ -247,7 +247,7 @@ async fn a_number_is_moved_to_another_provider_in_one_call() {
     for (provider, config, shown) in [
         (
             "meta",
-            json!({ "phoneNumberId": 106540352242922_u64, "accessToken": secret }),
+            json!({ "phoneNumberId": 106_540_352_242_922_u64, "accessToken": secret }),
             json!({ "phoneNumberId": "106540352242922", "accessToken": "…" }),
         ),
         (

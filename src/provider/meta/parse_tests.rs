@@ -380,25 +380,3 @@ fn what_an_account_may_do_is_a_state_and_everything_else_is_kept() {
     let What::Other { name, raw } = event.what else { panic!() };
     assert_eq!((name.as_str(), raw.0.contains("app-secret")), ("errors", false));
 }
-
-#[test]
-fn one_bad_part_does_not_cost_the_others() {
-    let hi = message("text", &json!({ "body": "hi" }), &json!({}));
-    let value = json!({ "contacts": "nobody", "messages": [7, hi, null, { "type": "text" }, [hi]],
-        "statuses": [{}, "sent"], "errors": {} });
-    let body = json!({ "object": "whatsapp_business_account", "entry": [
-        5, { "changes": [{ "field": 9 }, change("messages", value)] }, { "id": WABA },
-    ] });
-    let briefs: Vec<_> = parsed(&body).iter().flat_map(|it| &it.events).map(brief).collect();
-    assert_eq!(briefs.iter().filter(|it| *it == "text hi").count(), 1);
-    assert_eq!(briefs[0], "other unknown");
-    for strange in [json!({ "object": "page", "entry": [] }), json!([1]), json!("x"), json!({})] {
-        let parts = parsed(&strange);
-        assert!(matches!(parts[0].events[0].what, What::Other { .. }), "{strange}");
-    }
-    assert!(parse::read(b"{\"object\":", &[]).is_err());
-    assert!(parse::read(b"", &[]).is_err());
-    // JavaScript cuts emojis in two.
-    let cut = br#"{"object":"\ud83d"}"#;
-    assert_eq!(parse::read(cut, &[]).unwrap().parts.len(), 1);
-}

@@ -102,7 +102,7 @@ fn bad_files() -> Vec<(Value, &'static str)> {
         (json!({ "type": "text", "text": "a".repeat(65_537) }), "text: has more than 65536"),
         (json!({ "type": "text" }), "text: is missing"),
         (json!({ "type": "text", "text": "a", "poll": poll }), "poll: does not belong"),
-        (json!({ "type": "reaction" }), "type: the provider cannot send reactions"),
+        (json!({ "type": "reaction" }), "reaction: is missing"),
         (json!({ "type": "fax" }), "type: is one of text, image"),
         (json!({ "type": "text", "text": "a", "to": "12" }), "to: "),
         (json!({ "type": "text", "text": "a", "replyTo": "msg_1" }), "replyTo: "),

@@ -2,6 +2,7 @@
 
 use super::*;
 
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 #[tokio::test]
 async fn every_kind_of_content_is_what_meta_takes() {
     let shop = shop().await;

@@ -5,6 +5,28 @@ use serde_json::{Value, json};
 
 use super::*;
 
+#[test]
+fn one_bad_part_does_not_cost_the_others() {
+    let hi = message("text", &json!({ "body": "hi" }), &json!({}));
+    let value = json!({ "contacts": "nobody", "messages": [7, hi, null, { "type": "text" }, [hi]],
+        "statuses": [{}, "sent"], "errors": {} });
+    let body = json!({ "object": "whatsapp_business_account", "entry": [
+        5, { "changes": [{ "field": 9 }, change("messages", value)] }, { "id": WABA },
+    ] });
+    let briefs: Vec<_> = parsed(&body).iter().flat_map(|it| &it.events).map(brief).collect();
+    assert_eq!(briefs.iter().filter(|it| *it == "text hi").count(), 1);
+    assert_eq!(briefs[0], "other unknown");
+    for strange in [json!({ "object": "page", "entry": [] }), json!([1]), json!("x"), json!({})] {
+        let parts = parsed(&strange);
+        assert!(matches!(parts[0].events[0].what, What::Other { .. }), "{strange}");
+    }
+    assert!(parse::read(b"{\"object\":", &[]).is_err());
+    assert!(parse::read(b"", &[]).is_err());
+    // JavaScript cuts emojis in two.
+    let cut = br#"{"object":"\ud83d"}"#;
+    assert_eq!(parse::read(cut, &[]).unwrap().parts.len(), 1);
+}
+
 fn any_json() -> impl Strategy<Value = Value> {
     let words = [
         "object",
