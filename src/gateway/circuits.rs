@@ -82,6 +82,10 @@ impl SendCircuits {
 impl Gateway {
     /// The ways of an instance now: those that are down are passed over.
     pub(super) fn ways(&self, instance: &WabaInstance, routes: Routes, now: Millis) -> Ways {
+        if !has_choice(routes) {
+            // Nothing is gained by waiting for longer than its own back-off.
+            return Ways::of(routes);
+        }
         let (mut down, mut up_at) = (ProviderSet::NONE, Millis::MAX);
         for kind in routes.iter() {
             if let Some(until) = self.inner.send_circuits.shut_until(&instance.id, kind, now) {
@@ -92,10 +96,17 @@ impl Gateway {
         Ways { routes, down, up_at }
     }
 
-    /// Asks to send this way; a probe where it was shut. `None`: another one is under way.
-    pub(super) fn permit(&self, instance: &InstanceId, kind: ProviderKind) -> Option<Permit> {
+    /// Asks to send this way; a probe where it was shut. `None`: another one is under way, and
+    /// there is another way.
+    pub(super) fn permit(
+        &self,
+        instance: &InstanceId,
+        kind: ProviderKind,
+        routes: Routes,
+    ) -> Option<Option<Permit>> {
         let now = self.inner.clock.now();
-        self.inner.send_circuits.with(instance, kind, |it| it.circuit.ask(now))
+        let asked = self.inner.send_circuits.with(instance, kind, |it| it.circuit.ask(now));
+        (asked.is_some() || !has_choice(routes)).then_some(asked)
     }
 
     /// Tells what an attempt came to.
@@ -103,7 +114,7 @@ impl Gateway {
         &self,
         instance: &WabaInstance,
         kind: ProviderKind,
-        permit: Permit,
+        permit: Option<Permit>,
         attempt: &Attempt,
         routes: Routes,
     ) {
@@ -111,7 +122,7 @@ impl Gateway {
         let circuits = &self.inner.send_circuits;
         if let Some(until) = attempt.blocked_until {
             // With another way it is not the number that has to wait.
-            if until - now > PATIENCE && routes.iter().nth(1).is_some() {
+            if until - now > PATIENCE && has_choice(routes) {
                 circuits.with(&instance.id, kind, |it| it.busy_until = until);
             } else {
                 self.inner.work.block_instance(&instance.id, until);
@@ -126,6 +137,7 @@ impl Gateway {
             ) => return,
             Outcome::Refused(_) | Outcome::Unknown => false,
         };
+        let Some(permit) = permit else { return };
         let tell = |it: &mut Way| it.circuit.tell(permit, is_ok, now);
         note(&instance.id, kind, circuits.with(&instance.id, kind, tell));
     }
@@ -151,6 +163,10 @@ impl Gateway {
         };
         note(&instance.id, kind, turned);
     }
+}
+
+fn has_choice(routes: Routes) -> bool {
+    routes.iter().nth(1).is_some()
 }
 
 fn note(instance: &InstanceId, kind: ProviderKind, turned: Option<Turned>) {

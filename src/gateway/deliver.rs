@@ -82,7 +82,7 @@ impl Gateway {
         if let Some(refused) = self.mend_late(&service, &instance, &mut to_send) {
             return Ok(self.record_outcome(job, Step::of(Input::Outcome(refused))).await);
         }
-        let Some(permit) = self.permit(&instance.id, via) else {
+        let Some(permit) = self.permit(&instance.id, via, routes) else {
             // Somebody else finds out whether it is up again.
             let due = self.inner.clock.now();
             return self.end(job, Step::of(Input::Unbegin { due })).await;
