@@ -34,8 +34,8 @@ use crate::{
     domain::{clock::Clock, id::EntryId, secret::SecretString},
     firebase::Firebase,
     gateway::{
-        ANSWERING_MAX, Alerts, Attention, DiskChecked, Failures, Forwarding, Gateway, Heard, Inner,
-        KeysUsed, MediaKeeper, Pairs, Retention, SendCircuits, Settings, Work,
+        ANSWERING_MAX, Alerts, Attention, BulkJobs, DiskChecked, Failures, Forwarding, Gateway,
+        Heard, Inner, KeysUsed, MediaKeeper, Pairs, Retention, SendCircuits, Settings, Work,
     },
     http::{Allow, Http, Reach, reach},
     journal::{SharedJournal, SqliteJournal},
@@ -145,6 +145,8 @@ impl App {
         others.push(tokio::spawn(async move { tender.tend_media(stop).await }));
         let (tender, stop) = (gateway.clone(), stop_work.clone());
         others.push(tokio::spawn(async move { tender.tend_journal(stop).await }));
+        let (tender, stop) = (gateway.clone(), stop_work.clone());
+        others.push(work.spawn(async move { tender.tend_bulk(stop).await }));
         let worker = work.spawn(worker::run(gateway.clone(), stop_work.clone()));
         Ok(Self {
             gateway,
@@ -285,6 +287,7 @@ pub fn assemble(
         firebase,
         keys_used: KeysUsed::default(),
         alerts: Alerts::default(),
+        bulk: BulkJobs::default(),
         retention: Retention::default(),
         answering: Semaphore::new(ANSWERING_MAX),
     }))

@@ -18,6 +18,8 @@ impl BadId {
     /// What [`super::media::MediaId::parse`] says.
     pub(super) const MEDIA: Self =
         Self("a file's id is msg_ and 16 hexadecimal digits, or med_ and 32");
+    /// What [`super::bulk::BulkId`] says.
+    pub(super) const BULK: Self = Self("a job's id is bulk_ and 16 hexadecimal digits");
 }
 
 /// A tenant: 1–64 of `A-Z a-z 0-9 _ -`.

@@ -3,6 +3,7 @@
 pub mod account;
 pub mod alert;
 pub mod answer;
+pub mod bulk;
 pub mod choices;
 pub mod circuit;
 pub mod clock;

@@ -37,6 +37,9 @@ pub enum AdminError {
     /// There is no such conversation, or it is another vendor's.
     #[error("unknown conversation")]
     NoConversation,
+    /// There is no such job, or it is another vendor's.
+    #[error("unknown job")]
+    NoJob,
     /// What was asked for is not possible; the text says why.
     #[error("{0}")]
     Invalid(String),

@@ -276,7 +276,7 @@ fn later(send_at: Option<Millis>, now: Millis) -> Result<Option<Millis>, AdminEr
 }
 
 /// To whom: a number as people write it, or the id of a customer without one.
-fn address(to: &str, instance: &WabaInstance) -> Result<Address, AdminError> {
+pub(super) fn address(to: &str, instance: &WabaInstance) -> Result<Address, AdminError> {
     if let Some(bsuid) = Bsuid::from_wire(to.trim()) {
         return Ok(Address { bsuid: Some(bsuid), ..Address::default() });
     }
@@ -301,7 +301,10 @@ fn request(
     serde_json::to_vec(&(&instance.id, to, content, reply_to, more))
 }
 
-fn idempotency(key: Option<String>, request: Vec<u8>) -> Result<Option<Idempotency>, AdminError> {
+pub(super) fn idempotency(
+    key: Option<String>,
+    request: Vec<u8>,
+) -> Result<Option<Idempotency>, AdminError> {
     let Some(key) = key else { return Ok(None) };
     if key.is_empty() || key.chars().count() > IDEMPOTENCY_CHARS_MAX {
         let why = format!("Idempotency-Key has 1 to {IDEMPOTENCY_CHARS_MAX} characters");

@@ -8,6 +8,7 @@ mod analytics;
 mod ask;
 mod attention;
 mod audit;
+mod bulk;
 mod changes;
 mod circuits;
 mod connect;
@@ -55,6 +56,7 @@ pub use self::{
     analytics::{Asked, Counted},
     attention::Attention,
     audit::BY_CLI,
+    bulk::{BulkIntake, BulkJobs, BulkShown, BulkTaken, NewBulk},
     changes::ChangeError,
     circuits::SendCircuits,
     connect::{Connected, HookDone, WayStatus},
@@ -149,6 +151,8 @@ pub struct Inner {
     pub send_circuits: SendCircuits,
     /// How fast each customer may be written to.
     pub pairs: Pairs,
+    /// Jobs of one message to many recipients.
+    pub bulk: BulkJobs,
     /// How far removing what is old has got.
     pub retention: Retention,
     /// Of messages that are answered, so many are at the journal at once. Thousands in its queue

@@ -97,6 +97,7 @@ impl Gateway {
         let before = EntryId::at(now - self.inner.settings.retention);
         state.looked_at = Some(self.remove_old_entries(after, before).await?);
         if is_deep {
+            self.forget_old_jobs(now - self.inner.settings.retention).await?;
             self.forget_idle_contacts(now).await?;
             while self.inner.journal.forget_hours((now - HOURS_KEPT).div_euclid(HOUR)).await? {
                 tokio::time::sleep(REST_MIN).await;

@@ -1,6 +1,9 @@
 //! The scheduler, shared: intake and settlements put work in, the worker takes it out.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
 
 use tokio::sync::Notify;
 
@@ -8,7 +11,7 @@ use crate::{
     domain::{
         clock::{Clock, Millis},
         id::{EntryId, InstanceId, VendorId},
-        schedule::{Job, Limit, Next, Scheduler},
+        schedule::{Job, Kind, Limit, Next, Scheduler},
     },
     journal::Change,
 };
@@ -21,13 +24,22 @@ pub struct Work {
     scheduler: Mutex<Scheduler>,
     wake: Notify,
     clock: Clock,
+    /// Sends of jobs to many recipients that are to leave, or leave again.
+    bulk: Mutex<HashMap<EntryId, VendorId>>,
+    bulk_wake: Notify,
 }
 
 impl Work {
     /// Nothing to do.
     #[must_use]
     pub fn new(clock: Clock) -> Self {
-        Self { scheduler: Mutex::new(Scheduler::new(clock.now())), wake: Notify::new(), clock }
+        Self {
+            scheduler: Mutex::new(Scheduler::new(clock.now())),
+            wake: Notify::new(),
+            clock,
+            bulk: Mutex::default(),
+            bulk_wake: Notify::new(),
+        }
     }
 
     /// Takes over what the journal decided.
@@ -40,7 +52,10 @@ impl Work {
         for change in changes {
             match change {
                 Change::New(job) => scheduler.add(job, now),
-                Change::Decided(job, next) => scheduler.decided(job, next, now),
+                Change::Decided(job, next) => {
+                    self.bulk_stands(job.id, next);
+                    scheduler.decided(job, next, now);
+                }
                 Change::Placed { id, place } => scheduler.place(id, place),
                 Change::Merged { from, into } => scheduler.merge(from, into, now),
             }
@@ -58,6 +73,52 @@ impl Work {
     pub fn finish(&self, id: EntryId, next: Next) {
         self.lock().finish(id, next, self.clock.now());
         self.wake.notify_one();
+        self.bulk_stands(id, next);
+    }
+
+    /// Takes over a send of a job to many recipients.
+    pub fn apply_bulk(&self, vendor: &VendorId, id: EntryId, changes: Vec<Change>) {
+        self.bulk().insert(id, vendor.clone());
+        self.apply(changes);
+    }
+
+    /// How many sends of such jobs are to leave for a vendor.
+    #[must_use]
+    pub fn n_bulk(&self, vendor: &VendorId) -> usize {
+        self.bulk().values().filter(|it| *it == vendor).count()
+    }
+
+    /// Such jobs are to be looked at again.
+    pub fn wake_bulk(&self) {
+        self.bulk_wake.notify_one();
+    }
+
+    /// Waits until a job may have room for the next recipient.
+    pub async fn bulk_changed(&self) {
+        self.bulk_wake.notified().await;
+    }
+
+    /// Whether an instance could send something now that is in no hurry, or when it could.
+    pub fn spare(&self, instance: &InstanceId) -> Result<(), Millis> {
+        self.lock().spare(instance, self.clock.now())
+    }
+
+    /// How many sends a minute an instance is allowed.
+    #[must_use]
+    pub fn in_a_minute(&self, instance: &InstanceId) -> i64 {
+        self.lock().limit_of(instance).in_a_minute()
+    }
+
+    /// One that has left, or will not, makes room for the next.
+    fn bulk_stands(&self, id: EntryId, next: Next) {
+        let is_to_leave = matches!(next, Next::Again { kind: Kind::Send, .. });
+        if !is_to_leave && self.bulk().remove(&id).is_some() {
+            self.bulk_wake.notify_one();
+        }
+    }
+
+    fn bulk(&self) -> MutexGuard<'_, HashMap<EntryId, VendorId>> {
+        self.bulk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until something may have become startable.
@@ -82,6 +143,7 @@ impl Work {
     pub fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) {
         self.lock().pause(vendor, is_paused);
         self.wake.notify_one();
+        self.bulk_wake.notify_one();
     }
 
     /// Whether the sends of this vendor are stopped, whatever holds for everybody.

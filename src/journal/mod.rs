@@ -5,6 +5,7 @@
 //! as [`Change`]s for the scheduler.
 
 mod answer;
+mod bulk;
 mod counters;
 pub mod forwards;
 mod keep;
@@ -25,6 +26,9 @@ use async_trait::async_trait;
 
 pub use self::{
     answer::{MessageEnd, ToAnswer},
+    bulk::{
+        Bulk, BulkChanged, BulkJob, BulkProgress, Handed, KeptJob, NewJob, NewRecipient, Recipient,
+    },
     counters::{Counters, Tally},
     forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, ToForward, Told},
     keep::Keep,
@@ -75,7 +79,7 @@ pub struct JournalError(#[from] DbError);
 /// The durable record of work.
 #[async_trait]
 pub trait Journal:
-    Counters + People + Forwards + Outbox + Keep + MediaJournal + Operate + Watch + Send + Sync
+    Bulk + Counters + People + Forwards + Outbox + Keep + MediaJournal + Operate + Watch + Send + Sync
 {
     /// Keeps the events of one webhook. Duplicates are decided in the same transaction; signals
     /// are applied at once.

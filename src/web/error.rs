@@ -191,6 +191,7 @@ fn admin(error: &AdminError) -> StatusCode {
         | AdminError::NoInstance
         | AdminError::NoMessage
         | AdminError::NoForward
+        | AdminError::NoJob
         | AdminError::NoConversation => StatusCode::NOT_FOUND,
         AdminError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         AdminError::Conflict(_) => StatusCode::CONFLICT,

@@ -87,7 +87,8 @@ fn refused(rejection: &BytesRejection) -> ApiError {
     }
 }
 
-fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
+/// Reads JSON.
+pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
     serde_json::from_slice(body).map_err(|error| {
         let text = error.to_string();
         // These two quote names of ours or of a field, and nothing else.

@@ -199,7 +199,7 @@ pub(super) async fn upload(
 
 /// Reads some of what is still on its way: many clients look at an answer only when they have sent
 /// everything, and a connection that is closed before that hides it from them.
-async fn drain(mut body: BodyDataStream) {
+pub(super) async fn drain(mut body: BodyDataStream) {
     let read = async {
         let mut n_left = DRAINED_MAX;
         while let Some(Ok(piece)) = body.next().await {

@@ -8,6 +8,7 @@ mod answers;
 pub(crate) mod audit;
 mod auth;
 mod body;
+mod bulk;
 mod connect;
 mod connections;
 mod details;
@@ -155,6 +156,7 @@ fn admin_routes(web: Option<&Web>) -> OpenApiRouter<Web> {
     let own = OpenApiRouter::default()
         .routes(routes!(send::send))
         .routes(routes!(send::show, send::edit, send::take_back))
+        .merge(bulk::routes())
         .routes(routes!(media::upload))
         .routes(routes!(media::get));
     let of_all = OpenApiRouter::default()

@@ -79,7 +79,7 @@ pub(super) struct ChangedView {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Header)]
 #[expect(dead_code, reason = "it describes the header that is read by hand")]
-struct Idempotent {
+pub(super) struct Idempotent {
     /// The caller's own id for the request, 1 to 255 characters: the same request is done once.
     /// Known for 8 days.
     #[param(rename = "Idempotency-Key", example = "order-1042-confirmed")]
@@ -230,7 +230,7 @@ fn instance(id: Option<String>) -> Result<Option<InstanceId>, AdminError> {
     id.map(|it| InstanceId::parse(&it)).transpose().map_err(|_| AdminError::NoInstance)
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, ApiError> {
     let key = headers.get("idempotency-key").map(|it| it.to_str().map(str::to_owned));
     let malformed = |_| ApiError::BadRequest("Idempotency-Key is not plain text".to_owned());
     key.transpose().map_err(malformed)

@@ -47,6 +47,7 @@ const TABLE: &[(For, &[&str])] = &[
         For::Vendor,
         &[
             "countMessages",
+            "getBulk",
             "getVendor",
             "getInstance",
             "getMedia",
@@ -54,6 +55,7 @@ const TABLE: &[(For, &[&str])] = &[
             "getOwnMessage",
             "exportConversation",
             "ledger",
+            "listBulk",
             "listConversations",
             "listForwards",
             "listInstances",
@@ -67,16 +69,20 @@ const TABLE: &[(For, &[&str])] = &[
     (
         For::VendorChanges,
         &[
+            "cancelBulk",
             "deleteForward",
             "editMessage",
             "eraseConversation",
+            "pauseBulk",
             "pauseByMessage",
             "pauseConversation",
             "putVendor",
             "renewSigningSecret",
             "replayForwards",
+            "resumeBulk",
             "resumeByMessage",
             "resumeConversation",
+            "sendBulk",
             "sendMessage",
             "sendText",
             "setUpProviderWebhook",
@@ -193,6 +199,7 @@ async fn every_route_takes_every_kind_of_key_as_it_should() {
                 .replace("{media_id}", "med_0000000000000001")
                 .replace("{event_id}", "evt_0000000000000001")
                 .replace("{conversation_id}", "conv_1")
+                .replace("{job_id}", "bulk_0000000000000001")
                 .replace("{key_id}", "key_none");
             for (kind, client) in Keys::of(&app, &own, &other).await.0 {
                 let method = method.to_uppercase();

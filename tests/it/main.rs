@@ -7,6 +7,7 @@ mod alerts;
 mod analytics;
 mod answers;
 mod backup;
+mod bulk;
 mod cli;
 mod connections;
 mod content;

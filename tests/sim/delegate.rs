@@ -6,17 +6,20 @@ use async_trait::async_trait;
 use waba_gateway::domain::{contact::Address, id::InstanceId, route::ProviderKind};
 use waba_gateway::{
     domain::{
+        bulk::{BulkDeed, BulkId},
         clock::Millis,
         id::{ContactId, EntryId, ForwardId, VendorId},
         media::MediaId,
+        message::Content,
         retention::ClockMark,
     },
     journal::{
-        Backlog, Change, Conversation, Conversations, Counters, DocumentEnd, DueDocument,
-        DueDocuments, Entry, Erased, Forward, ForwardEnd, Forwards, ForwardsLoad, JournalError,
-        Keep, Ledger, Listing, MediaDue, MediaEnd, MediaJournal, NewUpload, Operate, Outbox,
-        OutboxLoad, Page, People, Record, Refused, Replay, Replayable, Resume, Resumed, Signs,
-        Span, StoredMedia, Tally, ToForward, Volume, Watch,
+        Backlog, Bulk, BulkChanged, BulkJob, BulkProgress, Change, Conversation, Conversations,
+        Counters, DocumentEnd, DueDocument, DueDocuments, Entry, Erased, Forward, ForwardEnd,
+        Forwards, ForwardsLoad, Handed, Idempotency, JournalError, Keep, KeptJob, Ledger, Listing,
+        MediaDue, MediaEnd, MediaJournal, NewIntent, NewJob, NewRecipient, NewUpload, Operate,
+        Outbox, OutboxLoad, Page, People, Recipient, Record, Refused, Replay, Replayable, Resume,
+        Resumed, Signs, Span, StoredMedia, Tally, ToForward, Volume, Watch,
     },
 };
 
@@ -345,5 +348,103 @@ impl Outbox for Watched {
 
     async fn outbox_load(&self) -> Result<OutboxLoad, JournalError> {
         self.inner.outbox_load().await
+    }
+}
+
+#[async_trait]
+impl Bulk for Watched {
+    async fn open_job(&self, job: NewJob) -> Result<BulkId, JournalError> {
+        self.inner.open_job(job).await
+    }
+
+    async fn add_recipients(
+        &self,
+        job: BulkId,
+        recipients: Vec<NewRecipient>,
+    ) -> Result<usize, JournalError> {
+        self.inner.add_recipients(job, recipients).await
+    }
+
+    async fn keep_job(
+        &self,
+        job: BulkId,
+        idempotency: Option<Idempotency>,
+    ) -> Result<KeptJob, JournalError> {
+        self.inner.keep_job(job, idempotency).await
+    }
+
+    async fn drop_job(&self, job: BulkId) -> Result<bool, JournalError> {
+        self.inner.drop_job(job).await
+    }
+
+    async fn jobs(
+        &self,
+        vendor: &VendorId,
+        before: Option<BulkId>,
+        limit: usize,
+    ) -> Result<Vec<BulkJob>, JournalError> {
+        self.inner.jobs(vendor, before, limit).await
+    }
+
+    async fn job(
+        &self,
+        vendor: &VendorId,
+        id: BulkId,
+    ) -> Result<Option<(BulkJob, BulkProgress)>, JournalError> {
+        self.inner.job(vendor, id).await
+    }
+
+    async fn change_job(
+        &self,
+        vendor: &VendorId,
+        id: BulkId,
+        deed: BulkDeed,
+        note: Option<&'static str>,
+        now: Millis,
+    ) -> Result<BulkChanged, JournalError> {
+        self.inner.change_job(vendor, id, deed, note, now).await
+    }
+
+    async fn running_jobs(&self) -> Result<Vec<(BulkJob, Content)>, JournalError> {
+        self.inner.running_jobs().await
+    }
+
+    async fn next_recipient(
+        &self,
+        job: BulkId,
+        now: Millis,
+    ) -> Result<Option<Recipient>, JournalError> {
+        self.inner.next_recipient(job, now).await
+    }
+
+    async fn hand_over(
+        &self,
+        job: BulkId,
+        recipient: &Recipient,
+        intent: NewIntent,
+    ) -> Result<Handed, JournalError> {
+        self.inner.hand_over(job, recipient, intent).await
+    }
+
+    async fn pass_over(
+        &self,
+        job: BulkId,
+        recipient: &Recipient,
+        why: &'static str,
+    ) -> Result<(), JournalError> {
+        self.inner.pass_over(job, recipient, why).await
+    }
+
+    async fn all_fail(
+        &self,
+        job: BulkId,
+        before: &Recipient,
+        of_last: i64,
+    ) -> Result<bool, JournalError> {
+        self.inner.all_fail(job, before, of_last).await
+    }
+
+    async fn old_job(&self, before: Millis) -> Result<Option<BulkId>, JournalError> {
+        self.inner.old_job(before).await
     }
 }

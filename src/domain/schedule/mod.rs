@@ -239,6 +239,16 @@ impl Scheduler {
         self.pace_of(instance).block_until(until);
     }
 
+    /// Whether an instance could send something now that is in no hurry, or when it could.
+    pub fn spare(&mut self, instance: &InstanceId, now: Millis) -> Result<(), Millis> {
+        self.pace_of(instance).spare(now)
+    }
+
+    /// How fast an instance may send.
+    pub fn limit_of(&mut self, instance: &InstanceId) -> Limit {
+        self.pace_of(instance).limit()
+    }
+
     /// Entries of a vendor that wait or run.
     #[must_use]
     pub fn n_jobs_of(&self, vendor: &VendorId) -> usize {

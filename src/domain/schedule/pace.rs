@@ -2,6 +2,9 @@
 
 use crate::domain::clock::{MINUTE, Millis, SECOND};
 
+/// Of what may leave at once, one in so many is kept for answers while a job sends to many.
+const KEPT_FOR_ANSWERS: i64 = 8;
+
 /// What a provider allows one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -30,6 +33,19 @@ impl Limit {
     pub const TWILIO: Self = Self { burst: 10, interval_us: SECOND * 1_000 / 10 };
     /// Wasender with account protection: one in 5 seconds.
     pub const WASENDER_PROTECTED: Self = Self { burst: 1, interval_us: 5 * SECOND * 1_000 };
+
+    /// So many a minute, evenly.
+    #[must_use]
+    pub fn per_minute(n: u32) -> Self {
+        let n = i64::from(n.max(1));
+        Self { burst: (n / 60).max(1), interval_us: MINUTE * 1_000 / n }
+    }
+
+    /// How many a minute it allows for long.
+    #[must_use]
+    pub fn in_a_minute(self) -> i64 {
+        MINUTE * 1_000 / self.interval_us
+    }
 }
 
 /// One instance's bucket. It is told to be full at a time instead of counting tokens.
@@ -89,6 +105,22 @@ impl Pace {
         Ok(())
     }
 
+    /// When something could leave that is in no hurry: a part of what may leave at once is kept
+    /// for answers. Takes nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it will be possible.
+    pub fn spare(&self, now: Millis) -> Result<(), Millis> {
+        self.clone().take(1 + self.limit.burst / KEPT_FOR_ANSWERS, now)
+    }
+
+    /// What is allowed.
+    #[must_use]
+    pub fn limit(&self) -> Limit {
+        self.limit
+    }
+
     /// Lets nothing through before `until`: the provider said so.
     pub fn block_until(&mut self, until: Millis) {
         self.blocked_until = self.blocked_until.max(until);
@@ -117,6 +149,30 @@ mod tests {
                 prop_assert!(in_minute <= 256, "{in_minute}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_in_no_hurry_leaves_some_for_answers() {
+        for limit in [Limit::WASENDER, Limit::META, Limit::UNIPILE, Limit::TWILIO] {
+            let mut pace = Pace::new(limit, 0);
+            let (mut now, mut n_sent) = (0, 0);
+            while now < MINUTE {
+                match pace.spare(now) {
+                    Ok(()) => {
+                        pace.take(1, now).unwrap();
+                        n_sent += 1;
+                    }
+                    Err(at) => now = at.max(now + 1),
+                }
+                let n_answers = limit.burst / KEPT_FOR_ANSWERS;
+                let is_filled = now > n_answers * limit.interval_us / 1_000 + 1;
+                assert!(!is_filled || pace.clone().take(n_answers, now).is_ok(), "{limit:?}");
+            }
+            assert!(n_sent >= limit.in_a_minute() * 9 / 10 - n_sent.min(2), "{limit:?}: {n_sent}");
+        }
+        let mut pace = Pace::new(Limit::per_minute(120), 0);
+        assert_eq!(pace.take(1, 100), Err(500));
+        assert_eq!(pace.take(1, 2_000), Ok(()));
     }
 
     #[test]

@@ -4,6 +4,7 @@
 use rusqlite::params;
 
 use super::{
+    bulk,
     chains::BOTH,
     entries::{self, COLUMNS, ERASED, EntryRow, INTENT, MESSAGE},
     forwards,
@@ -77,6 +78,7 @@ pub(super) fn some(
 /// Who it was is found by nothing any more. Only a keyed hash tells for some days yet that a
 /// message which comes again is known.
 fn part_from_name(cx: &mut Cx<'_>, contact: ContactId, now: Millis) -> Result<(), DbError> {
+    bulk::erased(cx, contact)?;
     let sql = "INSERT OR REPLACE INTO erased (key, contact, at)
         SELECT key, contact, ?2 FROM aliases WHERE contact = ?1";
     cx.connection.execute(sql, params![contact.0, now])?;

@@ -3,6 +3,7 @@
 mod answer;
 mod answered;
 mod append;
+mod bulk;
 mod chains;
 mod contacts;
 mod echo;
@@ -53,7 +54,9 @@ use crate::{
 };
 
 /// Sealed columns of the journal's tables.
-const SEALED: [Sealed; 3] = [
+const SEALED: [Sealed; 5] = [
+    bulk::JOBS,
+    bulk::RECIPIENTS,
     Sealed { table: "contacts", key: "id", of: "instance", column: "doc", place: contacts::place },
     Sealed { table: "media", key: "id", of: "id", column: "doc", place: media::place },
     Sealed { table: "entries", key: "id", of: "instance", column: "body", place: entries::place },

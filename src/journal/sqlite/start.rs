@@ -4,7 +4,7 @@
 use rusqlite::OptionalExtension;
 
 use super::{
-    SqliteJournal,
+    SqliteJournal, bulk,
     entries::{COLUMNS, EntryRow, INTENT, MESSAGE},
     intents,
     operate::{PARKED, move_message},
@@ -27,6 +27,7 @@ const PARKED_AT_ONCE: usize = 500;
 /// What the process that begins must know, and settle, before it works.
 pub(super) fn take_up(cx: &mut Cx<'_>) -> Result<(), DbError> {
     cx.memory.orphans.load(cx.connection)?;
+    bulk::cut_off(cx)?;
     fence_cut_off(cx)
 }
 
@@ -94,6 +95,7 @@ fn park_some(cx: &mut Cx<'_>, now: Millis) -> Result<usize, DbError> {
     if rows.is_empty() {
         skip_ids(cx, now)?;
         outbox::restored(cx)?;
+        bulk::restored(cx)?;
         cx.connection.execute("DELETE FROM meta WHERE key = ?1", [backup::MARK])?;
     }
     Ok(rows.len())

@@ -243,6 +243,15 @@ impl TestApp {
         self.balanced().await;
     }
 
+    /// Waits until nothing runs.
+    pub async fn settled_sends(&self) {
+        let started = std::time::Instant::now();
+        while self.gateway.work().load().1 > 0 {
+            assert!(started.elapsed() < DEADLINE, "work is left: {:?}", self.gateway.work().load());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
     async fn has_waiting(&self) -> bool {
         let ledger = self.gateway.journal().ledger(None).await.unwrap();
         ledger.events_waiting > 0 || ledger.intents_waiting > 0
