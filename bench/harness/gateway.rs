@@ -71,6 +71,16 @@ impl<'a> Data<'a> {
         n_vendors: usize,
         replies: impl Fn(usize) -> Replies,
     ) -> anyhow::Result<Self> {
+        Self::make_at(directory, n_vendors, replies, |_, _| {}).await
+    }
+
+    /// The same, with other accounts for the vendors' numbers.
+    pub async fn make_at(
+        directory: &'a Path,
+        n_vendors: usize,
+        replies: impl Fn(usize) -> Replies,
+        account: impl Fn(usize, &mut WabaInstance),
+    ) -> anyhow::Result<Self> {
         fs::create_dir_all(directory)?;
         let data = Self { directory, key: Vault::new_key()? };
         let (journal, store) = data.open().await?;
@@ -79,7 +89,11 @@ impl<'a> Data<'a> {
             (0..n_vendors).map(|it| make_vendor(it, &replies(it), now)).collect();
         let instances: Result<Vec<WabaInstance>, _> =
             (0..n_vendors).map(|it| make_instance(it, now)).collect();
-        store.put_all(&vendors?, &instances?).await?;
+        let mut instances = instances?;
+        for (n, instance) in instances.iter_mut().enumerate() {
+            account(n, instance);
+        }
+        store.put_all(&vendors?, &instances).await?;
         journal.db().close();
         Ok(data)
     }
@@ -92,13 +106,22 @@ impl<'a> Data<'a> {
         Ok(copy)
     }
 
-    /// Starts the gateway on it, and waits until it serves.
-    pub fn start(&self, wasender_url: &str) -> anyhow::Result<Gateway> {
+    /// The key of the admin, which the gateway makes when it starts for the first time.
+    pub fn admin_key(&self) -> anyhow::Result<String> {
+        let (file, started_at) = (self.directory.join("admin.key"), Instant::now());
+        while !file.exists() && started_at.elapsed() < START_WITHIN {
+            sleep(Duration::from_millis(1));
+        }
+        Ok(fs::read_to_string(file).context("the admin's key")?.trim().to_owned())
+    }
+
+    /// Starts the gateway on it, and waits until it serves. Its providers are all at this address.
+    pub fn start(&self, provider_url: &str) -> anyhow::Result<Gateway> {
         // Somebody else could take the ports in between; then the gateway ends, and so do we.
         let sockets = [TcpListener::bind(("127.0.0.1", 0))?, TcpListener::bind(("127.0.0.1", 0))?];
         let [address, metrics] = [sockets[0].local_addr()?, sockets[1].local_addr()?];
         drop(sockets);
-        let mut command = self.command(wasender_url, "exec \"$0\" serve")?;
+        let mut command = self.command(provider_url, "exec \"$0\" serve")?;
         command
             .stdin(Stdio::null())
             .env("LISTEN_ADDR", address.to_string())
@@ -118,10 +141,10 @@ impl<'a> Data<'a> {
 
     /// Starts the gateway on this socket, as a supervisor does that holds it. Callers may connect
     /// at once, and wait.
-    pub fn start_on(&self, socket: &TcpListener, wasender_url: &str) -> anyhow::Result<Process> {
+    pub fn start_on(&self, socket: &TcpListener, provider_url: &str) -> anyhow::Result<Process> {
         // `LISTEN_FDS` means the descriptors from 3 on.
         let run = "exec \"$0\" serve 3<&0 </dev/null";
-        let mut command = self.command(wasender_url, run)?;
+        let mut command = self.command(provider_url, run)?;
         command
             .stdin(std::os::fd::OwnedFd::from(socket.try_clone()?))
             .env("LISTEN_FDS", "1")
@@ -129,7 +152,7 @@ impl<'a> Data<'a> {
         Ok(Process::new(command.spawn().context("start the gateway")?))
     }
 
-    fn command(&self, wasender_url: &str, run: &str) -> anyhow::Result<Command> {
+    fn command(&self, provider_url: &str, run: &str) -> anyhow::Result<Command> {
         let log = self.directory.join("gateway.log");
         let log = File::options().create(true).append(true).open(log)?;
         let mut command = Command::new("/bin/sh");
@@ -140,8 +163,9 @@ impl<'a> Data<'a> {
             .env_clear()
             .env("DATA_DIR", self.directory)
             .env("ENCRYPTION_KEY", self.key.expose_secret())
-            .env("WASENDER_API_URL", wasender_url)
+            .env("WASENDER_API_URL", provider_url)
             .env("WASENDER_API_KEY", "bench")
+            .env("META_API_URL", provider_url)
             .env("ALLOW_PRIVATE_TARGETS", "true")
             .stdout(log.try_clone()?)
             .stderr(log);

@@ -13,10 +13,14 @@ mod past;
 mod peer;
 mod reply;
 mod round_trips;
+mod sends;
 mod survive;
 mod waiting;
 
-use std::path::{Path, PathBuf};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Context;
 use clap::{Parser, ValueEnum};
@@ -53,6 +57,9 @@ struct Arguments {
     /// full: finished entries.
     #[arg(long, default_value_t = 10_000_000)]
     entries: usize,
+    /// sends: how many fall due in a second.
+    #[arg(long, default_value_t = 1_000)]
+    rate: usize,
     /// crash, restarts: where chance begins. It is printed, and the same one is the same run.
     #[arg(long)]
     seed: Option<u64>,
@@ -62,6 +69,9 @@ struct Arguments {
     /// Be the floor, with its database in this directory.
     #[arg(long, hide = true)]
     floor: Option<PathBuf>,
+    /// Be the calls of `sends` alone, to this provider.
+    #[arg(long, hide = true)]
+    calls: Option<SocketAddr>,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -90,12 +100,17 @@ enum What {
     Full,
     /// Beside the usual stack: Node and Redis.
     Peer,
+    /// 1,000 sends a second to a provider that takes its time, beside its HTTP calls alone.
+    Sends,
 }
 
 fn main() -> anyhow::Result<()> {
     let arguments = Arguments::parse();
     if let Some(directory) = &arguments.floor {
         return floor::run(directory);
+    }
+    if let Some(address) = arguments.calls {
+        return sends::calls(address, arguments.plan());
     }
     if !arguments.bench {
         println!("run it with `cargo bench`: without optimisation there is nothing to measure");
@@ -120,7 +135,14 @@ fn main() -> anyhow::Result<()> {
         What::Burst => burst::run(place, runs(5), seconds(10)),
         What::Waiting => waiting::run(place, runs(3)),
         What::Full => full::run(place, runs(5), seconds(8), arguments.entries),
+        What::Sends => sends::run(place, runs(5), arguments.plan()),
         What::Peer => peer::run(place, runs(5), seconds(8)),
+    }
+}
+
+impl Arguments {
+    fn plan(&self) -> sends::Plan {
+        sends::Plan { rate: self.rate.max(1), seconds: self.seconds.unwrap_or(15).max(1) }
     }
 }
 
