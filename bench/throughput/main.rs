@@ -14,6 +14,7 @@ mod peer;
 mod reply;
 mod round_trips;
 mod sends;
+mod slow;
 mod survive;
 mod waiting;
 

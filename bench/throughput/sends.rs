@@ -8,10 +8,9 @@ use std::{
     path::Path,
     process::{Command, Stdio},
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -21,12 +20,7 @@ use reqwest::{
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue},
 };
 use serde_json::json;
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-    sync::oneshot,
-    task::JoinSet,
-};
+use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 use url::Url;
 use waba_gateway::{
     domain::{
@@ -39,21 +33,18 @@ use waba_gateway::{
 
 use crate::{
     harness::{
-        figures::{Table, Times, count, rate, verdict},
+        figures::{Table, Times, count, verdict},
         gateway::{Data, Gateway, Replies},
         hook::{VENDORS, vendor},
         http::Messages,
         process::Process,
     },
     intake::settle,
+    slow::{LATENCY, Slow},
 };
 
-/// How long the provider takes for each.
-const LATENCY: Duration = Duration::from_millis(200);
 /// Connections that messages are handed in over.
 const CONNECTIONS: usize = 32;
-/// Until the last answer, once the last has fallen due.
-const LAST_WITHIN: Duration = Duration::from_secs(20);
 const CPU_MAX_US: f64 = 100.0;
 const LATE_MAX_MS: f64 = 1_000.0;
 
@@ -66,26 +57,26 @@ pub struct Plan {
 }
 
 impl Plan {
-    fn n_sends(self) -> anyhow::Result<usize> {
+    pub fn n_sends(self) -> anyhow::Result<usize> {
         Ok(self.rate * usize::try_from(self.seconds)?)
     }
 
     /// When the `n`th falls due, after the first.
-    fn due(self, n: usize) -> Duration {
+    pub fn due(self, n: usize) -> Duration {
         let (n, rate) = (u32::try_from(n), u32::try_from(self.rate));
         Duration::from_secs(1) * n.unwrap_or(u32::MAX) / rate.unwrap_or(u32::MAX)
     }
 }
 
 /// What one of the two did.
-struct Run {
+pub struct Run {
     /// From when a send was due until the provider had it.
-    late: Times,
+    pub late: Times,
     /// How many a second, from the first to the last.
-    rate: f64,
+    pub rate: f64,
     /// Processor time of each send, in microseconds.
-    cpu_us: f64,
-    n_connections: usize,
+    pub cpu_us: f64,
+    pub n_connections: usize,
 }
 
 pub fn run(directory: &Path, runs: usize, plan: Plan) -> anyhow::Result<()> {
@@ -331,127 +322,4 @@ fn at_meta(n: usize, instance: &mut WabaInstance) {
         access_token: Some(token(n).into()),
         ..MetaAccount::default()
     }));
-}
-
-/// A provider that answers each call only after a while, in a thread of its own.
-struct Slow {
-    address: SocketAddr,
-    desk: Arc<Desk>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
-}
-
-#[derive(Default)]
-struct Desk {
-    /// When the calls came.
-    arrivals: Mutex<Vec<Instant>>,
-    n_answered: AtomicUsize,
-    n_connections: AtomicUsize,
-}
-
-impl Slow {
-    fn start() -> anyhow::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let listener = std::net::TcpListener::bind(("127.0.0.1", 0))?;
-        listener.set_nonblocking(true)?;
-        let address = listener.local_addr()?;
-        let desk = Arc::new(Desk::default());
-        let (stop, stopped) = oneshot::channel();
-        let at_desk = Arc::clone(&desk);
-        let serve = async move {
-            tokio::select! {
-                // Dropped or sent, it is the end.
-                _ = stopped => {}
-                () = serve(listener, at_desk) => {}
-            }
-        };
-        let thread = thread::spawn(move || runtime.block_on(serve));
-        Ok(Self { address, desk, stop: Some(stop), thread: Some(thread) })
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}", self.address)
-    }
-
-    /// Waits until all were answered. When each came.
-    async fn all(&self, plan: Plan, start: Instant) -> anyhow::Result<Vec<Instant>> {
-        let n_sends = plan.n_sends()?;
-        let until = start + plan.due(n_sends) + LAST_WITHIN;
-        while self.desk.n_answered.load(Ordering::Relaxed) < n_sends {
-            let n = self.desk.n_answered.load(Ordering::Relaxed);
-            ensure!(Instant::now() < until, "{n} of {n_sends} came");
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        // What they are told is still to be kept, and one too many would be seen.
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let arrivals = self.desk.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        ensure!(arrivals.len() == n_sends, "{} of {n_sends} came", arrivals.len());
-        Ok(arrivals)
-    }
-
-    fn tell(&self, plan: Plan, arrivals: &[Instant], start: Instant, cpu: f64) -> Run {
-        let late = |(n, at): (usize, &Instant)| at.saturating_duration_since(start + plan.due(n));
-        let late = Times::new(arrivals.iter().enumerate().map(late).collect());
-        let lasted = arrivals.last().copied().unwrap_or(start).saturating_duration_since(start);
-        Run {
-            late,
-            rate: rate(arrivals.len(), lasted),
-            cpu_us: cpu * 1e6 / count(arrivals.len()),
-            n_connections: self.desk.n_connections.load(Ordering::Relaxed),
-        }
-    }
-}
-
-impl Drop for Slow {
-    fn drop(&mut self) {
-        self.stop.take();
-        if let Some(thread) = self.thread.take() {
-            // One that panicked has told so.
-            let _ = thread.join();
-        }
-    }
-}
-
-async fn serve(listener: std::net::TcpListener, desk: Arc<Desk>) {
-    let listener = TcpListener::from_std(listener).expect("it does not block");
-    while let Ok((stream, _)) = listener.accept().await {
-        desk.n_connections.fetch_add(1, Ordering::Relaxed);
-        let desk = Arc::clone(&desk);
-        tokio::spawn(async move {
-            // What breaks off here is missed in the figures.
-            let _ = take(stream, &desk).await;
-        });
-    }
-}
-
-async fn take(stream: TcpStream, desk: &Desk) -> anyhow::Result<()> {
-    stream.set_nodelay(true)?;
-    let (requests, mut answers) = stream.into_split();
-    let mut requests = Messages::new(requests);
-    while let Some(request) = requests.next().await? {
-        let is_send = request.head.starts_with(b"POST /")
-            && request
-                .header(b"\r\nauthorization: Bearer ")
-                .is_some_and(|it| it.starts_with(b"EAAG"));
-        ensure!(is_send, "no send");
-        let n = {
-            let mut arrivals = desk.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-            arrivals.push(Instant::now());
-            arrivals.len()
-        };
-        tokio::time::sleep(LATENCY).await;
-        let body = json!({
-            "messaging_product": "whatsapp",
-            "contacts": [{ "input": "221770000000", "wa_id": "221770000000" }],
-            "messages": [{ "id": format!("wamid.HBgLMjIxNzc{n:012}A="), "message_status": "accepted" }],
-        })
-        .to_string();
-        let n_bytes = body.len();
-        let answer = format!(
-            "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {n_bytes}\r\n\r\n{body}"
-        );
-        answers.write_all(answer.as_bytes()).await?;
-        desk.n_answered.fetch_add(1, Ordering::Relaxed);
-    }
-    Ok(())
 }
