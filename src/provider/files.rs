@@ -16,6 +16,13 @@ pub enum FileWay {
     Attached,
 }
 
+/// What stands between the parts of a form: it can be in no file that anybody gives us.
+pub(super) fn boundary() -> Result<String, getrandom::Error> {
+    let mut random = [0; 16];
+    getrandom::fill(&mut random)?;
+    Ok(hex::encode(random))
+}
+
 /// A file that a provider has told of and nothing else is known of.
 pub(super) fn announced(source: ProviderKind, kind: MediaKind) -> Media {
     Media {

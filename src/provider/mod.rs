@@ -6,7 +6,7 @@ mod files;
 mod hooks;
 mod masked;
 pub mod meta;
-mod plain;
+pub(crate) mod plain;
 mod raw;
 pub mod twilio;
 pub mod unipile;
@@ -17,6 +17,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::stream::BoxStream;
+use reqwest::StatusCode;
 
 pub use self::{
     files::FileWay,
@@ -31,7 +32,7 @@ use crate::{
         clock::Millis,
         contact::{Address, Lid},
         delivery::{Outcome, Reason, Refusal},
-        event::{Connection, Event, Status},
+        event::{Connection, Event, Failure, Status},
         id::EntryId,
         message::{Content, Media, Text},
         phone::PhoneNumber,
@@ -306,6 +307,8 @@ pub struct Question<'a> {
 pub struct Found {
     /// How far it has got; `None` when the provider could not say.
     pub status: Option<Status>,
+    /// Why it failed, where it did and the provider says why.
+    pub failure: Option<Failure>,
     /// WhatsApp's id of it.
     pub provider_id: Option<String>,
     /// The provider's own number for it.
@@ -316,6 +319,12 @@ pub struct Found {
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("the provider does not answer")]
 pub struct NoAnswer;
+
+/// Whether an answer with this status may be to a message that was sent: something behind who
+/// answers broke, nobody knows when. 503 is said before anything is done.
+pub(crate) fn is_ambiguous(status: StatusCode) -> bool {
+    status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE
+}
 
 /// A text and a link below it, for providers without buttons that open pages.
 pub(crate) fn with_link(text: &Text, label: &Text, url: &Text) -> String {

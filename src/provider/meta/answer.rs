@@ -10,7 +10,7 @@ use crate::{
         delivery::{Outcome, Reason, Refusal},
     },
     http::{HttpError, Reply},
-    provider::Attempt,
+    provider::{Attempt, is_ambiguous},
 };
 
 /// With code 100: the number does not exist, or the token may not see it (B4).
@@ -45,7 +45,9 @@ fn read(reply: &Reply, now: Millis) -> Attempt {
                 Some("paused") => "held_paused",
                 _ => "accepted",
             };
-            Attempt { provider_id: Some(wamid.to_owned()), ..Attempt::of(Outcome::Sent, word) }
+            // It is also what a later message quotes it by.
+            let id = Some(wamid.to_owned());
+            Attempt { provider_id: id.clone(), ticket: id, ..Attempt::of(Outcome::Sent, word) }
         }
         // It came through; nobody can say what became of it.
         (status, _) if status.is_success() => Attempt::of(Outcome::Unknown, "garbled"),
@@ -86,8 +88,10 @@ fn refused(fault: &Fault, reply: &Reply, now: Millis) -> Attempt {
         Some(Class::Refused(it)) => refusal(it, word(it)),
         Some(Class::Later(Some(pause))) => later(Some(now + pause), "pair_limit_or_pause"),
         Some(Class::Later(None)) => throttled(reply, now),
-        Some(Class::Trouble) => refusal(Refusal::Down(Reason::Failed), "trouble"),
-        Some(Class::Ambiguous) => Attempt::of(Outcome::Unknown, "failed"),
+        Some(Class::Trouble) if !is_ambiguous(reply.status) => {
+            refusal(Refusal::Down(Reason::Failed), "trouble")
+        }
+        Some(Class::Trouble | Class::Ambiguous) => Attempt::of(Outcome::Unknown, "failed"),
         // Where it could not be fetched now it may be in a moment.
         Some(Class::Link) => later(None, "link_not_fetched"),
         None if fault.is_transient && reply.status.is_client_error() => later(None, "transient"),
@@ -185,6 +189,9 @@ mod tests {
         check(403, &error(368), fail_over(Reason::Restricted), "restricted");
         check(400, &error(131_049), give_up(Reason::OptedOut), "opted_out");
         check(503, &error(131_016), down(Reason::Failed), "trouble");
+        check(400, &error(133_004), down(Reason::Failed), "trouble");
+        check(500, &error(131_016), Outcome::Unknown, "failed");
+        check(500, &error(2), Outcome::Unknown, "failed");
         check(500, &error(131_000), Outcome::Unknown, "failed");
         check(400, &error(131_053), retry(None), "link_not_fetched");
         // The code as text, too.

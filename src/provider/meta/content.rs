@@ -26,7 +26,8 @@ pub(super) fn body(message: &Outgoing<'_>) -> Result<Value, Refusal> {
     });
     let (field, to) = recipient(message.to).ok_or(Refusal::FailOver(Reason::NoPhone))?;
     body[field] = json!(to);
-    let quoted = message.quotes.as_ref().and_then(|it| it.id);
+    // A customer's message has an id, one of ours the ticket that its send was answered with.
+    let quoted = message.quotes.as_ref().and_then(|it| it.id.or(it.ticket));
     let (kind, object) = match message.content {
         Content::Reaction { emoji } => {
             let target = quoted.ok_or(Refusal::GiveUp(Reason::Invalid))?;

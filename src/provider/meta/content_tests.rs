@@ -75,7 +75,7 @@ fn every_message_says_to_whom_and_what_it_is_known_by() {
     let body = outgoing(&to, &hi).unwrap();
     let (phone, id) = (&body["to"], &body["recipient"]);
     assert_eq!((phone, id), (&json!(null), &json!("US.13491208655302741918")));
-    assert_eq!(body["context"], json!(null), "what Meta does not know cannot be quoted");
+    assert_eq!(body["context"], json!({ "message_id": "7" }), "what its send was answered with");
     let nobody = outgoing(&Address::default(), &hi);
     assert_eq!(nobody, Err(Refusal::FailOver(Reason::NoPhone)));
 }

@@ -22,7 +22,7 @@ use crate::{
         waba::WabaInstance,
     },
     http::{Download, HttpError, Reply, Request, Trust},
-    provider::{Attempt, OpenFault, Upload, bearer},
+    provider::{Attempt, OpenFault, Upload, bearer, files::boundary},
 };
 
 /// For one file.
@@ -30,8 +30,6 @@ const UPLOAD_WITHIN: Duration = Duration::from_mins(5);
 const DOWNLOAD_WITHIN: Duration = Duration::from_mins(5);
 /// Where Meta keeps files.
 const FILE_HOSTS: [&str; 3] = [".fbsbx.com", ".fbcdn.net", ".whatsapp.net"];
-/// Of the line between the parts of a form, in random bytes.
-const BOUNDARY_BYTES: usize = 16;
 /// Tries to find out where a file is: an address is good for five minutes.
 const PLACES_MAX: usize = 2;
 
@@ -173,9 +171,7 @@ struct Form {
 
 impl Form {
     fn new(file: &Upload) -> Result<Self, getrandom::Error> {
-        let mut random = [0; BOUNDARY_BYTES];
-        getrandom::fill(&mut random)?;
-        let boundary = hex::encode(random);
+        let boundary = boundary()?;
         let mime_type = plain(&file.mime_type);
         let field = |name: &str, value: &str| {
             format!(

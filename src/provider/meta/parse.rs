@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{
         contact::Address,
+        delivery::{Reason, Refusal},
         event::{Chat, Event, Failure, Status, What},
         message::Text,
         phone::PhoneNumber,
@@ -144,7 +145,7 @@ impl Change<'_> {
         let word = text(&status["status"]).and_then(word_of);
         let what = match (owned(&status["id"]), word) {
             (Some(target), Some(word)) => {
-                let failure = (word == Status::Failed).then(|| failure(status)).flatten();
+                let failure = (word == Status::Failed).then(|| failure(status));
                 What::Status { target, status: word, participant, failure }
             }
             _ => self.raw("statuses", status),
@@ -214,11 +215,13 @@ fn word_of(word: &str) -> Option<Status> {
     })
 }
 
-/// Why an accepted message failed. Without a code there is nothing to decide by.
-fn failure(status: &Value) -> Option<Failure> {
+/// Why an accepted message failed. Without a code it may be the customer's own will, which another
+/// way would go round.
+fn failure(status: &Value) -> Failure {
     let code = each(&status["errors"]).iter().find_map(|it| {
         let code = &it["code"];
         code.as_u64().or_else(|| code.as_str()?.parse().ok())
-    })?;
-    Some(Failure { code: code.to_string(), refusal: late(code) })
+    });
+    let refusal = code.map_or(Refusal::GiveUp(Reason::Failed), late);
+    Failure { code: code.map_or_else(|| "none".to_owned(), |it| it.to_string()), refusal }
 }

@@ -289,7 +289,7 @@ fn statuses_name_our_own_message_and_say_why_they_failed() {
         (json!({ "status": "played" }), "played wamid.S"),
         (failed(json!(131_047)), "failed wamid.S  131047"),
         (failed(json!("131049")), "failed wamid.S  131049"),
-        (json!({ "status": "failed" }), "failed wamid.S"),
+        (json!({ "status": "failed" }), "failed wamid.S  none"),
         (member.clone(), "read wamid.S 16505551234"),
         (json!({ "status": "deleted" }), "other statuses"),
         (json!({ "status": "sent", "id": null }), "other statuses"),

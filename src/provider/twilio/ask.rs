@@ -5,11 +5,14 @@ use jiff::fmt::rfc2822::DateTimeParser;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use super::{Account, CHANNEL, JSON, Twilio, content, parse::status_of, send::recipient, sender};
+use super::{
+    Account, CHANNEL, JSON, Twilio, codes::failure, content, parse::status_of, send::recipient,
+    sender,
+};
 use crate::{
     domain::{
         clock::{Millis, SECOND},
-        event::Connection,
+        event::{Connection, Status},
         id::EntryId,
         waba::WabaInstance,
     },
@@ -134,7 +137,11 @@ impl Twilio {
 
 fn found(message: &Value) -> Found {
     let status = message["status"].as_str().and_then(status_of);
-    Found { status, ..Found::default() }
+    let failure = (status == Some(Status::Failed)).then(|| {
+        let code = message["error_code"].as_u64().map(|it| it.to_string());
+        failure(code.as_deref().or(message["status"].as_str()).unwrap_or_default())
+    });
+    Found { status, failure, ..Found::default() }
 }
 
 fn fits(item: &Value, question: &Question<'_>) -> bool {

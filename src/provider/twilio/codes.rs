@@ -36,7 +36,7 @@ pub(super) fn refusal(code: u32) -> Option<Refusal> {
             Refusal::GiveUp(Reason::Undeliverable)
         }
         // Who does not want it, or must not get more of it, is not sent it on another way.
-        21_610 | 63_013 | 63_032 | 63_049 => Refusal::GiveUp(Reason::OptedOut),
+        21_610 | 63_013 | 63_014 | 63_032 | 63_049 => Refusal::GiveUp(Reason::OptedOut),
         21_602 | 21_604 | 21_605 | 21_609 | 21_617 | 21_619 | 63_031 => {
             Refusal::GiveUp(Reason::Invalid)
         }
@@ -61,8 +61,9 @@ pub(super) fn refusal_by_status(status: StatusCode, is_told: bool) -> Option<Ref
     }
 }
 
-/// Why a message failed that was taken.
+/// Why a message failed that was taken. A code that is not known may be the customer's own will,
+/// which another way would go round.
 pub(super) fn failure(code: &str) -> Failure {
     let known = code.parse().ok().and_then(refusal);
-    Failure { code: code.to_owned(), refusal: known.unwrap_or(Refusal::FailOver(Reason::Failed)) }
+    Failure { code: code.to_owned(), refusal: known.unwrap_or(Refusal::GiveUp(Reason::Failed)) }
 }

@@ -54,7 +54,7 @@ impl Unipile {
     /// The chat is only believed when exactly one message fits; one that is missing proves nothing,
     /// for lists are behind by up to a minute.
     async fn ask_chat(&self, account: &Account<'_>, question: &Question<'_>) -> Option<Found> {
-        let known = self.chats.of(account.id, question.to);
+        let known = account.chats.of(account.id, question.to);
         let chat = match known {
             Some(chat) => chat,
             None => self.find_chat(account, question.to).await?,
@@ -66,7 +66,7 @@ impl Unipile {
         let only = fitting.next().filter(|_| fitting.next().is_none())?;
         let id = first_word(&only["id"])?;
         let status = Some(status_of(only));
-        Some(Found { status, ticket: ticket(&chat, &id), provider_id: Some(id) })
+        Some(Found { status, failure: None, ticket: ticket(&chat, &id), provider_id: Some(id) })
     }
 
     async fn find_chat(&self, account: &Account<'_>, to: &Address) -> Option<String> {
@@ -85,7 +85,7 @@ impl Unipile {
             places.into_iter().filter_map(word).any(|it| wanted.iter().any(|id| id == it))
         };
         let chat = first_word(&items(&body)?.iter().find(is_wanted)?["id"])?;
-        self.chats.learn(account.id, &chat, to);
+        account.chats.learn(account.id, &chat, to);
         Some(chat)
     }
 

@@ -12,10 +12,11 @@ use futures_util::{
 use serde_json::{Map, Value, json};
 
 use super::Generation;
-use crate::provider::Upload;
+use crate::{
+    http::HttpError,
+    provider::{Upload, files::boundary},
+};
 
-/// Between the parts of a form. It is in no text by chance, and what is given is looked through.
-const BOUNDARY: &str = "waba-gateway-5d1c29f0b7e84a36";
 /// A base64 character stands for 6 bits: 3 bytes are 4 of them.
 const GROUP_BYTES: usize = 3;
 
@@ -47,25 +48,31 @@ pub(super) struct Body {
 }
 
 impl Order<'_> {
-    pub(super) fn body(&self, generation: Generation, file: Option<Attachment>) -> Body {
+    pub(super) fn body(
+        &self,
+        generation: Generation,
+        file: Option<Attachment>,
+    ) -> Result<Body, HttpError> {
         match generation {
-            Generation::V1 => self.form(file),
-            Generation::V2 => self.json(file),
+            // Nothing has left when there is no chance to be had.
+            Generation::V1 => {
+                let boundary = boundary().map_err(|_| HttpError::NoConnection)?;
+                Ok(self.form(&boundary, file))
+            }
+            Generation::V2 => Ok(self.json(file)),
         }
     }
 
-    fn form(&self, file: Option<Attachment>) -> Body {
+    fn form(&self, boundary: &str, file: Option<Attachment>) -> Body {
         let fields = [
             ("account_id", Some(self.account)),
             ("attendees_ids", self.to),
             ("quote_id", self.quotes),
             ("text", Some(self.text)),
         ];
-        // Longer than any text could hold as a whole.
-        let boundary = boundary(self.text);
         let mut head = String::new();
         for (name, value) in fields.into_iter().filter_map(|it| Some((it.0, it.1?))) {
-            head += &part(&boundary, &format!("name=\"{name}\""), None);
+            head += &part(boundary, &format!("name=\"{name}\""), None);
             head += value;
             head += "\r\n";
         }
@@ -75,7 +82,7 @@ impl Order<'_> {
             return whole(content_type, head + &tail);
         };
         let about = format!("name=\"attachments\"; filename=\"{}\"", plain_name(&name));
-        head += &part(&boundary, &about, Some(&file.mime_type));
+        head += &part(boundary, &about, Some(&file.mime_type));
         let tail = format!("\r\n{tail}");
         let n_bytes = (head.len() + tail.len()) as u64 + file.n_bytes;
         Body { content_type, n_bytes, pieces: between(head, file.pieces, tail) }
@@ -132,17 +139,6 @@ fn part(boundary: &str, about: &str, mime_type: Option<&str>) -> String {
     part + "\r\n"
 }
 
-/// One that the text does not have, whoever wrote it.
-fn boundary(text: &str) -> String {
-    let mut boundary = BOUNDARY.to_owned();
-    let mut n = 0_u32;
-    while text.contains(&boundary) {
-        n += 1;
-        boundary = format!("{BOUNDARY}-{n}");
-    }
-    boundary
-}
-
 /// A name that breaks out of no header (WHATWG's way of writing them in forms).
 fn plain_name(name: &str) -> String {
     name.replace('"', "%22").replace('\r', "%0D").replace('\n', "%0A")
@@ -195,14 +191,17 @@ mod tests {
 
     #[tokio::test]
     async fn a_form_has_its_parts_whatever_is_in_them() {
-        let text = format!("a\r\n--{BOUNDARY}--\r\nb");
-        let order = Order { account: "acc", to: Some("1@lid"), text: &text, quotes: None };
+        let text = "a\r\n--waba--\r\nb";
+        let order = Order { account: "acc", to: Some("1@lid"), text, quotes: None };
         let name = "a\"\r\nb.png".to_owned();
         let file = Attachment { name, file: upload(&[b"pn".to_vec(), b"g".to_vec()]) };
-        let body = order.body(Generation::V1, Some(file));
-        assert_eq!(body.content_type, format!("multipart/form-data; boundary={BOUNDARY}-1"));
+        let body = order.body(Generation::V1, Some(file)).unwrap();
+        let boundary = body.content_type.strip_prefix("multipart/form-data; boundary=").unwrap();
+        let boundary = format!("--{boundary}");
+        let again = order.body(Generation::V1, None).unwrap().content_type;
+        assert!(!again.ends_with(&boundary[2..]), "nobody can guess the next one");
         let body = String::from_utf8(read(body).await).unwrap();
-        let parts: Vec<_> = body.split(&format!("--{BOUNDARY}-1")).collect();
+        let parts: Vec<_> = body.split(&boundary).collect();
         assert_eq!(parts.len(), 6, "{body}");
         assert!(parts[3].ends_with(&format!("name=\"text\"\r\n\r\n{text}\r\n")), "{body}");
         let about = "filename=\"a%22%0D%0Ab.png\"\r\nContent-Type: image/png\r\n\r\npng\r\n";
@@ -219,7 +218,7 @@ mod tests {
             let order = Order { account: "acc", to: None, text: &text, quotes: Some("q") };
             let file = Attachment { name: name.clone(), file: upload(&pieces) };
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let body = runtime.block_on(read(order.body(Generation::V2, Some(file))));
+            let body = runtime.block_on(read(order.body(Generation::V2, Some(file)).unwrap()));
             let body: Value = serde_json::from_slice(&body).unwrap();
             prop_assert_eq!(&body["text"], &json!(text));
             let file = &body["attachments"][0];

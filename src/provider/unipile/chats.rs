@@ -8,7 +8,7 @@ use std::{
 
 use lru::LruCache;
 
-use crate::domain::contact::Address;
+use crate::domain::{contact::Address, id::InstanceId};
 
 /// Chats that are remembered.
 const CHATS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
@@ -16,11 +16,22 @@ const CHATS_MAX: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// What is remembered.
 pub(super) struct Chats(Mutex<Known>);
 
+/// What is remembered for one number: what is proven by its secret says nothing of others, whatever
+/// account it names.
+#[derive(Clone, Copy)]
+pub(super) struct ChatsOf<'a> {
+    all: &'a Chats,
+    instance: &'a InstanceId,
+}
+
+/// The number, the account, and an id.
+type Key = (InstanceId, String, String);
+
 struct Known {
-    /// By account and one of the customer's ids.
-    of: LruCache<(String, String), String>,
-    /// By account and chat.
-    with: LruCache<(String, String), Address>,
+    /// By one of the customer's ids.
+    of: LruCache<Key, String>,
+    /// By chat.
+    with: LruCache<Key, Address>,
 }
 
 impl Default for Chats {
@@ -31,41 +42,52 @@ impl Default for Chats {
 }
 
 impl Chats {
+    /// Those of one number.
+    pub(super) fn at<'a>(&'a self, instance: &'a InstanceId) -> ChatsOf<'a> {
+        ChatsOf { all: self, instance }
+    }
+}
+
+impl ChatsOf<'_> {
     /// The chat with a customer.
-    pub(super) fn of(&self, account: &str, to: &Address) -> Option<String> {
+    pub(super) fn of(self, account: &str, to: &Address) -> Option<String> {
         let mut known = self.known();
-        let mut find = |id: String| known.of.get(&(account.to_owned(), id)).cloned();
+        let mut find = |id: String| known.of.get(&self.key(account, &id)).cloned();
         ids(to).into_iter().find_map(&mut find)
     }
 
     /// With whom a chat is.
-    pub(super) fn with(&self, account: &str, chat: &str) -> Option<Address> {
-        self.known().with.get(&(account.to_owned(), chat.to_owned())).cloned()
+    pub(super) fn with(self, account: &str, chat: &str) -> Option<Address> {
+        self.known().with.get(&self.key(account, chat)).cloned()
     }
 
     /// A chat with this customer.
-    pub(super) fn learn(&self, account: &str, chat: &str, to: &Address) {
+    pub(super) fn learn(self, account: &str, chat: &str, to: &Address) {
         if chat.is_empty() || to.is_empty() {
             return;
         }
         let mut known = self.known();
         for id in ids(to) {
-            known.of.put((account.to_owned(), id), chat.to_owned());
+            known.of.put(self.key(account, &id), chat.to_owned());
         }
-        known.with.put((account.to_owned(), chat.to_owned()), to.clone());
+        known.with.put(self.key(account, chat), to.clone());
     }
 
     /// It is not there any more.
-    pub(super) fn forget(&self, account: &str, chat: &str) {
+    pub(super) fn forget(self, account: &str, chat: &str) {
         let mut known = self.known();
-        let Some(with) = known.with.pop(&(account.to_owned(), chat.to_owned())) else { return };
+        let Some(with) = known.with.pop(&self.key(account, chat)) else { return };
         for id in ids(&with) {
-            known.of.pop(&(account.to_owned(), id));
+            known.of.pop(&self.key(account, &id));
         }
     }
 
+    fn key(self, account: &str, id: &str) -> Key {
+        (self.instance.clone(), account.to_owned(), id.to_owned())
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

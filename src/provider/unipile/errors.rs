@@ -6,6 +6,7 @@ use serde_json::Value;
 use crate::{
     domain::delivery::{Reason, Refusal},
     http::Reply,
+    provider::is_ambiguous,
 };
 
 /// What an answer that is no success means. `None`: nobody can say whether the message was taken.
@@ -13,7 +14,12 @@ pub(super) fn refusal(reply: &Reply) -> Option<Refusal> {
     let body: Option<Value> = serde_json::from_slice(&reply.body).ok();
     let slug = body.as_ref().and_then(|it| it["type"].as_str()).unwrap_or_default();
     let is_told = !slug.is_empty() || body.as_ref().is_some_and(|it| it["title"].is_string());
-    by_slug(slug, reply.status).unwrap_or_else(|| by_status(reply.status, is_told))
+    let refusal = by_slug(slug, reply.status).unwrap_or_else(|| by_status(reply.status, is_told));
+    // What broke while the message was on its way may have broken behind it; of one word D4 says
+    // that it may be tried again.
+    let is_sure = slug.ends_with("provider_error") && reply.status != StatusCode::GATEWAY_TIMEOUT;
+    let is_unclear = is_ambiguous(reply.status) && !is_sure;
+    refusal.filter(|it| !(matches!(it, Refusal::Down(_)) && is_unclear))
 }
 
 /// `None`: we do not know the word.

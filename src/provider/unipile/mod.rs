@@ -27,7 +27,7 @@ use reqwest::{
 use serde_json::Value;
 use url::Url;
 
-use self::chats::Chats;
+use self::chats::{Chats, ChatsOf};
 use super::{
     Attempt, FileWay, Found, Health, HookFault, HookSet, Hooks, NewHook, NoAnswer, OpenFault,
     Outgoing, Parsed, Provider, Question, Received, Unreadable, Unsendable, Upload, plain,
@@ -78,6 +78,7 @@ struct Account<'a> {
     base: Url,
     generation: Generation,
     trust: Trust,
+    chats: ChatsOf<'a>,
 }
 
 impl Unipile {
@@ -87,7 +88,7 @@ impl Unipile {
         Self { http, base, clock, chats: Chats::default() }
     }
 
-    fn account<'a>(&self, instance: &'a WabaInstance) -> Option<Account<'a>> {
+    fn account<'a>(&'a self, instance: &'a WabaInstance) -> Option<Account<'a>> {
         let of = instance.unipile.as_deref()?;
         let (mut base, trust) = match of.dsn.as_deref().map(str::trim).filter(|it| !it.is_empty()) {
             Some(dsn) => (dsn_url(dsn)?, Trust::Vendor),
@@ -97,7 +98,8 @@ impl Unipile {
         if generation == Generation::V1 && !base.path().trim_end_matches('/').ends_with("/v1") {
             base = below(&base, &["api", "v1"]);
         }
-        Some(Account { id: &of.account_id, key: of.api_key.as_ref()?, base, generation, trust })
+        let (key, chats) = (of.api_key.as_ref()?, self.chats.at(&instance.id));
+        Some(Account { id: &of.account_id, key, base, generation, trust, chats })
     }
 
     fn generation(&self, account: &UnipileAccount) -> Generation {
@@ -175,7 +177,7 @@ impl Provider for Unipile {
         hook: &Webhook<Verified>,
         secrets: &[&SecretString],
     ) -> Result<Parsed, Unreadable> {
-        parse::read(hook.body(), secrets, &self.chats)
+        parse::read(hook.body(), secrets, self.chats.at(hook.instance()))
     }
 
     fn limit(&self, _instance: &WabaInstance) -> Limit {

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{
-    chats::Chats,
+    chats::ChatsOf,
     parse_v2,
     wire::{first_word, millis, short, text, truth, word},
 };
@@ -18,7 +18,7 @@ use crate::{
         secret::{SecretString, without},
         waba::{InstanceKey, ProviderKind},
     },
-    provider::{Parsed, Part, Unreadable, files::announced},
+    provider::{Parsed, Part, Unreadable, files::announced, raw},
 };
 
 /// Files of one message.
@@ -32,17 +32,14 @@ const FILES_MAX: usize = 30;
 pub(super) fn read(
     body: &[u8],
     secrets: &[&SecretString],
-    chats: &Chats,
+    chats: ChatsOf<'_>,
 ) -> Result<Parsed, Unreadable> {
-    let text = String::from_utf8_lossy(body);
-    let tree: Value = serde_json::from_str(&text)
-        .map_err(|it| Unreadable { line: it.line(), column: it.column() })?;
-    let one = [tree];
+    let one = [raw::tree(body)?];
     let bodies = one[0].as_array().map_or(&one[..], Vec::as_slice);
     Ok(Parsed { parts: bodies.iter().map(|it| part(it, secrets, chats)).collect() })
 }
 
-fn part(body: &Value, secrets: &[&SecretString], chats: &Chats) -> Part {
+fn part(body: &Value, secrets: &[&SecretString], chats: ChatsOf<'_>) -> Part {
     let status = &body["AccountStatus"];
     if status.is_object() {
         let events = connection(status).map(|it| vec![it]);
@@ -93,7 +90,7 @@ pub(super) fn state_of(word: &str) -> Option<Connection> {
     })
 }
 
-fn events(name: &str, body: &Value, chats: &Chats) -> Option<Vec<Event>> {
+fn events(name: &str, body: &Value, chats: ChatsOf<'_>) -> Option<Vec<Event>> {
     let told = Told::read(body);
     match name {
         "message_received" => told.messages(body, chats),
@@ -162,7 +159,7 @@ impl Told {
         }
     }
 
-    fn messages(&self, body: &Value, chats: &Chats) -> Option<Vec<Event>> {
+    fn messages(&self, body: &Value, chats: ChatsOf<'_>) -> Option<Vec<Event>> {
         let is_own = self.is_own.unwrap_or(false);
         if truth(&body["is_event"]) == Some(true) || (self.customer.is_empty() && !is_own) {
             return None;
@@ -216,7 +213,10 @@ impl Told {
 /// received (D3).
 fn is_own(body: &Value, sender: &Value, own: Option<&str>) -> Option<bool> {
     let told = truth(&body["is_sender"]);
-    if told == Some(true) || is_same(sender, own) {
+    // By LID an attendee is the account's own, too, where the number is told with it.
+    let phone = person(sender).phone;
+    let has_its_phone = own.zip(phone).is_some_and(|(own, it)| user_of(own).0 == it.digits());
+    if told == Some(true) || is_same(sender, own) || has_its_phone {
         return Some(true);
     }
     let is_you = word(&sender["attendee_name"]) == Some("You") && told.is_none();
@@ -224,12 +224,14 @@ fn is_own(body: &Value, sender: &Value, own: Option<&str>) -> Option<bool> {
 }
 
 fn is_same(attendee: &Value, own: Option<&str>) -> bool {
-    let user = |it: &str| {
-        let (user, host) = it.split_once('@').unwrap_or((it, "s.whatsapp.net"));
-        (user.split(':').next().unwrap_or(user).to_owned(), host.to_owned())
-    };
     let id = word(&attendee["attendee_provider_id"]);
-    own.zip(id).is_some_and(|(own, id)| user(own) == user(id))
+    own.zip(id).is_some_and(|(own, id)| user_of(own) == user_of(id))
+}
+
+/// The user of an id at WhatsApp, without the device, and the host.
+fn user_of(id: &str) -> (&str, &str) {
+    let (user, host) = id.split_once('@').unwrap_or((id, "s.whatsapp.net"));
+    (user.split(':').next().unwrap_or(user), host)
 }
 
 /// Who an attendee is: by LID too, with or without the number.

@@ -3,17 +3,18 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::{chats::Chats, parse::read};
+use super::{chats::Chats, parse};
 use crate::{
     domain::{
         contact::Address,
         event::{Chat, Event, What},
+        id::InstanceId,
         message::Content,
         phone::PhoneNumber,
         secret::SecretString,
         waba::InstanceKey,
     },
-    provider::Parsed,
+    provider::{Parsed, Unreadable},
 };
 
 fn content(content: &Content) -> String {
@@ -56,9 +57,13 @@ fn brief(event: &Event) -> String {
     what + &more.into_iter().flatten().collect::<String>()
 }
 
+fn read(body: &[u8], secrets: &[&SecretString]) -> Result<Parsed, Unreadable> {
+    parse::read(body, secrets, Chats::default().at(&InstanceId::parse("n1").unwrap()))
+}
+
 fn parsed(body: &Value) -> Parsed {
     let secrets = [&SecretString::from("a-secret-word")];
-    read(body.to_string().as_bytes(), &secrets, &Chats::default()).unwrap()
+    read(body.to_string().as_bytes(), &secrets).unwrap()
 }
 
 #[track_caller]
@@ -179,6 +184,10 @@ fn what_we_sent_ourselves_is_an_echo_to_the_customer() {
     check(&with(json!({ "sender": me(), "is_sender": null })), echo);
     check(&with(json!({ "sender": me(), "is_sender": null, "attendees": [me(), ada()] })), echo);
     check(&with(json!({ "sender": me(), "is_sender": null, "attendees": [] })), echo);
+    // By LID, with the account's number beside it.
+    let lid = json!({ "attendee_name": "Boutique", "attendee_provider_id": "999@lid",
+        "attendee_specifics": { "phone_number": "+221 77 123 45 67" } });
+    check(&with(json!({ "sender": lid, "is_sender": null })), echo);
     let you = json!({ "attendee_name": "You", "attendee_provider_id": "999@lid" });
     check(&with(json!({ "sender": you, "is_sender": null, "account_info": null })), echo);
     // A customer may call themselves so.
@@ -283,16 +292,27 @@ fn the_second_generation_is_read_too() {
 
 #[test]
 fn an_echo_without_its_customer_is_known_by_its_chat() {
-    let chats = Chats::default();
+    let (all, number, other) = (Chats::default(), InstanceId::parse("n1"), InstanceId::parse("n2"));
+    let (number, other) = (number.unwrap(), other.unwrap());
+    let chats = all.at(&number);
     let ada = Address::phone(PhoneNumber::from_wire("+221705555555").unwrap());
     chats.learn("acc_1", "chat1", &ada);
     let payload = json!({ "id": "m1", "chat_id": "chat1", "text": "Oui", "is_sender": true });
     let body =
         json!({ "id": "evt_1", "account_id": "acc_1", "type": "message.new", "payload": payload });
-    let parsed = read(body.to_string().as_bytes(), &[], &chats).unwrap();
+    let parsed = parse::read(body.to_string().as_bytes(), &[], chats).unwrap();
     assert_eq!(brief(&parsed.parts[0].events[0]), "echo text Oui p221705555555 #m1");
+    assert_eq!(all.at(&other).of("acc_1", &ada), None, "who proved it for another number");
     chats.forget("acc_1", "chat1");
     assert_eq!((chats.of("acc_1", &ada), chats.with("acc_1", "chat1")), (None, None));
+}
+
+#[test]
+fn a_text_that_was_cut_inside_an_emoji_is_read() {
+    let whole = with(json!({})).to_string();
+    let cut = whole.replace("Bonjour", r"Bonjour \ud83d");
+    let read = read(cut.as_bytes(), &[]).unwrap();
+    assert!(brief(&read.parts[0].events[0]).starts_with("text Bonjour \u{fffd} "));
 }
 
 #[test]
@@ -301,7 +321,7 @@ fn one_bad_part_does_not_cost_the_others_and_no_secret_is_kept() {
     check(&body, "other unknown | other x | text Bonjour p221705555555 #m1 by Ada");
     let What::Other { raw, .. } = &parsed(&body).parts[1].events[0].what else { panic!() };
     assert!(!raw.0.contains("a-secret-word"), "it is masked");
-    let unreadable = read(b"{\"event\":", &[], &Chats::default()).unwrap_err();
+    let unreadable = read(b"{\"event\":", &[]).unwrap_err();
     assert_eq!((unreadable.line, unreadable.column), (1, 9));
 }
 
@@ -354,6 +374,6 @@ proptest! {
         let text = body.to_string();
         let end = text.char_indices().map(|it| it.0).nth(cut).unwrap_or(text.len() - 1);
         // A body that was cut is told from one that was not.
-        prop_assert!(read(&text.as_bytes()[..end], &[], &Chats::default()).is_err());
+        prop_assert!(read(&text.as_bytes()[..end], &[]).is_err());
     }
 }

@@ -4,7 +4,7 @@
 use serde_json::Value;
 
 use super::{
-    chats::Chats,
+    chats::ChatsOf,
     parse::{address_of, chat_of, contents, phone, quoted, said},
     wire::{first_word, millis, text, truth, word},
 };
@@ -14,7 +14,7 @@ use crate::domain::{
     message::Text,
 };
 
-pub(super) fn events(name: &str, body: &Value, chats: &Chats) -> Option<Vec<Event>> {
+pub(super) fn events(name: &str, body: &Value, chats: ChatsOf<'_>) -> Option<Vec<Event>> {
     let (payload, account) = (&body["payload"], word(&body["account_id"]).unwrap_or_default());
     let at = || millis(&payload["timestamp"]).or_else(|| millis(&body["created_at"]));
     if let Some(state) = state_of(name) {
@@ -52,7 +52,7 @@ pub(super) fn events(name: &str, body: &Value, chats: &Chats) -> Option<Vec<Even
     Some(vec![event])
 }
 
-fn message(payload: &Value, body: &Value, account: &str, chats: &Chats) -> Option<Vec<Event>> {
+fn message(payload: &Value, body: &Value, account: &str, chats: ChatsOf<'_>) -> Option<Vec<Event>> {
     if truth(&payload["is_event"]) == Some(true) {
         return None;
     }

@@ -52,8 +52,9 @@ impl Unipile {
         };
         let has_file = file.is_some();
         let quoted = quoted(message);
-        let known = quoted.chat.map(str::to_owned);
-        let known = known.or_else(|| self.chats.of(account.id, message.to));
+        // A file is read once: it must not meet a chat that is gone again and again.
+        let known = quoted.chat.filter(|_| !has_file).map(str::to_owned);
+        let known = known.or_else(|| account.chats.of(account.id, message.to));
         if let Some(chat) = known {
             let order = Order { account: account.id, to: None, text: &text, quotes: quoted.id };
             let url = match account.generation {
@@ -66,7 +67,7 @@ impl Unipile {
                 return self.told(&account, message, Some(&chat), reply);
             }
             // Refused for sure: the chat was deleted, or the quoted message.
-            self.chats.forget(account.id, &chat);
+            account.chats.forget(account.id, &chat);
             if has_file {
                 // It has been read; the next attempt starts with it anew.
                 return refused(Refusal::Retry { not_before: None }, "chat_gone");
@@ -114,7 +115,13 @@ impl Unipile {
         Ok((media.caption.0.clone(), Some(Attachment { name, file })))
     }
 
-    async fn post(&self, account: &Account<'_>, url: &Url, body: Body) -> Result<Reply, HttpError> {
+    async fn post(
+        &self,
+        account: &Account<'_>,
+        url: &Url,
+        body: Result<Body, HttpError>,
+    ) -> Result<Reply, HttpError> {
+        let body = body?;
         let mut headers = account.headers()?;
         let content_type = HeaderValue::from_str(&body.content_type);
         headers.insert(CONTENT_TYPE, content_type.map_err(|_| HttpError::Forbidden)?);
@@ -152,7 +159,7 @@ impl Unipile {
         // It came through; nobody can say what became of it.
         let Some(body) = body else { return Attempt::of(Outcome::Unknown, "garbled") };
         let chat = body["chat_id"].as_str().or(chat).unwrap_or_default();
-        self.chats.learn(account.id, chat, message.to);
+        account.chats.learn(account.id, chat, message.to);
         // Without an id it is known by its echo.
         let id = first_word(&body["message_id"]);
         Attempt {

@@ -92,7 +92,7 @@ fn every_refusal_says_what_may_be_done_next() {
     check(429, "errors/too_many_requests", retry);
     check(429, "", retry);
     check(500, "errors/provider_error", down(Reason::Failed));
-    check(502, "errors/network_down", down(Reason::Disconnected));
+    check(503, "errors/network_down", down(Reason::Disconnected));
     check(503, "", down(Reason::Failed));
     check(501, "api/not_implemented", fail_over(Reason::Unsupported));
 }
@@ -109,6 +109,10 @@ fn what_may_have_gone_is_not_sent_again() {
         (500, ""),
         (502, ""),
         (504, "provider/timeout"),
+        (504, "errors/provider_error"),
+        (502, "errors/network_down"),
+        (502, "api/proxy_error"),
+        (500, "provider/server_error"),
     ] {
         check(status, slug, Outcome::Unknown);
     }

@@ -44,7 +44,7 @@ impl Unipile {
     ) -> Result<(), NoAnswer> {
         let account = self.account(instance).ok_or(NoAnswer)?;
         let told = Some(message.chat).filter(|it| !it.is_empty()).map(str::to_owned);
-        let chat = told.or_else(|| self.chats.of(account.id, to));
+        let chat = told.or_else(|| account.chats.of(account.id, to));
         let Some(chat) = chat.filter(|_| account.generation == Generation::V2) else {
             return Ok(());
         };

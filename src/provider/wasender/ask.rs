@@ -37,6 +37,7 @@ impl Wasender {
         let provider_id = [&data["key"]["id"], &data["id"]].into_iter().find_map(Value::as_str);
         Some(Found {
             status: status_of(&data["status"]),
+            failure: None,
             provider_id: provider_id.map(str::to_owned),
             ticket: None,
         })
@@ -66,7 +67,12 @@ impl Wasender {
             "failed" => Status::Failed,
             _ => Status::Pending,
         };
-        Some(Found { status: Some(status), provider_id: None, ticket: number_text(&only["id"]) })
+        Some(Found {
+            status: Some(status),
+            failure: None,
+            provider_id: None,
+            ticket: number_text(&only["id"]),
+        })
     }
 
     /// `GET /pn-from-lid/{lid}`. Whether it wants the JID or its digits is not said: both are

@@ -73,7 +73,9 @@ impl Wasender {
             status if status.is_success() && body.is_none() => {
                 Attempt::of(Outcome::Unknown, "garbled")
             }
-            StatusCode::SERVICE_UNAVAILABLE => Attempt::of(retry(None), "unavailable"),
+            StatusCode::SERVICE_UNAVAILABLE => {
+                Attempt::of(Outcome::Refused(Refusal::Down(Reason::Failed)), "unavailable")
+            }
             StatusCode::REQUEST_TIMEOUT => Attempt::of(Outcome::Unknown, "timeout"),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => park(Reason::Unauthorized),
             StatusCode::PAYMENT_REQUIRED => park(Reason::Plan),

@@ -145,6 +145,33 @@ async fn a_send_that_nobody_answered_is_settled_by_its_status_and_not_repeated()
 }
 
 #[tokio::test]
+async fn a_message_of_ours_is_quoted_and_reacted_to_by_its_id_at_meta() {
+    let shop = shop().await;
+    shop.says(&customer(), &MetaInbound::text("merci")).await;
+    shop.meta.wait_sends(1, DEADLINE).await;
+    let first = shop.send(json!({ "type": "text", "text": "Bonjour" })).await;
+    shop.is(&first, "read").await;
+    let wamid = shop.meta.sends()[1].wamid.clone();
+    let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
+    for (n, (message, place)) in [
+        (json!({ "type": "text", "text": "Encore" }), "/context/message_id"),
+        (json!({ "type": "reaction", "reaction": { "emoji": "👍" } }), "/reaction/message_id"),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut body = message;
+        body["to"] = json!(CUSTOMER);
+        body["replyTo"] = json!(first);
+        let taken = shop.app.admin.post(&path, body).await;
+        assert_eq!(taken.status, 202, "{}", taken.text);
+        let sends = shop.meta.wait_sends(n + 3, DEADLINE).await;
+        assert_eq!(sends[n + 2].json().pointer(place), Some(&json!(wamid)), "{place}");
+    }
+    shop.app.settled().await;
+}
+
+#[tokio::test]
 async fn customers_see_that_they_are_read_and_answered() {
     let shop = shop().await;
     let change =
