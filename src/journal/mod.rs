@@ -88,6 +88,13 @@ pub trait Journal:
     /// Keeps a decision to send that came from outside.
     async fn submit(&self, intent: NewIntent) -> Result<Submitted, JournalError>;
 
+    /// What [`Self::submit`] was asked before under this key.
+    async fn asked_before(
+        &self,
+        vendor: &VendorId,
+        what: &Idempotency,
+    ) -> Result<Option<Asked>, JournalError>;
+
     /// What is needed to answer a message, with the turns before it where they are wanted. `None`:
     /// it has ended, or is none.
     async fn message(
@@ -271,6 +278,15 @@ pub struct Idempotency {
     pub key: String,
     /// What was asked, to tell a repetition from another request under the same key.
     pub request: Vec<u8>,
+}
+
+/// What was asked before under an `Idempotency-Key`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Asked {
+    /// The same, which is kept as this entry.
+    Same(EntryId),
+    /// Something else.
+    Other,
 }
 
 /// What [`Journal::submit`] did.

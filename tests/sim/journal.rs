@@ -16,9 +16,9 @@ use waba_gateway::{
         schedule::{Job, Kind, Next},
     },
     journal::{
-        Appended, Begun, Change, Changed, Journal, JournalError, Journey, Ledger, MessageEnd,
-        NewEvents, NewIntent, Page, Pause, Rechecked, Recorded, SqliteJournal, Step, Stepped,
-        Submitted, ToAnswer, ToFollow,
+        Appended, Asked, Begun, Change, Changed, Idempotency, Journal, JournalError, Journey,
+        Ledger, MessageEnd, NewEvents, NewIntent, Page, Pause, Rechecked, Recorded, SqliteJournal,
+        Step, Stepped, Submitted, ToAnswer, ToFollow,
     },
     sqlite::{DbError, SharedConnection},
 };
@@ -349,6 +349,14 @@ impl Journal for Watched {
         self.after().await;
         appended.changes = self.told(appended.changes);
         Ok(appended)
+    }
+
+    async fn asked_before(
+        &self,
+        vendor: &VendorId,
+        what: &Idempotency,
+    ) -> Result<Option<Asked>, JournalError> {
+        self.inner.asked_before(vendor, what).await
     }
 
     async fn submit(&self, mut intent: NewIntent) -> Result<Submitted, JournalError> {

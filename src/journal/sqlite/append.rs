@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::{
     contacts, echo,
     entries::{self, DONE, ECHO, EntryRow, MESSAGE, NewRow, SIGNAL, WAITING},
-    forwards,
+    forwards, heard,
     keys::{self, Claimed, Key, KeyBytes},
     marks::{self, Mark},
     media, outbox,
@@ -236,7 +236,7 @@ fn about_a_message(
 ) -> Result<(), DbError> {
     let New { id, contact, .. } = new;
     let pid = it.pid.unwrap_or_default();
-    let applied = echo::apply(cx, &batch.instance, pid, &it.event, batch.now)?;
+    let applied = heard::apply(cx, &batch.instance, pid, &it.event, batch.now)?;
     let about = match (applied, it.message, contact) {
         (None, Some(token), Some(contact)) => keys::find_message(cx, token, contact)?,
         (about, ..) => about,

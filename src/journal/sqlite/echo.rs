@@ -1,5 +1,4 @@
-//! Signals and the messages they speak of: statuses that settle sends, and echoes, which are ours
-//! or a human's.
+//! Echoes, which are ours or a human's, and signals that wait for the message they speak of.
 
 use rusqlite::{OptionalExtension, params};
 
@@ -7,7 +6,7 @@ use super::{
     append::{self, New, Prepared, PreparedEvent, Signal},
     contacts,
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, SIGNAL},
-    forwards, hours, intents,
+    forwards, heard, hours, intents,
     marks::{self, Mark},
     outbox,
     state::Cx,
@@ -18,59 +17,13 @@ use crate::{
         delivery::{Input, State},
         event::{Chat, Event, Status},
         forward::Topic,
-        id::{ContactId, EntryId, InstanceId, VendorId},
-        record::Standing,
+        id::{ContactId, EntryId, InstanceId},
         schedule::{Kind, Next},
     },
     journal::{Change, ECHO_WAIT, ECHO_WINDOW, Pause, Rechecked},
     sqlite::DbError,
     vault::Token,
 };
-
-/// Applies a signal to the message with this id. The message, or `None` when it is not known.
-pub(super) fn apply(
-    cx: &mut Cx<'_>,
-    instance: &InstanceId,
-    pid: Token,
-    event: &Event,
-    now: Millis,
-) -> Result<Option<EntryId>, DbError> {
-    // The provider's own numbers are easily guessed, and only a status is by the provider itself.
-    let told = Input::told_by(event).and_then(|it| Some((it, it.status()?)));
-    let Some((input, status)) = told else {
-        return Ok(by_whatsapp_id(cx, pid)?.map(|it| it.id));
-    };
-    let (mut found, mut learnt) = (by_pid(cx, pid)?, None);
-    if let (None, Some(id)) = (&found, event.reference) {
-        // The provider gives back our own id: so a send is settled whose answer never came.
-        let is_its = |it: &EntryRow| it.kind == INTENT && it.instance == *instance;
-        (found, learnt) = (entries::load(cx, id)?.filter(is_its), Some(pid));
-    }
-    let Some(row) = found else { return Ok(None) };
-    if row.kind == INTENT {
-        intents::heard(cx, row, input, learnt, now).map(Some)
-    } else {
-        let best = row.status.and_then(Status::of_code).map_or(status, |it| it.then(status));
-        let mut life = row.life;
-        life.note(now, best.as_str());
-        if row.kind == ECHO {
-            let word = |status| hours::echo_word(row.is_open, status);
-            let (before, after) = (word(row.status), word(Some(best.code())));
-            cx.delta(&row.vendor).hours.moved(row.id, before, after);
-        }
-        let sql = "UPDATE entries SET status = ?2, life = ?3 WHERE id = ?1";
-        cx.connection.prepare_cached(sql)?.execute(params![row.id.0, best.code(), life.text()])?;
-        // While it is not clear whose it is, nobody was told of the message itself.
-        if row.kind == ECHO && !row.is_open {
-            if life.forward && row.status != Some(best.code()) {
-                tell_status(cx, &row.vendor, row.id, best, now)?;
-            }
-            let before = Standing::heard(row.status.and_then(Status::of_code));
-            outbox::moved(cx, row.id, before, Standing::heard(Some(best)), now)?;
-        }
-        Ok(Some(row.id))
-    }
-}
 
 /// An echo came in. Whether a human was typing.
 pub(super) fn arrived(
@@ -127,7 +80,7 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
         let body = entries::body(cx, row.id)?;
         let event: Event = entries::open(cx.vault, &row.instance, &body)?;
         let about = match row.pid {
-            Some(pid) => apply(cx, &row.instance, pid, &event, now)?,
+            Some(pid) => heard::apply(cx, &row.instance, pid, &event, now)?,
             None => None,
         };
         let about = about.or(of_customer);
@@ -156,7 +109,7 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
     if row.life.forward {
         forwards::insert(cx, &row.vendor, id, Topic::Sent, (None, None), now)?;
         if let Some(status) = row.status.and_then(Status::of_code) {
-            tell_status(cx, &row.vendor, id, status, now)?;
+            heard::tell_status(cx, &row.vendor, id, status, now)?;
         }
     }
     outbox::typed(cx, id, Chat::Private, now)?;
@@ -227,20 +180,6 @@ fn no_echo(cx: &mut Cx<'_>, row: &mut EntryRow) -> Result<(), DbError> {
     Ok(())
 }
 
-/// How far a message has got that a human sent.
-fn tell_status(
-    cx: &mut Cx<'_>,
-    vendor: &VendorId,
-    id: EntryId,
-    status: Status,
-    now: Millis,
-) -> Result<(), DbError> {
-    if status == Status::Pending {
-        return Ok(());
-    }
-    forwards::insert(cx, vendor, id, Topic::Status, (Some(status.as_str()), None), now)
-}
-
 pub(super) fn by_pid(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
     if let Some(found) = by_whatsapp_id(cx, pid)? {
         return Ok(Some(found));
@@ -253,7 +192,7 @@ pub(super) fn by_pid(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbErro
     Ok(cx.connection.prepare_cached(&sql)?.query_row([pid], EntryRow::read).optional()?)
 }
 
-fn by_whatsapp_id(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
+pub(super) fn by_whatsapp_id(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
     if let Some(found) = cx.memory.recent.by_pid(pid) {
         return Ok(Some(found));
     }

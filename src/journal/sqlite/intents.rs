@@ -3,7 +3,7 @@
 
 mod begin;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
 pub(super) use self::begin::begin;
@@ -21,17 +21,17 @@ use crate::{
         delivery::{Account, Delivery, Input, Policy, Reason, State},
         event::Status,
         forward::Topic,
-        id::{ContactId, EntryId},
+        id::{ContactId, EntryId, VendorId},
         message::Content,
         record::Standing,
         schedule::{Job, Next},
     },
     journal::{
-        Change, MessageEnd, NewIntent, Step, Stepped, Submitted,
+        Asked, Change, Idempotency, MessageEnd, NewIntent, Step, Stepped, Submitted,
         life::{self, Life, Part},
     },
     sqlite::DbError,
-    vault::Token,
+    vault::{Token, Vault},
 };
 
 /// What is sealed in an intent's row.
@@ -41,30 +41,43 @@ pub(super) struct Outbound {
     pub(super) content: Content,
 }
 
+/// What a request with an `Idempotency-Key` is known by, and what was asked under that key before.
+pub(super) fn claim(
+    connection: &Connection,
+    vault: &Vault,
+    vendor: &VendorId,
+    what: &Idempotency,
+) -> Result<([Token; 2], Option<Asked>), DbError> {
+    let vendor = vendor.as_str().as_bytes();
+    let key = vault.token(&[b"idempotency", vendor, what.key.as_bytes()]);
+    let request = vault.token(&[b"request", vendor, &what.request]);
+    let mut statement =
+        connection.prepare_cached("SELECT body, entry FROM idempotency WHERE key = ?1")?;
+    let found: Option<(Token, i64)> =
+        statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+    let asked = found.map(
+        |(body, entry)| {
+            if body == request { Asked::Same(EntryId(entry)) } else { Asked::Other }
+        },
+    );
+    Ok(([key, request], asked))
+}
+
 pub(super) fn submit(cx: &mut Cx<'_>, intent: &NewIntent) -> Result<Submitted, DbError> {
     let mut claim = None;
     if let Some(idempotency) = &intent.idempotency {
-        let vendor = intent.vendor.as_str().as_bytes();
-        let key = cx.vault.token(&[b"idempotency", vendor, idempotency.key.as_bytes()]);
-        let request = cx.vault.token(&[b"request", vendor, &idempotency.request]);
-        let sql = "SELECT body, entry FROM idempotency WHERE key = ?1";
-        let mut statement = cx.connection.prepare_cached(sql)?;
-        let found: Option<(Token, i64)> =
-            statement.query_row([key], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
-        match found {
-            Some((body, entry)) if body == request => {
-                // Its work may never have begun: telling the scheduler again does no harm.
-                let id = EntryId(entry);
-                return Ok(Submitted::Same(id, groups::unbegun(cx, id)?));
-            }
-            Some(_) => return Ok(Submitted::Conflict),
-            None => claim = Some((key, request)),
+        let (claimed, asked) = self::claim(cx.connection, cx.vault, &intent.vendor, idempotency)?;
+        match asked {
+            // Its work may never have begun: telling the scheduler again does no harm.
+            Some(Asked::Same(id)) => return Ok(Submitted::Same(id, groups::unbegun(cx, id)?)),
+            Some(Asked::Other) => return Ok(Submitted::Conflict),
+            None => claim = Some(claimed),
         }
     }
     let tokens = contacts::tokens(cx.vault, &intent.instance, &intent.to);
     let contact = contacts::resolve(cx, &intent.instance, &intent.to, &tokens, None)?;
     let id = groups::insert(cx, intent, contact, None)?;
-    if let Some((key, request)) = claim {
+    if let Some([key, request]) = claim {
         let sql = "INSERT INTO idempotency (key, body, entry) VALUES (?1, ?2, ?3)";
         cx.connection.prepare_cached(sql)?.execute(params![key, request, id.0])?;
     }

@@ -11,6 +11,7 @@ mod entries;
 mod erase;
 mod forwards;
 mod groups;
+mod heard;
 mod hours;
 mod intents;
 mod keep;
@@ -38,9 +39,9 @@ use rusqlite::Connection;
 
 use self::state::{Cx, State};
 use super::{
-    Appended, Begun, Change, Changed, Journal, JournalError, Journey, Ledger, MessageEnd,
-    NewEvents, NewIntent, Page, Pause, Rechecked, Step, Stepped, Submitted, ToAnswer, ToFollow,
-    Ways,
+    Appended, Asked, Begun, Change, Changed, Idempotency, Journal, JournalError, Journey, Ledger,
+    MessageEnd, NewEvents, NewIntent, Page, Pause, Rechecked, Step, Stepped, Submitted, ToAnswer,
+    ToFollow, Ways,
 };
 use crate::{
     domain::{
@@ -173,6 +174,18 @@ impl Journal for SqliteJournal {
 
     async fn submit(&self, intent: NewIntent) -> Result<Submitted, JournalError> {
         self.write(move |cx| intents::submit(cx, &intent)).await
+    }
+
+    async fn asked_before(
+        &self,
+        vendor: &VendorId,
+        what: &Idempotency,
+    ) -> Result<Option<Asked>, JournalError> {
+        let (vendor, what) = (vendor.clone(), what.clone());
+        let find = move |connection: &Connection, vault: &Vault| {
+            Ok(intents::claim(connection, vault, &vendor, &what)?.1)
+        };
+        self.read(find).await
     }
 
     async fn message(
