@@ -35,7 +35,7 @@ use crate::{
     firebase::Firebase,
     gateway::{
         ANSWERING_MAX, Alerts, Attention, BulkJobs, DiskChecked, Failures, Forwarding, Gateway,
-        Heard, Inner, KeysUsed, MediaKeeper, Pairs, Retention, SendCircuits, Settings, Work,
+        Heard, Inner, KeysUsed, MediaKeeper, Paces, Retention, SendCircuits, Settings, Work,
     },
     http::{Allow, Http, Reach, reach},
     journal::{SharedJournal, SqliteJournal},
@@ -283,7 +283,7 @@ pub fn assemble(
         failures: Failures::default(),
         heard: Heard::default(),
         send_circuits: SendCircuits::default(),
-        pairs: Pairs::default(),
+        paces: Paces::default(),
         firebase,
         keys_used: KeysUsed::default(),
         alerts: Alerts::default(),

@@ -53,9 +53,8 @@ impl Circuit {
     /// [`OPEN_FOR`] after it opened, and after a probe of which nothing was heard, one call passes
     /// as a probe.
     pub fn ask(&mut self, now: Millis) -> Option<Permit> {
-        if let State::Open { since } = self.state {
-            // A clock that was set back must not keep it open.
-            if (since..since.saturating_add(OPEN_FOR)).contains(&now) {
+        if matches!(self.state, State::Open { .. }) {
+            if self.shut_until(now).is_some() {
                 return None;
             }
             self.turn(State::Open { since: now });
@@ -103,13 +102,13 @@ impl Circuit {
         was_open.then_some(Turned::Closed)
     }
 
-    /// Until when no call passes; `None` while it is closed.
+    /// Until when no call passes; `None` while one does.
     #[must_use]
-    pub fn shut_until(&self) -> Option<Millis> {
-        match self.state {
-            State::Open { since } => Some(since.saturating_add(OPEN_FOR)),
-            State::Closed { .. } => None,
-        }
+    pub fn shut_until(&self, now: Millis) -> Option<Millis> {
+        let State::Open { since } = self.state else { return None };
+        let until = since.saturating_add(OPEN_FOR);
+        // A clock that was set back must not keep it open.
+        (since..until).contains(&now).then_some(until)
     }
 
     fn turn(&mut self, state: State) {
@@ -167,7 +166,10 @@ mod tests {
 
     #[test]
     fn a_clock_that_is_set_back_does_not_keep_it_open() {
-        assert!(opened(10 * OPEN_FOR).ask(0).is_some());
+        let mut circuit = opened(10 * OPEN_FOR);
+        assert_eq!(circuit.shut_until(10 * OPEN_FOR), Some(11 * OPEN_FOR));
+        assert_eq!(circuit.shut_until(0), None);
+        assert!(circuit.ask(0).is_some());
     }
 
     #[derive(Clone, Copy, Debug)]

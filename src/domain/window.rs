@@ -20,15 +20,31 @@ pub fn has_windows(kind: ProviderKind) -> bool {
     matches!(kind, ProviderKind::Meta | ProviderKind::Twilio)
 }
 
-/// Whether such content may be sent now to a customer who last wrote then.
+/// Whether such content may be sent now through this provider to a customer who last wrote then.
 #[must_use]
-pub fn may_send(content: &Content, wrote_at: Option<Millis>, now: Millis) -> bool {
+pub fn may_send(
+    content: &Content,
+    via: ProviderKind,
+    wrote_at: Option<Millis>,
+    now: Millis,
+) -> bool {
     // A clock that was set back must not shut it.
     let is_open = wrote_at.is_some_and(|it| now - it < WINDOW);
-    is_open || matches!(content, Content::Template(_))
+    let is_template = matches!(content, Content::Template(it) if it.is_one_at(via));
+    !has_windows(via) || is_open || is_template
 }
 
 impl Template {
+    /// Whether this provider knows it as a template, and not as the text in its place.
+    #[must_use]
+    pub fn is_one_at(&self, via: ProviderKind) -> bool {
+        match via {
+            ProviderKind::Meta => !self.name.is_empty(),
+            ProviderKind::Twilio => self.content_sid.is_some(),
+            ProviderKind::Wasender | ProviderKind::Unipile => false,
+        }
+    }
+
     /// The template with this text in it, wherever [`TEXT_PLACE`] stands.
     #[must_use]
     pub fn with_text(&self, text: &str) -> Self {
@@ -69,11 +85,21 @@ mod tests {
 
     #[test]
     fn a_window_is_open_for_a_day_and_templates_need_none() {
+        use ProviderKind::{Meta, Twilio, Wasender};
         let (text, now) = (Content::text("x"), 100 * WINDOW);
-        assert!(may_send(&text, Some(now), now) && may_send(&text, Some(now - WINDOW + 1), now));
-        assert!(!may_send(&text, Some(now - WINDOW), now) && !may_send(&text, None, now));
-        assert!(may_send(&Content::Template(Template::default()), None, now));
-        assert!(may_send(&text, Some(now + 5), now), "a clock was set back");
+        let named = Template { name: "note".to_owned(), ..Template::default() };
+        let template = Content::Template(named);
+        assert!(
+            may_send(&text, Meta, Some(now), now)
+                && may_send(&text, Meta, Some(now - WINDOW + 1), now)
+        );
+        assert!(
+            !may_send(&text, Meta, Some(now - WINDOW), now) && !may_send(&text, Meta, None, now)
+        );
+        assert!(may_send(&template, Meta, None, now));
+        assert!(may_send(&text, Meta, Some(now + 5), now), "a clock was set back");
+        assert!(!may_send(&template, Twilio, None, now), "there it would be plain text");
+        assert!(may_send(&text, Wasender, None, now), "which has no windows");
     }
 
     #[test]

@@ -6,6 +6,7 @@ use crate::{
         delivery::Account,
         id::{EntryId, VendorId},
         message::{Content, MediaKind, Text},
+        route::ProviderKind,
     },
     journal::{Changed, ToFollow},
     provider::ChangeFault,
@@ -81,7 +82,9 @@ impl Gateway {
             let why = "the vendor's sends are stopped";
             return Err(AdminError::Conflict(why.to_owned()).into());
         }
-        let provider = service.provider(sent.delivery.via.unwrap_or(instance.provider));
+        // Before there were others, all went through Wasender.
+        let via = sent.delivery.via.unwrap_or(ProviderKind::Wasender);
+        let provider = service.provider(via);
         let ticket = sent.ticket.as_deref().ok_or(ChangeError::NoTicket)?;
         match &change {
             Changed::Edited(text) => {

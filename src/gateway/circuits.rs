@@ -28,8 +28,9 @@ const CIRCUITS_MAX: u64 = 100_000;
 #[derive(Default)]
 struct Way {
     circuit: Circuit,
-    /// The provider wants nothing before then.
-    busy_until: Millis,
+    /// The provider wants nothing between these times: a clock that was set back must not keep it
+    /// shut.
+    busy_until: Option<(Millis, Millis)>,
 }
 
 /// What is known of all ways out.
@@ -74,8 +75,11 @@ impl SendCircuits {
         kind: ProviderKind,
         now: Millis,
     ) -> Option<Millis> {
-        let until = |it: &mut Way| it.circuit.shut_until().unwrap_or_default().max(it.busy_until);
-        self.with_known(instance, kind, until).filter(|it| *it > now)
+        let until = |it: &mut Way| {
+            let busy_until = it.busy_until.filter(|(since, until)| (*since..*until).contains(&now));
+            it.circuit.shut_until(now).max(busy_until.map(|it| it.1))
+        };
+        self.with_known(instance, kind, until).flatten()
     }
 }
 
@@ -123,17 +127,24 @@ impl Gateway {
         if let Some(until) = attempt.blocked_until {
             // With another way it is not the number that has to wait.
             if until - now > PATIENCE && has_choice(routes) {
-                circuits.with(&instance.id, kind, |it| it.busy_until = until);
+                circuits.with(&instance.id, kind, |it| it.busy_until = Some((now, until)));
             } else {
                 self.inner.work.block_instance(&instance.id, until);
             }
         }
         let is_ok = match attempt.outcome {
             Outcome::Sent | Outcome::Refused(Refusal::GiveUp(_) | Refusal::Park(_)) => true,
-            // Busy is not down, and what it cannot carry says nothing of other messages.
+            // Busy is not down, nor is a file of ours that is not there; and what it cannot carry
+            // says nothing of other messages.
             Outcome::Refused(
-                Refusal::Retry { not_before: Some(_) }
-                | Refusal::FailOver(Reason::Unsupported | Reason::NoPhone),
+                Refusal::Retry { .. }
+                | Refusal::FailOver(
+                    Reason::Unsupported
+                    | Reason::NoPhone
+                    | Reason::Template
+                    | Reason::WindowClosed
+                    | Reason::Quality,
+                ),
             ) => return,
             Outcome::Refused(_) | Outcome::Unknown => false,
         };

@@ -4,10 +4,15 @@ use std::collections::HashSet;
 
 use url::Url;
 
-use crate::domain::{
-    choices::OPTIONS_MAX,
-    message::{Choice, Content, Media, MediaKind, Template, Text},
-    phone::PhoneNumber,
+use crate::{
+    domain::{
+        choices::OPTIONS_MAX,
+        message::{Choice, Content, Media, MediaKind, Template, Text},
+        phone::PhoneNumber,
+        route::ProviderKind,
+        vendor::Vendor,
+    },
+    provider::plain,
 };
 
 /// The longest text, caption or prompt, in characters; longer than one message, it goes in parts.
@@ -41,6 +46,17 @@ const TEMPLATE_NAME_CHARS_MAX: usize = 512;
 const COMPONENTS_BYTES_MAX: usize = 32 * 1_024;
 /// An emoji may be made of several characters.
 const EMOJI_CHARS_MAX: usize = 32;
+
+/// What stands for such content outside the window: the vendor's template with its text in it.
+/// `None` where the template has not this provider's form, or a text would not say it.
+pub(super) fn in_template(
+    vendor: &Vendor,
+    content: &Content,
+    via: ProviderKind,
+) -> Option<Content> {
+    let template = vendor.fallback_template.as_deref().filter(|it| it.is_one_at(via))?;
+    Some(Content::Template(template.with_text(&plain::text(content)?)))
+}
 
 /// The content as it may be sent, or the field that is wrong and how. Numbers on cards are
 /// completed by the country of `own`.

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use metrics::{counter, histogram};
 
-use super::{Gateway, media::FileToSend, reply::WorkError};
+use super::{Gateway, content, media::FileToSend, reply::WorkError};
 use crate::{
     domain::{
         clock::{Millis, SECOND},
         delivery::{Delivery, Input, Outcome, Reason, Refusal, State},
+        event::{Failure, Status},
         id::EntryId,
-        message::Content,
         route::{ProviderKind, ProviderSet, Routes},
         schedule::{Job, Kind, Next},
         waba::WabaInstance,
@@ -74,9 +74,7 @@ impl Gateway {
             };
         }
         let via = to_send.via;
-        if let Some(contact) = to_send.contact
-            && let Err(due) = self.pair_turn(&instance.id, contact, via)
-        {
+        if let Err(due) = self.may_go(&service, &instance, first, &to_send) {
             return self.end(job, Step::of(Input::Unbegin { due })).await;
         }
         if let Some(refused) = self.mend_late(&service, &instance, &mut to_send) {
@@ -97,6 +95,22 @@ impl Gateway {
         Ok(self.record_outcome(job, step).await)
     }
 
+    /// The pace of the way that it goes, and of its customer there.
+    fn may_go(
+        &self,
+        service: &VendorService,
+        instance: &WabaInstance,
+        first: ProviderKind,
+        to_send: &ToSend,
+    ) -> Result<(), Millis> {
+        let via = to_send.via;
+        if instance.routes().iter().nth(1).is_some() {
+            let limit = service.provider(via).limit(instance);
+            self.way_turn(&instance.id, [first, via], limit)?;
+        }
+        to_send.contact.map_or(Ok(()), |it| self.pair_turn(&instance.id, it, via))
+    }
+
     /// What comes too late for free text leaves as the vendor's template; without one it is refused
     /// before any call, which is answered.
     fn mend_late(
@@ -105,23 +119,20 @@ impl Gateway {
         instance: &WabaInstance,
         to_send: &mut ToSend,
     ) -> Option<Outcome> {
-        let now = self.inner.clock.now();
-        if !window::has_windows(to_send.via)
-            || window::may_send(&to_send.content, to_send.wrote_at, now)
-        {
+        let via = to_send.via;
+        if window::may_send(&to_send.content, via, to_send.wrote_at, self.inner.clock.now()) {
             return None;
         }
-        let text = to_send.content.as_text();
-        match service.vendor().fallback_template.as_deref().filter(|_| !text.is_empty()) {
-            Some(template) => {
-                to_send.content = Content::Template(template.with_text(text));
-                counter!(names::SENDS, "provider" => to_send.via.as_str(), "outcome" => "as_template")
+        match content::in_template(service.vendor(), &to_send.content, via) {
+            Some(content) => {
+                to_send.content = content;
+                counter!(names::SENDS, "provider" => via.as_str(), "outcome" => "as_template")
                     .increment(1);
                 None
             }
             // Through another number that has no window it would be sent all the same, where the
             // vendor's own choice is a provider that has one.
-            None if to_send.via == instance.provider => {
+            None if via == instance.provider => {
                 Some(Outcome::Refused(Refusal::Park(Reason::WindowClosed)))
             }
             None => Some(Outcome::Refused(Refusal::FailOver(Reason::WindowClosed))),
@@ -180,11 +191,12 @@ impl Gateway {
         self.inner.journal.can_keep().await?;
         let before = intent.delivery.clone();
         let sender = self.sender(job).await?;
+        // Before there were others, all went there.
+        let via = before.via.unwrap_or(ProviderKind::Wasender);
         let found = match (sender, intent.begun_at) {
             (Some((service, instance)), Some(begun_at)) => {
                 let (to, ticket) = (&intent.to, intent.ticket.as_deref());
                 let question = Question { to, content: &intent.content, begun_at, ticket };
-                let via = before.via.unwrap_or(instance.provider);
                 Some(service.provider(via).ask(&instance, &question).await)
             }
             _ => None,
@@ -192,7 +204,13 @@ impl Gateway {
         let Some(found) = found.filter(|it| it.status.is_some() || it.ticket.is_some()) else {
             return self.end(job, Step::of(Input::NoAnswer)).await;
         };
-        let input = found.status.map_or(Input::Tick, Input::Heard);
+        let input = match found.status {
+            Some(Status::Failed) => {
+                let late = found.failure.as_ref().map(Failure::late).unwrap_or_default();
+                Input::HeardFailed { by: Some(via), late }
+            }
+            status => status.map_or(Input::Tick, Input::Heard),
+        };
         let step = Step { input, provider_id: found.provider_id, ticket: found.ticket };
         let stepped = self.inner.journal.step(job.id, step, self.inner.clock.now()).await?;
         if is_where_it_was(&before, stepped.delivery.as_ref()) {

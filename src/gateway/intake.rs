@@ -137,15 +137,16 @@ impl Gateway {
         let parsed = read(by, service, &hook);
         let shares = self.shares(by, service, instance, &hook, parsed).await?;
         let now = self.inner.clock.now();
-        for share in &shares {
-            self.inner.heard.verified(&share.service.vendor().id, now);
-            if !self.inner.work.admits(&share.service.vendor().id) {
-                return Err(AcceptError::Overloaded);
-            }
-        }
         self.check_disk()?;
-        let mut accepted: Option<Accepted> = None;
+        let (mut accepted, mut is_all) = (None::<Accepted>, true);
         for share in shares {
+            let vendor = &share.service.vendor().id;
+            self.inner.heard.verified(vendor, now);
+            // The others' is kept: what comes again is known.
+            if !self.inner.work.admits(vendor) {
+                is_all = false;
+                continue;
+            }
             let kept = self.keep_share(by, share, hook.body(), now).await?;
             accepted = Some(match accepted {
                 Some(before) if kept.is_duplicate || before.id.is_some() => {
@@ -153,6 +154,9 @@ impl Gateway {
                 }
                 _ => kept,
             });
+        }
+        if !is_all {
+            return Err(AcceptError::Overloaded);
         }
         Ok(accepted.unwrap_or(Accepted { id: None, is_duplicate: false }))
     }

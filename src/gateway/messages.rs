@@ -14,7 +14,7 @@ use crate::{
         waba::WabaInstance,
         window,
     },
-    journal::{Idempotency, Journey, Ledger, NewIntent, Page, Pause, Submitted},
+    journal::{Asked, Idempotency, Journey, Ledger, NewIntent, Page, Pause, Submitted},
     provider::Unsendable,
     vendor::VendorService,
 };
@@ -82,23 +82,27 @@ impl Gateway {
         };
         let content = content::checked(message.content.clone(), &instance.phone_number);
         let content = self.with_file(vendor, content.map_err(AdminError::Invalid)?).await?;
-        let unsendable = |it: Unsendable| AdminError::Invalid(it.0);
-        let first = first_way(instance, message.provider)?;
-        service.provider(first).check(&content).map_err(unsendable)?;
         let to = address(&message.to, instance)?;
-        self.check_reply(vendor, instance, &to, &content, message.reply_to, first).await?;
-        let now = self.inner.clock.now();
-        let send_at = later(message.send_at, now)?;
-        if send_at.is_none() {
-            self.check_window(&service, instance, &to, &content, first).await?;
-        }
-        if !self.inner.work.admits(vendor) {
-            return Err(SendError::Overloaded);
-        }
         let request = request(instance, &to, &content, &message);
         let request = request.map_err(|_| AdminError::Invalid("cannot be written".to_owned()))?;
+        let idempotency = idempotency(message.idempotency_key.clone(), request)?;
+        let now = self.inner.clock.now();
+        let takes = self.takes(&service, instance, &to, &content, &message).await;
         let (content, more) = parts(&service, &instance.id, content);
         let n_parts = more.len() + 1;
+        let send_at = match (takes, &idempotency) {
+            (Ok(send_at), _) => send_at,
+            // What was taken once may not be takeable any more, and is no less sent.
+            (Err(why), Some(it)) => {
+                let asked = self.inner.journal.asked_before(vendor, it).await;
+                return match asked.map_err(AdminError::from)? {
+                    Some(Asked::Same(id)) => Ok(Queued { id, n_parts }),
+                    Some(Asked::Other) => Err(key_is_taken()),
+                    None => Err(why),
+                };
+            }
+            (Err(why), None) => return Err(why),
+        };
         let intent = NewIntent {
             vendor: vendor.clone(),
             instance: instance.id.clone(),
@@ -116,18 +120,39 @@ impl Gateway {
             expires: send_at.unwrap_or(now) + service.ttl(SEND_TTL),
             policy: service.policy(instance.routes()),
             parked: None,
-            idempotency: idempotency(message.idempotency_key, request)?,
+            idempotency,
         };
         match self.inner.journal.submit(intent).await.map_err(AdminError::from)? {
             Submitted::New(id, changes) | Submitted::Same(id, changes) => {
                 self.inner.work.apply(changes);
                 Ok(Queued { id, n_parts })
             }
-            Submitted::Conflict => {
-                let why = "another message was sent with this Idempotency-Key";
-                Err(AdminError::Conflict(why.to_owned()).into())
-            }
+            Submitted::Conflict => Err(key_is_taken()),
         }
+    }
+
+    /// Whether such a message can be taken now; when it is to leave, where that is later.
+    async fn takes(
+        &self,
+        service: &VendorService,
+        instance: &WabaInstance,
+        to: &Address,
+        content: &Content,
+        message: &SendMessage,
+    ) -> Result<Option<Millis>, SendError> {
+        let (vendor, work) = (&service.vendor().id, &self.inner.work);
+        let first = first_way(instance, message.provider)?;
+        let unsendable = |it: Unsendable| AdminError::Invalid(it.0);
+        service.provider(first).check(content).map_err(unsendable)?;
+        self.check_reply(vendor, instance, to, content, message.reply_to, first).await?;
+        let send_at = later(message.send_at, self.inner.clock.now())?;
+        if send_at.is_none() {
+            self.check_window(service, instance, to, content, first).await?;
+        }
+        if !work.admits(vendor) || (send_at.is_some() && !work.admits_later(vendor)) {
+            return Err(SendError::Overloaded);
+        }
+        Ok(send_at)
     }
 
     /// What it quotes or reacts to is a message that the provider knows.
@@ -159,11 +184,15 @@ impl Gateway {
         content: &Content,
         via: ProviderKind,
     ) -> Result<(), AdminError> {
-        if !window::has_windows(via) || service.vendor().fallback_template.is_some() {
+        let is_late = |wrote_at| {
+            let now = self.inner.clock.now();
+            !window::may_send(content, via, wrote_at, now)
+        };
+        if !is_late(None) || content::in_template(service.vendor(), content, via).is_some() {
             return Ok(());
         }
         let wrote_at = self.inner.journal.wrote_at(&instance.id, to, via).await?;
-        if window::may_send(content, wrote_at, self.inner.clock.now()) {
+        if !is_late(wrote_at) {
             return Ok(());
         }
         Err(AdminError::Invalid(format!(
@@ -267,6 +296,11 @@ fn first_way(
 }
 
 /// When it leaves, where that is later than now.
+fn key_is_taken() -> SendError {
+    let why = "another message was sent with this Idempotency-Key";
+    AdminError::Conflict(why.to_owned()).into()
+}
+
 fn later(send_at: Option<Millis>, now: Millis) -> Result<Option<Millis>, AdminError> {
     let send_at = send_at.filter(|it| *it > now);
     if send_at.is_some_and(|it| it - now > SEND_AT_MAX) {

@@ -24,7 +24,7 @@ mod media;
 mod messages;
 mod operate;
 mod outbox;
-mod pairs;
+mod paces;
 mod people;
 mod reply;
 mod retention;
@@ -68,7 +68,7 @@ pub use self::{
     media::{MEDIA_KEPT, MediaError, MediaFile, MediaKeeper, NewFile, StoredFile},
     messages::{Queued, SendError, SendMessage},
     operate::{LISTED_MAX, Replayed, Stats},
-    pairs::Pairs,
+    paces::Paces,
     people::EraseError,
     retention::Retention,
     rotate::{Rotated, Rotation},
@@ -150,7 +150,7 @@ pub struct Inner {
     /// Which ways out are down.
     pub send_circuits: SendCircuits,
     /// How fast each customer may be written to.
-    pub pairs: Pairs,
+    pub paces: Paces,
     /// Jobs of one message to many recipients.
     pub bulk: BulkJobs,
     /// How far removing what is old has got.

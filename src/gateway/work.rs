@@ -18,6 +18,9 @@ use crate::{
 
 /// Entries of one vendor that may wait; more is 503 for that vendor alone.
 pub const WAITING_PER_VENDOR_MAX: usize = 20_000;
+/// Entries of one vendor that wait for their time: with so many, no message is taken that is to
+/// leave later.
+const LATER_PER_VENDOR_MAX: usize = 100_000;
 
 /// The scheduler, shared.
 pub struct Work {
@@ -137,6 +140,12 @@ impl Work {
     #[must_use]
     pub fn admits(&self, vendor: &VendorId) -> bool {
         self.lock().n_jobs_of(vendor) < WAITING_PER_VENDOR_MAX
+    }
+
+    /// Whether this vendor may have one more message that leaves later.
+    #[must_use]
+    pub fn admits_later(&self, vendor: &VendorId) -> bool {
+        self.lock().n_follows_of(vendor) < LATER_PER_VENDOR_MAX
     }
 
     /// Stops a vendor's sends, or lets them go on; `None` is everybody.

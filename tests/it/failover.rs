@@ -213,6 +213,23 @@ async fn free_text_outside_the_window_is_refused_or_leaves_as_the_vendors_templa
     assert_eq!(sent["template"]["name"], "note");
     assert_eq!(sent["template"]["components"][0]["parameters"][0]["text"], "une remarque");
     assert_eq!(shop.n_sent().0, 0);
+    // A template with a picture's caption would not say what the picture does.
+    let image = json!({ "to": stranger, "type": "image", "image": { "url": "https://x.example/a.png",
+        "caption": "la robe" } });
+    let refused = shop.app.admin.post(&path, image).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    // What was taken once is answered as it was, whatever has changed since.
+    let text = json!({ "to": stranger, "type": "text", "text": "deux" });
+    let key = [("idempotency-key", "k1")];
+    let first = shop.app.admin.call("POST", &path, Some(text.clone()), &key).await;
+    assert_eq!(first.status, 202);
+    let none = json!({ "fallbackTemplate": null });
+    assert_eq!(shop.app.admin.put(&vendor, none).await.status, 200);
+    let again = shop.app.admin.call("POST", &path, Some(text), &key).await;
+    assert_eq!((again.status, &again.json()["id"]), (202, &first.json()["id"]));
+    let other = json!({ "to": stranger, "type": "text", "text": "trois" });
+    assert_eq!(shop.app.admin.call("POST", &path, Some(other.clone()), &key).await.status, 409);
+    assert_eq!(shop.app.admin.post(&path, other).await.status, 422);
 }
 
 #[tokio::test]

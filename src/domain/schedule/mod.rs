@@ -6,15 +6,19 @@ mod lane;
 mod pace;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 
 use lru::LruCache;
 
-use self::lane::{Lane, LaneKey};
 pub use self::{
     job::{Job, Kind, Next},
     pace::{Limit, Pace},
+};
+use self::{
+    lane::{Lane, LaneKey},
+    turn::Turn,
 };
 use super::{
     clock::{MINUTE, Millis},
@@ -31,17 +35,6 @@ const LANELESS_PER_VENDOR_MAX: usize = 16;
 const BACKLOG_AFTER: Millis = MINUTE;
 /// Merged contacts that are remembered: for as long as work may still name them.
 const MERGES_REMEMBERED: usize = 65_536;
-
-#[derive(Default)]
-struct Turn {
-    is_paused: bool,
-    in_ring: bool,
-    running: HashMap<Kind, usize>,
-    laneless: VecDeque<EntryId>,
-    asks: VecDeque<LaneKey>,
-    sends: VecDeque<LaneKey>,
-    n_jobs: usize,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Timer {
@@ -249,10 +242,16 @@ impl Scheduler {
         self.pace_of(instance).limit()
     }
 
-    /// Entries of a vendor that wait or run.
+    /// Entries of a vendor that wait for their turn or run.
     #[must_use]
     pub fn n_jobs_of(&self, vendor: &VendorId) -> usize {
-        self.vendors.get(vendor).map_or(0, |it| it.n_jobs)
+        self.vendors.get(vendor).map_or(0, |it| it.n_jobs - it.n_follows)
+    }
+
+    /// Entries of a vendor that wait for their time: sent ones to be asked about, and later ones.
+    #[must_use]
+    pub fn n_follows_of(&self, vendor: &VendorId) -> usize {
+        self.vendors.get(vendor).map_or(0, |it| it.n_follows)
     }
 
     /// Entries that wait or run.
@@ -305,10 +304,9 @@ impl Scheduler {
         }
         let job = self.at_home(job);
         let (id, vendor) = (job.id, job.vendor.clone());
-        self.vendors.entry(vendor.clone()).or_default().n_jobs += 1;
         let lane = LaneKey::of(&job);
         let due = job.due;
-        self.jobs.insert(id, job);
+        self.put(job);
         match lane {
             Some(key) => {
                 let place = self.place_of(id);
@@ -324,10 +322,8 @@ impl Scheduler {
         let old = LaneKey::of(&job);
         match next {
             Next::Gone => {
-                if self.jobs.remove(&job.id).is_some()
-                    && let Some(turn) = self.vendors.get_mut(&job.vendor)
-                {
-                    turn.n_jobs -= 1;
+                if let Some(former) = self.jobs.remove(&job.id) {
+                    self.turn_of(&former.vendor).left(former.kind);
                 }
                 self.leave_lane(old, job.id, now);
                 self.places.remove(&job.id);
@@ -338,9 +334,7 @@ impl Scheduler {
                 job.due = due;
                 let new = LaneKey::of(&job);
                 let id = job.id;
-                if self.jobs.insert(id, job.clone()).is_none() {
-                    self.vendors.entry(job.vendor.clone()).or_default().n_jobs += 1;
-                }
+                self.put(job.clone());
                 if new != old {
                     self.leave_lane(old, id, now);
                 }
@@ -358,6 +352,17 @@ impl Scheduler {
                 }
             }
         }
+    }
+
+    fn put(&mut self, job: Job) {
+        self.turn_of(&job.vendor).entered(job.kind);
+        if let Some(former) = self.jobs.insert(job.id, job) {
+            self.turn_of(&former.vendor).left(former.kind);
+        }
+    }
+
+    fn turn_of(&mut self, vendor: &VendorId) -> &mut Turn {
+        self.vendors.entry(vendor.clone()).or_default()
     }
 
     fn pace_of(&mut self, instance: &InstanceId) -> &mut Pace {

@@ -265,6 +265,29 @@ proptest! {
 }
 
 #[test]
+fn what_waits_for_its_time_does_not_count_as_a_backlog() {
+    let (mut scheduler, now) = rested();
+    let vendor = job(1, 7, Kind::Follow, now).vendor;
+    let counts = |it: &Scheduler| (it.n_jobs_of(&vendor), it.n_follows_of(&vendor));
+    scheduler.add(job(1, 7, Kind::Follow, now + 1_000), now);
+    scheduler.add(job(2, 7, Kind::Send, now), now);
+    assert_eq!(counts(&scheduler), (1, 1));
+    let due = Next::Again { kind: Kind::Send, due: now, hold: None };
+    scheduler.decided(job(1, 7, Kind::Follow, now), due, now);
+    assert_eq!(counts(&scheduler), (2, 0));
+    let asked = Next::Again { kind: Kind::Follow, due: now + 1_000, hold: None };
+    for id in [1, 2] {
+        assert_eq!(scheduler.next(now).map(|it| it.id), Some(EntryId(id)));
+        scheduler.finish(EntryId(id), asked, now);
+    }
+    assert_eq!(counts(&scheduler), (0, 2));
+    for id in [1, 2] {
+        scheduler.decided(job(id, 7, Kind::Follow, now), Next::Gone, now);
+    }
+    assert_eq!(counts(&scheduler), (0, 0));
+}
+
+#[test]
 fn what_a_person_lets_go_on_joins_the_tail() {
     let (mut scheduler, now) = rested();
     for id in [2, 3] {

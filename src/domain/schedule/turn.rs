@@ -1,0 +1,31 @@
+//! What one vendor has to do, and what of it runs.
+
+use std::collections::{HashMap, VecDeque};
+
+use super::{Kind, lane::LaneKey};
+use crate::domain::id::EntryId;
+
+#[derive(Default)]
+pub(super) struct Turn {
+    pub(super) is_paused: bool,
+    pub(super) in_ring: bool,
+    pub(super) running: HashMap<Kind, usize>,
+    pub(super) laneless: VecDeque<EntryId>,
+    pub(super) asks: VecDeque<LaneKey>,
+    pub(super) sends: VecDeque<LaneKey>,
+    pub(super) n_jobs: usize,
+    /// Those of them that only wait for their time: sent ones to be asked about, and later ones.
+    pub(super) n_follows: usize,
+}
+
+impl Turn {
+    pub(super) fn entered(&mut self, kind: Kind) {
+        self.n_jobs += 1;
+        self.n_follows += usize::from(kind == Kind::Follow);
+    }
+
+    pub(super) fn left(&mut self, kind: Kind) {
+        self.n_jobs -= 1;
+        self.n_follows -= usize::from(kind == Kind::Follow);
+    }
+}
