@@ -4,16 +4,20 @@ mod explain;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use serde_json::{Value, json};
 
-use self::explain::{Case, Explained};
 pub(super) use self::steps::{words as step_words, worth_telling};
+use self::{
+    explain::{Case, Explained},
+    ways::Way,
+};
 use super::{
     EXIT_FAULT, Ended,
     opened::Opened,
     output::{complain, json, print},
-    serving,
+    serving::{self, Server},
 };
 use crate::{
     app, config,
@@ -30,7 +34,8 @@ pub(super) const ABOUT: &str = "\
 Explain why a message was or was not answered, or where a send stands.
 
 MESSAGE is the id that the API, a webhook's answer (processId) and the logs have: msg_ and 16
-hexadecimal digits. Neither the text nor a phone number is shown.";
+hexadecimal digits. Of a send that is not through it names the ways out of its number: which is passed
+over, since when and why. Neither the text nor a phone number is shown.";
 
 pub(super) const AFTER: &str = "\
 Examples:
@@ -67,7 +72,8 @@ pub(super) async fn run(arguments: &Arguments) -> Ended {
     };
     let http = app::http(&opened.config)?;
     let is_serving = serving::is_ready(&http, &serving::local(&opened.config)).await.is_some();
-    let asked = Asked { id, vendor, is_serving, hints: Hints::of(&opened.config) };
+    let server = if is_serving { Server::of(&opened.config)? } else { None };
+    let asked = Asked { id, vendor, is_serving, server, hints: Hints::of(&opened.config) };
     let told = Told::of(gateway, asked).await?;
     opened.close();
     if arguments.json {
@@ -118,6 +124,8 @@ pub(super) struct Asked {
     pub(super) id: EntryId,
     pub(super) vendor: VendorId,
     pub(super) is_serving: bool,
+    /// Knows which ways out are down.
+    pub(super) server: Option<Server>,
     pub(super) hints: Hints,
 }
 
@@ -127,6 +135,8 @@ pub(super) struct Told {
     journey: Journey,
     explained: Explained,
     answers: Vec<(Journey, Explained)>,
+    /// Of its number, where they say something of it.
+    ways: Vec<Way>,
 }
 
 impl Told {
@@ -135,7 +145,7 @@ impl Told {
         gateway: &crate::gateway::Gateway,
         asked: Asked,
     ) -> anyhow::Result<Self> {
-        let Asked { id, vendor: vendor_id, is_serving, hints } = asked;
+        let Asked { id, vendor: vendor_id, is_serving, server, hints } = asked;
         let vendor = gateway.vendor(&vendor_id).await?;
         let journey = gateway.journey(&vendor_id, id).await?;
         let now = gateway.clock().now();
@@ -155,7 +165,13 @@ impl Told {
             let explained = explain(&journey);
             answers.push((journey, explained));
         }
-        Ok(Self { vendor: vendor_id, journey, explained, answers })
+        let all = std::iter::once(&journey).chain(answers.iter().map(|it| &it.0));
+        let ways = if all.into_iter().any(ways::concern) {
+            ways::of(gateway, server.as_ref(), &vendor_id, &journey.row.instance).await?
+        } else {
+            Vec::new()
+        };
+        Ok(Self { vendor: vendor_id, journey, explained, answers, ways })
     }
 
     fn text(&self, language: Language) -> String {
@@ -166,6 +182,8 @@ impl Told {
             lines.push(head(&journey.row, &self.vendor, language));
             lines.extend(told(journey, explained, language));
         }
+        let ways = self.ways.iter().enumerate();
+        lines.extend(ways.map(|(at, it)| format!("  {}", it.words(at).of(language))));
         lines.join("\n") + "\n"
     }
 
@@ -174,6 +192,7 @@ impl Told {
         document["vendorId"] = json!(self.vendor);
         let answers = self.answers.iter().map(|it| shown(&it.0, &it.1, language));
         document["answers"] = answers.collect();
+        document["ways"] = ways::document(&self.ways);
         document
     }
 

@@ -1,6 +1,8 @@
 //! Stops asking a service that fails every time, and tries it again now and then. Pure: whoever
 //! calls the service asks here first and tells what came of it.
 
+use std::ops::Range;
+
 use super::clock::{Millis, SECOND};
 
 /// This many failures in a row open a circuit.
@@ -54,7 +56,7 @@ impl Circuit {
     /// as a probe.
     pub fn ask(&mut self, now: Millis) -> Option<Permit> {
         if matches!(self.state, State::Open { .. }) {
-            if self.shut_until(now).is_some() {
+            if self.shut().is_some_and(|it| it.contains(&now)) {
                 return None;
             }
             self.turn(State::Open { since: now });
@@ -102,13 +104,14 @@ impl Circuit {
         was_open.then_some(Turned::Closed)
     }
 
-    /// Until when no call passes; `None` while one does.
+    /// When no call passes; `None` while it is closed. A clock that was set back to before then
+    /// does not keep it open.
     #[must_use]
-    pub fn shut_until(&self, now: Millis) -> Option<Millis> {
-        let State::Open { since } = self.state else { return None };
-        let until = since.saturating_add(OPEN_FOR);
-        // A clock that was set back must not keep it open.
-        (since..until).contains(&now).then_some(until)
+    pub fn shut(&self) -> Option<Range<Millis>> {
+        match self.state {
+            State::Open { since } => Some(since..since.saturating_add(OPEN_FOR)),
+            State::Closed { .. } => None,
+        }
     }
 
     fn turn(&mut self, state: State) {
@@ -167,8 +170,7 @@ mod tests {
     #[test]
     fn a_clock_that_is_set_back_does_not_keep_it_open() {
         let mut circuit = opened(10 * OPEN_FOR);
-        assert_eq!(circuit.shut_until(10 * OPEN_FOR), Some(11 * OPEN_FOR));
-        assert_eq!(circuit.shut_until(0), None);
+        assert_eq!(circuit.shut(), Some(10 * OPEN_FOR..11 * OPEN_FOR));
         assert!(circuit.ask(0).is_some());
     }
 

@@ -28,9 +28,49 @@ const CIRCUITS_MAX: u64 = 100_000;
 #[derive(Default)]
 struct Way {
     circuit: Circuit,
-    /// The provider wants nothing between these times: a clock that was set back must not keep it
-    /// shut.
-    busy_until: Option<(Millis, Millis)>,
+    /// Since when it is down, and for which reason it was found so the last time.
+    down: Option<(Millis, &'static str)>,
+    /// Since when the provider wants nothing, and until when.
+    busy: Option<(Millis, Millis)>,
+}
+
+/// A way out that is passed over.
+#[derive(Clone, Copy, Debug)]
+pub struct Shut {
+    /// Since when.
+    pub since: Millis,
+    /// Why: the word of the attempt or the state that it was found down by.
+    pub why: &'static str,
+    /// Until when nothing is sent this way. Once that has passed, the next message tries it.
+    pub until: Millis,
+    /// It is passed over now.
+    pub is_passed_over: bool,
+}
+
+impl Way {
+    fn shut(&self, now: Millis) -> Option<Shut> {
+        let down = self.circuit.shut().zip(self.down);
+        let down = down.map(|(when, (since, why))| Shut {
+            since,
+            why,
+            until: when.end,
+            is_passed_over: when.contains(&now),
+        });
+        // A clock that was set back must not keep it shut.
+        let busy = self.busy.filter(|(since, until)| (*since..*until).contains(&now));
+        let busy =
+            busy.map(|(since, until)| Shut { since, why: "busy", until, is_passed_over: true });
+        down.into_iter().chain(busy).max_by_key(|it| (it.is_passed_over, it.until))
+    }
+
+    /// Notes why it is down, and since when: a probe that fails opens it once more.
+    fn turned(&mut self, turned: Option<Turned>, why: &'static str, now: Millis) {
+        match turned {
+            Some(Turned::Opened) => self.down = Some((self.down.map_or(now, |it| it.0), why)),
+            Some(Turned::Closed) => self.down = None,
+            None => {}
+        }
+    }
 }
 
 /// What is known of all ways out.
@@ -67,19 +107,10 @@ impl SendCircuits {
         work(&mut way)
     }
 
-    /// Until when nothing is sent this way; `None` where the way is open.
+    /// Since when and why nothing is sent this way; `None` where messages pass.
     #[must_use]
-    pub fn shut_until(
-        &self,
-        instance: &InstanceId,
-        kind: ProviderKind,
-        now: Millis,
-    ) -> Option<Millis> {
-        let until = |it: &mut Way| {
-            let busy_until = it.busy_until.filter(|(since, until)| (*since..*until).contains(&now));
-            it.circuit.shut_until(now).max(busy_until.map(|it| it.1))
-        };
-        self.with_known(instance, kind, until).flatten()
+    pub fn shut(&self, instance: &InstanceId, kind: ProviderKind, now: Millis) -> Option<Shut> {
+        self.with_known(instance, kind, |it| it.shut(now)).flatten()
     }
 }
 
@@ -92,7 +123,8 @@ impl Gateway {
         }
         let (mut down, mut up_at) = (ProviderSet::NONE, Millis::MAX);
         for kind in routes.iter() {
-            if let Some(until) = self.inner.send_circuits.shut_until(&instance.id, kind, now) {
+            let shut = self.inner.send_circuits.shut(&instance.id, kind, now);
+            if let Some(Shut { until, .. }) = shut.filter(|it| it.is_passed_over) {
                 down = down.with(kind);
                 up_at = up_at.min(until);
             }
@@ -127,7 +159,7 @@ impl Gateway {
         if let Some(until) = attempt.blocked_until {
             // With another way it is not the number that has to wait.
             if until - now > PATIENCE && has_choice(routes) {
-                circuits.with(&instance.id, kind, |it| it.busy_until = Some((now, until)));
+                circuits.with(&instance.id, kind, |it| it.busy = Some((now, until)));
             } else {
                 self.inner.work.block_instance(&instance.id, until);
             }
@@ -149,7 +181,11 @@ impl Gateway {
             Outcome::Refused(_) | Outcome::Unknown => false,
         };
         let Some(permit) = permit else { return };
-        let tell = |it: &mut Way| it.circuit.tell(permit, is_ok, now);
+        let tell = |it: &mut Way| {
+            let turned = it.circuit.tell(permit, is_ok, now);
+            it.turned(turned, attempt.word, now);
+            turned
+        };
         note(&instance.id, kind, circuits.with(&instance.id, kind, tell));
     }
 
@@ -166,10 +202,17 @@ impl Gateway {
             None | Some(Connection::Pending) => return,
             // One that is closed need not be made for that.
             Some(Connection::Connected) => {
-                circuits.with_known(&instance.id, kind, |it| it.circuit.close()).flatten()
+                let close = |it: &mut Way| {
+                    it.down = None;
+                    it.circuit.close()
+                };
+                circuits.with_known(&instance.id, kind, close).flatten()
             }
-            Some(Connection::Disconnected | Connection::Error) => {
-                circuits.with(&instance.id, kind, |it| it.circuit.open(now))
+            Some(down @ (Connection::Disconnected | Connection::Error)) => {
+                circuits.with(&instance.id, kind, |it| {
+                    it.turned(Some(Turned::Opened), down.as_str(), now);
+                    it.circuit.open(now)
+                })
             }
         };
         note(&instance.id, kind, turned);

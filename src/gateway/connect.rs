@@ -3,12 +3,11 @@
 use url::Url;
 
 use super::{
-    AcceptError, AdminError, Gateway, SetUp, SetUpError, Settings, can_reach, random_key,
+    AcceptError, AdminError, Gateway, SetUp, SetUpError, Settings, Shut, can_reach, random_key,
     webhook_url_at,
 };
 use crate::{
     domain::{
-        clock::Millis,
         event::Connection,
         id::{InstanceId, VendorId},
         phone::PhoneNumber,
@@ -50,8 +49,8 @@ pub struct WayStatus {
     pub phone_number: Option<String>,
     /// What else the provider says of it.
     pub details: Vec<(&'static str, String)>,
-    /// It has failed too often, or wants no more: nothing is sent this way until then.
-    pub shut_until: Option<Millis>,
+    /// It has failed too often, or wants no more.
+    pub shut: Option<Shut>,
 }
 
 /// Where the provider's API is for this number.
@@ -153,7 +152,7 @@ impl Gateway {
             can_send: instance.can_send(provider),
             live,
             phone_number: phone_number.map(PhoneNumber::expose),
-            shut_until: self.inner.send_circuits.shut_until(&instance.id, provider, now),
+            shut: self.inner.send_circuits.shut(&instance.id, provider, now),
             details: health.map(|it| it.details).unwrap_or_default(),
         }
     }

@@ -58,7 +58,7 @@ pub use self::{
     audit::BY_CLI,
     bulk::{BulkIntake, BulkJobs, BulkShown, BulkTaken, NewBulk},
     changes::ChangeError,
-    circuits::SendCircuits,
+    circuits::{SendCircuits, Shut},
     connect::{Connected, HookDone, WayStatus},
     exchange::{Export, IMPORT_VENDORS_MAX, ImportError, ImportFault, Imported},
     failures::Failures,

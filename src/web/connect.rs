@@ -88,11 +88,17 @@ struct WayView {
     live: Option<&'static str>,
     /// The number customers see there; null where the provider does not tell it.
     phone_number: Option<String>,
-    /// `closed`: messages pass. `open`: it has failed too often or wants no more.
+    /// `closed`: messages pass. `open`: it has failed too often or wants no more. `half_open`: the
+    /// next message tries it.
     #[schema(example = "closed")]
     circuit: &'static str,
+    /// Since when it is not closed.
+    shut_since: Option<String>,
     /// Until when none passes.
     shut_until: Option<String>,
+    /// Why: a word of the last attempt, or the state that the provider told.
+    #[schema(example = "not_connected")]
+    shut_why: Option<&'static str>,
     /// What else the provider says of it, in its words.
     details: BTreeMap<&'static str, String>,
 }
@@ -161,8 +167,14 @@ impl From<&Connected> for NumberView {
                 .phone_number
                 .clone()
                 .or_else(|| instance.number_at(it.provider).map(PhoneNumber::expose)),
-            circuit: if it.shut_until.is_some() { "open" } else { "closed" },
-            shut_until: it.shut_until.map(iso),
+            circuit: match it.shut {
+                Some(shut) if shut.is_passed_over => "open",
+                Some(_) => "half_open",
+                None => "closed",
+            },
+            shut_since: it.shut.map(|it| iso(it.since)),
+            shut_until: it.shut.map(|it| iso(it.until)),
+            shut_why: it.shut.map(|it| it.why),
             details: it.details.iter().cloned().collect(),
         };
         Self {

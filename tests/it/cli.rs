@@ -60,6 +60,7 @@ impl Desk {
         let variables = vec![
             ("WASENDER_API_URL", twin.api_url()),
             ("WASENDER_API_KEY", twin.pat().to_owned()),
+            ("META_API_URL", "http://127.0.0.1:9".to_owned()),
             ("ADMIN_API_KEY", ADMIN_KEY.to_owned()),
             ("DATA_DIR", directory.path().join("data").display().to_string()),
             ("LISTEN_ADDR", format!("127.0.0.1:{port}")),
@@ -790,4 +791,39 @@ async fn a_clock_that_jumped_is_told() {
     assert!(told.is_some_and(|it| it.0.contains("another 1 h")), "{warnings:?}");
     let stats = desk.run(&["journal", "stats"]).await;
     assert!(stats.out.contains("HELD"), "{stats:?}");
+}
+
+#[tokio::test]
+async fn the_ways_out_of_a_number_are_told_by_why_and_its_other_numbers_by_doctor() {
+    let desk = Desk::new().await;
+    let account = json!({ "phoneNumberId": "1042", "accessToken": "a-token-of-metas",
+        "phoneNumber": "+221770009999" });
+    let change = json!({ "failover": ["meta"], "meta": account });
+    let changed = desk.admin.put("/api/admin/vendors/v/waba/waba_v", change).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let doctor = desk.run(&["doctor", "--json"]).await.json();
+    let findings = doctor["findings"].as_array().unwrap();
+    let found = findings.iter().find(|it| it["check"] == "failover").unwrap();
+    assert_eq!((&found["vendorId"], &found["level"]), (&json!("v"), &json!("warning")));
+    assert!(found["message"].as_str().unwrap().contains("meta answers from another number"));
+    assert!(!doctor.to_string().contains("77000"), "{doctor}");
+    // The session is gone, and nobody answers at Meta.
+    desk.twin.change(desk.session, |it| it.status = "logged_out".to_owned());
+    let message = json!({ "to": "+221705550001", "message": "prêt" });
+    let sent = desk.admin.post("/api/admin/vendors/v/send-message", message).await.json();
+    let id = sent["messageId"].as_str().unwrap();
+    let why = desk.run(&["why", id]).await;
+    assert_eq!(why.code, 0, "{why:?}");
+    let first = "Way out 1, wasender: passed over since 20";
+    assert!(why.out.contains(first) && why.out.contains("(disconnected)"), "{}", why.out);
+    assert!(why.out.contains("Way out 2, meta: messages pass"), "{}", why.out);
+    assert!(!why.out.contains("77000") && !why.out.contains("a-token"), "{}", why.out);
+    let document = desk.run(&["why", id, "--json"]).await.json();
+    let ways = document["ways"].as_array().unwrap();
+    let words: Vec<&Value> = ways.iter().map(|it| &it["circuit"]).collect();
+    assert_eq!(words, ["open", "closed"]);
+    assert_eq!(ways[0]["shutWhy"], "disconnected");
+    assert!(ways[1].get("phoneNumber").is_none());
+    let french = desk.run(&["why", id, "--lang", "fr"]).await.out;
+    assert!(french.contains("Voie 1, wasender\u{a0}: évitée depuis"), "{french}");
 }

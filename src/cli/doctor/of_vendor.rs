@@ -18,6 +18,11 @@ pub(super) enum Setting {
     Paused,
     NoNumber,
     ClaimedTwice(String),
+    /// What of it answers from another number: which of its numbers, through whom.
+    OtherNumber {
+        number: String,
+        through: &'static str,
+    },
     NoResponder,
 }
 
@@ -74,6 +79,15 @@ impl Setting {
                 format!("{number} : un autre vendeur a le même numéro ou la même session Wasender ; aucun des deux n'est trouvé par là"),
             )
             .then("take it away from one of the two", "retirez-le de l'un des deux"),
+            Self::OtherNumber { number, through } => Finding::warning(
+                "failover",
+                format!("{number}: when its provider fails, {through} answers from another number"),
+                format!("{number} : si son fournisseur tombe, {through} répond depuis un autre numéro"),
+            )
+            .then(
+                "tell its customers of both numbers, or move the number itself",
+                "faites connaître les deux numéros à ses clients, ou déplacez le numéro lui-même",
+            ),
             Self::NoResponder => Finding::warning(
                 "responder",
                 "nobody answers for it: it has no responder, and RESPONSE_API_URL is not set",
@@ -199,6 +213,7 @@ mod tests {
             Setting::Paused,
             Setting::NoNumber,
             Setting::ClaimedTwice("waba_v".to_owned()),
+            Setting::OtherNumber { number: "waba_v".to_owned(), through: "meta" },
             Setting::NoResponder,
         ]
         .map(|it| it.finding(&id, &hints));

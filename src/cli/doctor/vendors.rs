@@ -115,6 +115,7 @@ impl Vendors {
             if self.is_claimed_twice(number).await? {
                 found.push(Setting::ClaimedTwice(number.id.to_string()));
             }
+            found.extend(other_numbers(number));
         }
         let vitals = store.vitals(id).await?.unwrap_or_default();
         let journal = self.gateway.journal();
@@ -156,6 +157,13 @@ impl Vendors {
             Err(fault) => vec![OfSession::Unread(fault)],
         }
     }
+}
+
+/// The ways out that customers see another number of than of the first.
+fn other_numbers(number: &WabaInstance) -> impl Iterator<Item = Setting> {
+    let seen = |it| number.number_at(it).unwrap_or(&number.phone_number).alias();
+    let others = number.routes().iter().filter(move |it| seen(*it) != seen(number.provider));
+    others.map(|it| Setting::OtherNumber { number: number.id.to_string(), through: it.as_str() })
 }
 
 fn settings(vendor: &Vendor, numbers: &[WabaInstance], has_responder: bool) -> Vec<Setting> {

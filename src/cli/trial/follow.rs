@@ -71,6 +71,7 @@ impl Trial {
                     id,
                     vendor: self.vendor.clone(),
                     is_serving: true,
+                    server: None,
                     hints: self.hints.clone(),
                 };
                 let told = Told::of(&self.gateway, asked).await?;
