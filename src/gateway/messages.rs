@@ -1,5 +1,7 @@
 //! Messages sent through the API, and what is shown of messages.
 
+use std::sync::Arc;
+
 use super::{AdminError, Gateway, content};
 use crate::{
     domain::{
@@ -74,12 +76,7 @@ impl Gateway {
     ) -> Result<Queued, SendError> {
         let service = self.inner.registry.get(vendor).await.map_err(AdminError::from)?;
         let service = service.ok_or(AdminError::NoVendor)?;
-        let instance = match &message.instance {
-            Some(id) => service.instance(id).ok_or(AdminError::NoInstance)?,
-            None => service.instances().first().ok_or_else(|| {
-                AdminError::Conflict("the vendor has no WABA instance to send from".to_owned())
-            })?,
-        };
+        let instance = sender(&service, message.instance.as_ref())?;
         let content = content::checked(message.content.clone(), &instance.phone_number);
         let content = self.with_file(vendor, content.map_err(AdminError::Invalid)?).await?;
         let to = address(&message.to, instance)?;
@@ -278,6 +275,19 @@ pub(super) fn parts(
     let mut parts = split::parts(content.clone(), service.text_limits(instance)).into_iter();
     let first = parts.next().unwrap_or(content);
     (first, parts.collect())
+}
+
+/// The number that it leaves from: the vendor's first one without a choice.
+pub(super) fn sender<'a>(
+    service: &'a VendorService,
+    id: Option<&InstanceId>,
+) -> Result<&'a Arc<WabaInstance>, AdminError> {
+    match id {
+        Some(id) => service.instance(id).ok_or(AdminError::NoInstance),
+        None => service.instances().first().ok_or_else(|| {
+            AdminError::Conflict("the vendor has no WABA instance to send from".to_owned())
+        }),
+    }
 }
 
 /// The provider that it goes through first.

@@ -22,6 +22,7 @@ mod instances;
 mod intake;
 mod media;
 mod messages;
+mod notify;
 mod operate;
 mod outbox;
 mod paces;
@@ -67,6 +68,7 @@ pub use self::{
     intake::{AcceptError, Accepted, Came, free_disk_bytes},
     media::{MEDIA_KEPT, MediaError, MediaFile, MediaKeeper, NewFile, StoredFile},
     messages::{Queued, SendError, SendMessage},
+    notify::{Alert, Reach},
     operate::{LISTED_MAX, Replayed, Stats},
     paces::Paces,
     people::EraseError,

@@ -3,6 +3,8 @@
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::notify::RecipientView;
+
 /// Every refusal has this form.
 #[derive(Default, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -22,6 +24,9 @@ pub(super) struct ErrorView {
     /// Of an import, with 422: what is wrong with which vendor; at most 1000.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) faults: Option<Vec<FaultView>>,
+    /// Of an alert that nobody gets, with 422: why each recipient does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) results: Option<Vec<RecipientView>>,
 }
 
 /// What is wrong with one vendor of an import.

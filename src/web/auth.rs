@@ -26,7 +26,7 @@ const VENDOR_RATE: Rate = Rate { burst: 10, interval: 100 };
 const PER_KEY: &str = "100 a minute for one key";
 const PER_VENDOR: &str = "10 a second for one vendor";
 /// Sending has a pace of its own instead.
-const UNLIMITED: [&str; 3] = ["/send-message", "/messages", "/messages/bulk"];
+const UNLIMITED: [&str; 4] = ["/send-message", "/messages", "/messages/bulk", "/alerts"];
 
 /// How often admin routes may be called.
 pub(super) struct Limits {

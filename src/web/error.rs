@@ -6,7 +6,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 
-use super::answers::{ErrorView, FaultView};
+use super::{
+    answers::{ErrorView, FaultView},
+    notify::RecipientView,
+};
 use crate::{
     gateway::{
         AcceptError, AccessError, AdminError, ChangeError, EraseError, ImportError, ImportFault,
@@ -41,6 +44,8 @@ pub(super) enum ApiError {
     BadRequest(String),
     #[error("unknown key")]
     NoSuchKey,
+    #[error("to: nobody in it can be sent to")]
+    Nobody(Vec<RecipientView>),
     #[error(transparent)]
     Accept(#[from] AcceptError),
     #[error(transparent)]
@@ -121,7 +126,7 @@ impl ApiError {
             Self::Admin(error) | Self::SetUp(SetUpError::Admin(error)) => admin(error),
             Self::SetUp(error) => set_up(error),
             Self::Change(error) => change(error),
-            Self::Import(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Import(_) | Self::Nobody(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Media(error) => media(error),
         }
     }
@@ -149,8 +154,8 @@ impl ApiError {
             || self.cause().is_some_and(is_of_disk)
     }
 
-    fn body(&self, status: StatusCode) -> ErrorView {
-        let error = match self {
+    fn body(self, status: StatusCode) -> ErrorView {
+        let error = match &self {
             // One constant body, whatever was wrong.
             Self::Accept(AcceptError::NotProven) => "unauthorized".to_owned(),
             _ if status == StatusCode::SERVICE_UNAVAILABLE && self.cause().is_some() => {
@@ -160,14 +165,15 @@ impl ApiError {
         };
         let mut view = ErrorView { error, ..ErrorView::default() };
         match self {
+            Self::Nobody(results) => view.results = Some(results),
             Self::Import(ImportError::Faults { faults, .. }) => {
                 view.faults = Some(faults.iter().map(FaultView::from).collect());
             }
-            Self::Internal(id) => view.request_id = Some(id.clone()),
+            Self::Internal(id) => view.request_id = Some(id),
             Self::SetUp(
                 SetUpError::Foreign(url) | SetUpError::Hook(_, HookFault::Elsewhere { url }),
-            ) => view.webhook_url = Some(url.clone()),
-            Self::Media(MediaError::GivenUp(word)) => view.reason = Some(word.clone()),
+            ) => view.webhook_url = Some(url),
+            Self::Media(MediaError::GivenUp(word)) => view.reason = Some(word),
             _ => {}
         }
         view

@@ -25,6 +25,7 @@ mod linger;
 mod media;
 mod messages;
 mod new_message;
+mod notify;
 mod openapi;
 mod people;
 mod records;
@@ -156,6 +157,8 @@ fn admin_routes(web: Option<&Web>) -> OpenApiRouter<Web> {
     let own = OpenApiRouter::default()
         .routes(routes!(send::send))
         .routes(routes!(send::show, send::edit, send::take_back))
+        .routes(routes!(notify::send))
+        .routes(routes!(notify::status))
         .merge(bulk::routes())
         .routes(routes!(media::upload))
         .routes(routes!(media::get));

@@ -226,7 +226,7 @@ async fn queue(
     Ok((StatusCode::ACCEPTED, Answer(view)))
 }
 
-fn instance(id: Option<String>) -> Result<Option<InstanceId>, AdminError> {
+pub(super) fn instance(id: Option<String>) -> Result<Option<InstanceId>, AdminError> {
     id.map(|it| InstanceId::parse(&it)).transpose().map_err(|_| AdminError::NoInstance)
 }
 

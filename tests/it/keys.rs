@@ -64,6 +64,7 @@ const TABLE: &[(For, &[&str])] = &[
             "numbersStatus",
             "showConversation",
             "wasenderStatus",
+            "whatsappStatus",
         ],
     ),
     (
@@ -82,6 +83,7 @@ const TABLE: &[(For, &[&str])] = &[
             "resumeBulk",
             "resumeByMessage",
             "resumeConversation",
+            "sendAlert",
             "sendBulk",
             "sendMessage",
             "sendText",
