@@ -6,12 +6,14 @@ mod changes;
 mod data;
 mod elsewhere;
 mod late;
+mod own;
 mod stores;
 mod watch;
 
 use std::{net::IpAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use anyhow::Context;
+use futures_util::future::OptionFuture;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
@@ -111,15 +113,20 @@ impl App {
         let db = journal.db().clone();
         let stores = Stores::open(config, embedded, &db, &vault, store).await?;
         let (store, source) = stores.shared();
-        let vault = stores.vault();
+        let (own_vault, vault) = (vault, stores.vault());
         let manager = manager(config, &clock, source, Arc::clone(&vault))?;
         let (journal, http) = (Arc::new(journal), http(config)?);
         let gateway = assemble(config, http, clock, journal, store, manager, vault)?;
         let (new_admin_key, late) = late::start(config, &gateway).await?;
         gateway.take_up_forwards().await.context("take up events to forward")?;
 
-        let web = Web::new(gateway.clone(), metrics, config.body_bytes_max);
         let (stop_work, ends) = (CancellationToken::new(), Ends::default());
+        let own = config.own_number.clone().map(|it| {
+            own::Own::new(it, gateway.clone(), db.clone(), own_vault).start(ends.stop.clone())
+        });
+        let own = OptionFuture::from(own).await;
+
+        let web = Web::new(gateway.clone(), metrics, config.body_bytes_max);
         let address = listeners.main.local_addr()?;
         let metrics_address =
             listeners.metrics.as_ref().map(TcpListener::local_addr).transpose()?;
@@ -134,6 +141,7 @@ impl App {
             let (gateway, stop) = (gateway.clone(), ends.stop.clone());
             work.spawn(async move { gateway.tend_outbox(it, stop).await })
         }));
+        others.extend(own);
         others.extend(stores.listen(&ends.stop));
         others.extend(late.map(|it| it.spawn(gateway.clone(), ends.stop.clone())));
         if gateway.manager().has_redis() {

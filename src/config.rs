@@ -3,6 +3,7 @@
 //! wrong variable.
 
 mod firestore;
+mod own;
 mod redis;
 
 use std::{
@@ -18,6 +19,7 @@ use url::Url;
 
 pub use self::{
     firestore::{FirebaseKey, FirestoreConfig},
+    own::{OwnMeta, OwnNumber, OwnTwilio},
     redis::RedisUrl,
 };
 use crate::{
@@ -73,6 +75,8 @@ pub struct Config {
     pub wasender_url: Url,
     /// Bases of the other providers' APIs.
     pub apis: Apis,
+    /// The vendor and number that the environment names.
+    pub own_number: Option<OwnNumber>,
     /// The operator's personal access token at Wasender.
     pub wasender_token: Option<SecretString>,
     /// Responder of vendors that have none of their own. Without an id of its own, the chatbot has
@@ -167,10 +171,11 @@ impl Config {
             old_encryption_keys: vars.old_keys(),
             wasender_url: vars.wasender_url(),
             apis: Apis {
-                meta: vars.api("META_API_URL", META_API_URL),
+                meta: vars.meta_url(),
                 unipile: vars.api("UNIPILE_API_URL", UNIPILE_API_URL),
                 twilio: vars.api("TWILIO_API_URL", TWILIO_API_URL),
             },
+            own_number: vars.own_number(),
             wasender_token: vars.secret("WASENDER_API_KEY"),
             response_api: vars.response_api(),
             forward_secret: vars.secret("WEBHOOK_FORWARD_SECRET"),

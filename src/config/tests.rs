@@ -97,3 +97,45 @@ fn a_firestore_store_needs_its_project_and_a_whole_key() {
     // What belongs to a store that is not used is no fault.
     assert!(config(&all[1..]).is_ok());
 }
+
+#[test]
+fn half_an_account_of_the_environment_is_a_fault_that_names_what_is_missing() {
+    let meta = [("WHATSAPP_PHONE_NUMBER_ID", "1042"), ("WHATSAPP_API_TOKEN", "hunter2")];
+    let twilio = [
+        ("TWILIO_ACCOUNT_SID", "AChunter2"),
+        ("TWILIO_AUTH_TOKEN", "hunter2"),
+        ("TWILIO_WHATSAPP_FROM", "whatsapp:+14155238886"),
+    ];
+    let both = config(&[&meta[..], &twilio[..]].concat()).unwrap().own_number.unwrap();
+    assert_eq!((both.vendor.as_str(), both.is_enabled), ("default", true));
+    assert_eq!(both.twilio.unwrap().from.expose(), "+14155238886");
+    assert_eq!(both.meta.unwrap().phone_number_id, "1042");
+    let on = ("WHATSAPP_ENABLED", "true");
+    let token = ("WHATSAPP_ACCESS_TOKEN", "hunter2");
+    for (variables, missing) in [
+        (&meta[..1], "WHATSAPP_API_TOKEN"),
+        (&meta[1..], "WHATSAPP_PHONE_NUMBER_ID"),
+        (&[on, token], "WHATSAPP_PHONE_NUMBER_ID"),
+        (&twilio[..1], "TWILIO_AUTH_TOKEN and TWILIO_WHATSAPP_FROM"),
+        (&twilio[1..], "TWILIO_ACCOUNT_SID"),
+        (&[meta[0], meta[1], ("WHATSAPP_ACCESS_TOKEN", "hunter3")], "differ"),
+        (&[meta[0], meta[1], ("DEFAULT_VENDOR_ID", "hunter2 ")], ""),
+        (&[meta[0], meta[1], ("DEFAULT_VENDOR_ID", "hunter 2")], "DEFAULT_VENDOR_ID"),
+        (&[twilio[0], twilio[1], ("TWILIO_WHATSAPP_FROM", "hunter2")], "TWILIO_WHATSAPP_FROM"),
+        (&[("WHATSAPP_ENABLED", "hunter2")], "WHATSAPP_ENABLED"),
+        (&[("META_API_URL", "http://a"), ("WHATSAPP_API_URL", "http://b")], "WHATSAPP_API_URL"),
+    ] {
+        let faults = config(variables).map_or_else(|it| it.0, |_| Vec::new());
+        assert_eq!(faults.len(), usize::from(!missing.is_empty()), "{missing}: {faults:?}");
+        assert!(faults.iter().all(|it| it.contains(missing) && !it.contains("hunter")));
+    }
+    // These are good for other things, and were there before.
+    for variables in [&[token][..], &[on], &[("WHATSAPP_APP_SECRET", "x"), on]] {
+        assert!(config(variables).unwrap().own_number.is_none());
+    }
+    let off = ("WHATSAPP_ENABLED", "false");
+    let off = config(&[off, meta[0], twilio[2]]).unwrap().own_number.unwrap();
+    assert!(!off.is_enabled && off.meta.is_none());
+    let url = ("WHATSAPP_API_URL", "https://graph.facebook.com/v21.0");
+    assert_eq!(config(&[url]).unwrap().apis.meta.as_str(), url.1);
+}

@@ -141,6 +141,11 @@ impl Gateway {
         Ok(futures_util::future::join_all(all).await)
     }
 
+    /// The number that Meta knows by this id, where it tells it.
+    pub async fn number_at_meta(&self, id: &str, token: &SecretString) -> Option<PhoneNumber> {
+        self.inner.providers.meta().health_of(id, token).await.ok()?.phone_number
+    }
+
     async fn way(&self, instance: &WabaInstance, provider: ProviderKind) -> WayStatus {
         let health = self.inner.providers.of(provider).health(instance).await.ok();
         let now = self.inner.clock.now();

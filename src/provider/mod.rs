@@ -374,6 +374,12 @@ impl Providers {
         }
     }
 
+    /// Meta, for asking which number has an id.
+    #[must_use]
+    pub fn meta(&self) -> &Meta {
+        &self.meta
+    }
+
     /// Wasender, for setting up what only it has.
     #[must_use]
     pub fn wasender(&self) -> &Wasender {

@@ -36,6 +36,7 @@ mod migrate;
 mod notify;
 mod openapi;
 mod operate;
+mod own;
 mod people;
 mod process;
 mod redis;
