@@ -33,6 +33,7 @@ mod leaks;
 mod media;
 mod meta;
 mod migrate;
+mod move_guide;
 mod notify;
 mod openapi;
 mod operate;
