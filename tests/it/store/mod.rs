@@ -1,5 +1,6 @@
 //! One table of cases for every store: both mean the same.
 
+mod accounts;
 mod cases;
 mod many;
 
@@ -74,7 +75,9 @@ cases! {
     what_is_taken_away_stays_away,
     vendors_come_in_the_order_of_their_ids_page_by_page,
     a_number_that_another_vendor_has_is_refused,
+    an_account_that_another_vendor_has_is_refused,
     of_many_who_take_one_number_at_once_one_gets_it,
+    of_many_who_take_one_account_at_once_one_gets_it,
     numbers_are_swapped_in_one_step,
     both_forms_of_a_number_are_one,
     a_status_is_news_once_and_touches_nothing_else,
