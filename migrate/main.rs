@@ -2,8 +2,10 @@
 //! a person's answers, beside a running server or without one.
 
 mod batch;
+mod carry;
 mod data;
 mod export;
+mod import;
 mod interactive;
 mod interview;
 mod person;
@@ -21,7 +23,9 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use waba_gateway::telemetry;
 
-use self::{batch::Batch, export::Export, interactive::Interactive, relocate::Move};
+use self::{
+    batch::Batch, export::Export, import::Import, interactive::Interactive, relocate::Move,
+};
 
 /// The log of what was done, in the data directory unless `--log` says otherwise.
 const LOG_FILE: &str = "waba-migrate.log";
@@ -51,6 +55,9 @@ enum Command {
     /// Read vendors from a CSV file
     #[command(long_about = BATCH_HELP, after_help = EXIT_HELP)]
     Batch(Batch),
+
+    /// Read numbers at Meta from what other systems export
+    Import(Import),
 
     /// Ask for one vendor after another (what happens without a command)
     #[command(long_about = INTERACTIVE_HELP, after_help = EXIT_HELP)]
@@ -202,6 +209,7 @@ async fn main() -> ExitCode {
     telemetry::start_logging();
     let end = match cli.command.unwrap_or(Command::Interactive(cli.interactive)) {
         Command::Batch(options) => batch::run(&options).await,
+        Command::Import(options) => import::run(&options).await,
         Command::Interactive(options) => interactive::run(&options).await,
         Command::Export(options) => export::run(&options).await,
         Command::Move(options) => relocate::run(&options).await,

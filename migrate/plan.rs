@@ -1,5 +1,7 @@
 //! What is to be done: the rows beside what the store has.
 
+pub mod good;
+
 use std::collections::BTreeSet;
 
 use waba_gateway::{
@@ -8,27 +10,27 @@ use waba_gateway::{
         clock::Millis,
         id::{InstanceId, VendorId},
         phone::PhoneNumber,
-        secret::{ExposeSecret, SecretString, same},
         vendor::Vendor,
-        waba::{
-            INSTANCES_PER_VENDOR_MAX, InstanceKey, OLD_SECRET_LASTS, SignatureSchemes, WabaInstance,
-        },
+        waba::{INSTANCES_PER_VENDOR_MAX, InstanceKey, WabaInstance},
     },
-    gateway::{AccountsChange, NewInstance, signing_secret},
     store::{Looked, Store, StoreError, Stored, Wanted},
 };
 
+use self::good::{Good, is_same};
 use super::{
     data::steadily,
-    table::{
-        API_KEY, BUSINESS_NAME, Fault, PHONE_NUMBER, Row, VENDOR_ID, WASENDER_ID, WEBHOOK_SECRET,
-    },
+    table::{Fault, META_ID, Row, VENDOR_ID, WASENDER_ID, WEBHOOK_SECRET},
 };
+
+/// Ids that are tried for a new instance; those of deleted ones are not given again.
+const IDS_TRIED_MAX: usize = 1_000;
 
 /// What is to be done, a lot for each row in the file's order.
 #[derive(Default)]
 pub struct Plan {
     pub rows: Vec<Planned>,
+    /// Rows that make no number: of other tables, and those that have no place here.
+    pub others: Vec<Planned>,
 }
 
 /// A row's lot.
@@ -51,15 +53,24 @@ pub struct Change {
 }
 
 /// What is done about a row.
+#[derive(Clone)]
 pub enum Action {
     /// Its instance is new.
     Created,
+    /// Its instance is new, and its vendor was there.
+    Added,
     /// These columns differ from what is stored.
     Updated(Vec<&'static str>),
     /// Everything is stored as it says.
     Unchanged,
     /// Nothing, for these reasons.
     Refused(Vec<Fault>),
+    /// It is in what was made of another table's rows.
+    Taken(String),
+    /// Nothing, and nothing that works in the other system is missing here.
+    NotKept(String),
+    /// Nothing: this gateway has no place for what it does in the other system.
+    LeftOut(String),
 }
 
 /// What became of a session's webhook.
@@ -75,7 +86,19 @@ pub enum Webhook {
 impl Plan {
     /// Rows that are refused, or whose webhook could not be set up.
     pub fn n_bad(&self) -> usize {
-        self.rows.iter().filter(|it| it.is_refused() || it.has_no_webhook()).count()
+        self.all().filter(|it| it.is_refused() || it.has_no_webhook()).count()
+    }
+
+    /// Every row is here, or need not be.
+    pub fn is_whole(&self) -> bool {
+        self.n_bad() == 0 && !self.all().any(|it| matches!(it.action, Action::LeftOut(_)))
+    }
+
+    /// All rows, as they are in the file or files.
+    pub fn all(&self) -> impl Iterator<Item = &Planned> {
+        let mut all: Vec<&Planned> = self.rows.iter().chain(&self.others).collect();
+        all.sort_by_key(|it| (it.row.table.place, it.row.line));
+        all.into_iter()
     }
 
     /// Nothing is to be written.
@@ -99,9 +122,9 @@ impl Planned {
         matches!(self.webhook, Some(Webhook::Failed(_)))
     }
 
-    fn refused(row: Row, faults: Vec<Fault>) -> Self {
-        let (action, change) = (Action::Refused(faults), Change::default());
-        Self { row, action, change, webhook: None }
+    /// A row of which nothing is to be kept.
+    pub fn without_change(row: Row, action: Action) -> Self {
+        Self { row, action, change: Change::default(), webhook: None }
     }
 }
 
@@ -134,57 +157,84 @@ pub async fn some_of(
     store: Option<&dyn Store>,
     now: Millis,
 ) -> Result<Vec<Planned>, StoreError> {
-    let looked = match store {
+    let mut looked = match store {
         Some(store) => steadily(async || store.look(wanted(&rows)).await).await?,
         None => Looked::default(),
     };
-    Ok(rows.into_iter().map(|row| planned(row, &looked, now)).collect())
+    let mut some = Vec::new();
+    for row in rows {
+        let fresh = fresh_id(&row, &looked, store).await?;
+        let planned = planned(row, &looked, fresh, now);
+        // The next row may be one of the same vendor.
+        planned.change.fold_into(&mut looked);
+        some.push(planned);
+    }
+    Ok(some)
 }
 
-fn planned(mut row: Row, looked: &Looked, now: Millis) -> Planned {
-    let (known, taken) = Known::of(&row, looked);
+fn planned(mut row: Row, looked: &Looked, fresh: Option<InstanceId>, now: Millis) -> Planned {
+    let Some(fresh) = fresh else {
+        let faults = row.faults.clone();
+        return Planned::without_change(row, Action::Refused(faults));
+    };
+    let (known, taken) = Known::of(&row, looked, &fresh);
     // Rows of one vendor are its several numbers, where it has them already.
     if known.instance.as_ref().is_some_and(|it| is_of(&row, it)) {
         row.faults.retain(|it| !matches!(it, Fault::Twice { column: VENDOR_ID, .. }));
     }
-    match good(row.clone(), taken) {
-        Ok(good) => {
-            let (action, change) = decide(good, known, now);
-            Planned { row, action, change, webhook: None }
-        }
-        Err(faults) => Planned::refused(row, faults),
+    let good = Good::of(row.clone(), taken);
+    match good.and_then(|it| it.decide(known, fresh, now).map_err(|it| vec![it])) {
+        Ok((action, change)) => Planned { row, action, change, webhook: None },
+        Err(faults) => Planned::without_change(row, Action::Refused(faults)),
     }
 }
 
-fn decide(row: Good, known: Known, now: Millis) -> (Action, Change) {
-    let mut changed = Vec::new();
-    let mut change = Change::default();
-    match known.vendor {
-        Some(vendor) if vendor.business_name == row.business_name => {}
-        Some(vendor) => {
-            let business_name = row.business_name.clone();
-            change.vendor = Some(Vendor { business_name, updated_at: now, ..vendor });
-            changed.push(BUSINESS_NAME);
+impl Change {
+    fn fold_into(&self, looked: &mut Looked) {
+        let Self { vendor, instance } = self;
+        let of = vendor.as_ref().map(|it| &it.id).or(instance.as_ref().map(|it| &it.vendor_id));
+        let Some(Ok(stored)) =
+            of.map(|it| looked.vendors.entry(it.clone()).or_insert_with(|| Ok(Stored::default())))
+        else {
+            return;
+        };
+        if vendor.is_some() {
+            stored.vendor.clone_from(vendor);
         }
-        None => {
-            let (id, name) = (row.vendor.clone(), row.business_name.clone());
-            change.vendor = Some(Vendor::new(id, name, signing_secret(), now));
-            changed.push(BUSINESS_NAME);
+        if let Some(instance) = instance {
+            stored.instances.retain(|it| it.id != instance.id);
+            stored.instances.push(instance.clone());
         }
     }
-    let Some(mut instance) = known.instance else {
-        let id = InstanceId::nth(&row.vendor, 1);
-        change.instance = Some(row.instance(id, now));
-        return (Action::Created, change);
-    };
-    let differing = row.update(&mut instance, now);
-    if !differing.is_empty() {
-        instance.updated_at = now;
-        change.instance = Some(instance);
+}
+
+/// The id of the instance that the row would make; none without a vendor.
+async fn fresh_id(
+    row: &Row,
+    looked: &Looked,
+    store: Option<&dyn Store>,
+) -> Result<Option<InstanceId>, StoreError> {
+    let Some(vendor) = &row.vendor else { return Ok(None) };
+    let first = InstanceId::nth(vendor, 1);
+    if row.meta.is_none() {
+        return Ok(Some(first));
     }
-    changed.extend(differing);
-    let action = if changed.is_empty() { Action::Unchanged } else { Action::Updated(changed) };
-    (action, change)
+    let stored = looked.vendors.get(vendor).and_then(|it| it.as_ref().ok());
+    let present = stored.map(|it| &it.instances[..]).unwrap_or_default();
+    if about(row, present).is_some() {
+        return Ok(Some(first));
+    }
+    for id in (1..=IDS_TRIED_MAX).map(|n| InstanceId::nth(vendor, n)) {
+        let is_free = match store {
+            _ if present.iter().any(|it| it.id == id) => false,
+            Some(store) => !steadily(async || store.had_instance(&id).await).await?,
+            None => true,
+        };
+        if is_free {
+            return Ok(Some(id));
+        }
+    }
+    Ok(Some(first))
 }
 
 /// What must be known of the store to decide about these rows.
@@ -202,14 +252,16 @@ fn wanted(rows: &[Row]) -> Wanted {
 fn keys(row: &Row) -> impl Iterator<Item = (&'static str, InstanceKey)> {
     let phone = row.phone_number.as_ref().map(|it| InstanceKey::Phone(it.alias()));
     let session = row.wasender_id.clone().map(InstanceKey::Wasender);
-    let columns = [(PHONE_NUMBER, phone), (WASENDER_ID, session)];
+    let at_meta = row.meta.as_ref().map(|it| InstanceKey::Meta(it.account.phone_number_id.clone()));
+    let columns = [(row.table.phone_number, phone), (WASENDER_ID, session), (META_ID, at_meta)];
     columns.into_iter().filter_map(|(column, key)| Some((column, key?)))
 }
 
 /// What in the row belongs to somebody else, or has no room.
 pub async fn taken(store: &dyn Store, row: &Row) -> Result<Vec<Fault>, StoreError> {
     let looked = store.look(wanted(std::slice::from_ref(row))).await?;
-    Ok(Known::of(row, &looked).1)
+    let first = row.vendor.as_ref().map(|it| InstanceId::nth(it, 1));
+    Ok(first.map(|it| Known::of(row, &looked, &it).1).unwrap_or_default())
 }
 
 /// What is stored of a vendor and of the instance that its row is about, as a row.
@@ -226,75 +278,6 @@ pub async fn stored(store: &dyn Store, vendor: &VendorId) -> Result<Row, StoreEr
     Ok(row)
 }
 
-/// A row without faults.
-struct Good {
-    vendor: VendorId,
-    business_name: String,
-    phone_number: PhoneNumber,
-    wasender_id: String,
-    secret: SecretString,
-    api_key: Option<SecretString>,
-}
-
-fn good(mut row: Row, taken: Vec<Fault>) -> Result<Good, Vec<Fault>> {
-    row.faults.extend(taken);
-    match row {
-        Row {
-            vendor: Some(vendor),
-            business_name: Some(business_name),
-            phone_number: Some(phone_number),
-            wasender_id: Some(wasender_id),
-            secret: Some(secret),
-            api_key,
-            faults,
-            line: _,
-        } if faults.is_empty() => {
-            Ok(Good { vendor, business_name, phone_number, wasender_id, secret, api_key })
-        }
-        row => Err(row.faults),
-    }
-}
-
-impl Good {
-    fn instance(self, id: InstanceId, now: Millis) -> WabaInstance {
-        let new = NewInstance {
-            phone_number: self.phone_number,
-            wasender_instance_id: Some(self.wasender_id),
-            session_key: self.api_key,
-            webhook_secret: Some(self.secret),
-            token: None,
-            account_protection: false,
-            schemes: SignatureSchemes::default(),
-            accounts: AccountsChange::default(),
-        };
-        new.instance(id, self.vendor, now)
-    }
-
-    /// Brings the instance to what the row says. The columns that differed.
-    fn update(self, instance: &mut WabaInstance, now: Millis) -> Vec<&'static str> {
-        let mut changed = Vec::new();
-        if instance.phone_number != self.phone_number {
-            instance.phone_number = self.phone_number;
-            changed.push(PHONE_NUMBER);
-        }
-        let account = &mut instance.wasender;
-        if account.instance_id.as_ref() != Some(&self.wasender_id) {
-            account.instance_id = Some(self.wasender_id);
-            changed.push(WASENDER_ID);
-        }
-        if account.adopt_secret(self.secret, now + OLD_SECRET_LASTS) {
-            changed.push(WEBHOOK_SECRET);
-        }
-        let known = account.session_key.as_ref();
-        let key = self.api_key.filter(|key| known.is_none_or(|it| !is_same(it, key)));
-        if key.is_some() {
-            account.session_key = key;
-            changed.push(API_KEY);
-        }
-        changed
-    }
-}
-
 /// What the store has of a row's vendor.
 #[derive(Default)]
 struct Known {
@@ -305,7 +288,7 @@ struct Known {
 
 impl Known {
     /// Also finds what in the row belongs to somebody else.
-    fn of(row: &Row, looked: &Looked) -> (Self, Vec<Fault>) {
+    fn of(row: &Row, looked: &Looked, fresh: &InstanceId) -> (Self, Vec<Fault>) {
         let Some(vendor) = &row.vendor else { return (Self::default(), Vec::new()) };
         let stored = match looked.vendors.get(vendor) {
             None => Stored::default(),
@@ -321,7 +304,7 @@ impl Known {
             faults.extend(others.map(|vendor| Fault::Taken { column, vendor }).take(1));
         }
         let Stored { vendor: known, instances } = stored;
-        let id = about(row, vendor, &instances);
+        let id = about(row, &instances).map_or_else(|| fresh.clone(), |it| it.id.clone());
         if !instances.iter().any(|it| it.id == id) {
             if looked.instances.contains(&id) {
                 faults.push(Fault::InstanceTaken(id.clone()));
@@ -336,11 +319,17 @@ impl Known {
     }
 }
 
-/// The instance that the row is about: the one that has both its number and its session, else the
-/// vendor's first.
-fn about(row: &Row, vendor: &VendorId, instances: &[WabaInstance]) -> InstanceId {
-    let named = instances.iter().find(|it| is_of(row, it));
-    named.map_or_else(|| InstanceId::nth(vendor, 1), |it| it.id.clone())
+/// The instance that the row is about, if it is not the fresh one: the one that has both its
+/// number and its session; at Meta the one that has its account, else its number.
+fn about<'a>(row: &Row, instances: &'a [WabaInstance]) -> Option<&'a WabaInstance> {
+    if row.meta.is_none() {
+        let first = row.vendor.as_ref().map(|it| InstanceId::nth(it, 1));
+        let named = instances.iter().find(|it| is_of(row, it));
+        return named.or_else(|| instances.iter().find(|it| Some(&it.id) == first.as_ref()));
+    }
+    let keys: Vec<InstanceKey> = keys(row).map(|it| it.1).collect();
+    let has = |key: &InstanceKey| instances.iter().find(|it| it.keys().contains(key));
+    keys.iter().rev().find_map(has)
 }
 
 fn is_of(row: &Row, instance: &WabaInstance) -> bool {
@@ -353,16 +342,10 @@ fn is_of(row: &Row, instance: &WabaInstance) -> bool {
 /// What the row has in common with another instance of its vendor, which then could not be told
 /// from it.
 fn shared(row: &Row, other: &WabaInstance) -> Vec<Fault> {
-    let number =
-        row.phone_number.as_ref().is_some_and(|it| it.alias() == other.phone_number.alias());
-    let session = row.wasender_id.is_some() && row.wasender_id == other.wasender.instance_id;
+    let its = other.keys();
     let mut secrets = other.wasender.webhook_secrets.iter();
     let secret = row.secret.as_ref().is_some_and(|it| secrets.any(|its| is_same(&its.secret, it)));
-    let columns = [(PHONE_NUMBER, number), (WASENDER_ID, session), (WEBHOOK_SECRET, secret)];
-    let shared = columns.into_iter().filter(|it| it.1);
-    shared.map(|it| Fault::OwnTaken { column: it.0, instance: other.id.clone() }).collect()
-}
-
-fn is_same(left: &SecretString, right: &SecretString) -> bool {
-    same(left.expose_secret().as_bytes(), right.expose_secret().as_bytes())
+    let columns = keys(row).filter(|it| its.contains(&it.1)).map(|it| it.0);
+    let columns = columns.chain(secret.then_some(WEBHOOK_SECRET));
+    columns.map(|column| Fault::OwnTaken { column, instance: other.id.clone() }).collect()
 }

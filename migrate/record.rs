@@ -2,7 +2,7 @@
 //! Neither ever has a secret or a number.
 
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     fs::{File, OpenOptions},
     io::{Read, Write as _},
     os::unix::fs::OpenOptionsExt,
@@ -11,10 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use url::Url;
-use waba_gateway::{
-    domain::clock::{Clock, Millis, iso},
-    gateway::webhook_url,
-};
+use waba_gateway::domain::clock::{Clock, Millis, iso};
 
 use super::plan::{Action, Planned, Webhook};
 
@@ -25,6 +22,10 @@ const WEBHOOK: &str = "webhook";
 /// Results of what was done by an earlier run.
 const UNCHANGED: &str = "unchanged";
 const WAS_SET_UP: &str = "already set up";
+/// Results of rows of which nothing is kept by themselves.
+const TAKEN: &str = "taken";
+const NOT_KEPT: &str = "not kept";
+const LEFT_OUT: &str = "left out";
 
 /// The files that are kept.
 #[derive(Default)]
@@ -65,7 +66,7 @@ impl Log {
     fn append(&mut self, some: &[Planned], now: Millis) -> anyhow::Result<()> {
         let mut text = Vec::new();
         for planned in some {
-            if let Action::Created | Action::Updated(_) = planned.action
+            if let Action::Created | Action::Added | Action::Updated(_) = planned.action
                 && let Some(vendor) = &planned.row.vendor
             {
                 writeln!(text, "{} {vendor} {}", iso(now), planned.action)?;
@@ -77,14 +78,17 @@ impl Log {
     }
 }
 
+/// What a report tells: result and detail, by line, vendor and step.
+type Done = HashMap<(String, String, String), (String, String)>;
+
 /// A CSV file with a line for each step of a row. Lines are only added, each whole: a run that was
 /// cut off leaves a file that can be read and that the next run goes on with.
 pub struct Report {
     path: PathBuf,
     file: File,
     base_url: Url,
-    /// What it tells of already: line and vendor, and the step.
-    done: HashSet<(String, String, String)>,
+    /// What it tells of already.
+    done: Done,
 }
 
 impl Report {
@@ -121,15 +125,24 @@ impl Report {
         let mut text = csv::Writer::from_writer(Vec::new());
         for planned in some {
             let (result, detail) = match &planned.action {
-                Action::Created => ("created", String::new()),
+                Action::Created | Action::Added => ("created", String::new()),
                 Action::Updated(columns) => ("updated", columns.join(", ")),
                 Action::Unchanged => (UNCHANGED, String::new()),
                 Action::Refused(faults) => {
                     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
                     ("refused", faults.join("; "))
                 }
+                Action::Taken(how) => (TAKEN, how.clone()),
+                Action::NotKept(why) => (NOT_KEPT, why.clone()),
+                Action::LeftOut(why) => (LEFT_OUT, why.clone()),
             };
-            self.line(&mut text, planned, now, [ROW, result, &detail])?;
+            let details = std::iter::once(&detail).chain(&planned.row.notes);
+            let details: Vec<&str> =
+                details.map(String::as_str).filter(|it| !it.is_empty()).collect();
+            let detail = details.join("; ");
+            let table = planned.row.table.name;
+            let step = if table.is_empty() { ROW } else { table };
+            self.line(&mut text, planned, now, [step, result, &detail])?;
         }
         self.append(&text.into_inner()?)
     }
@@ -155,16 +168,20 @@ impl Report {
     ) -> anyhow::Result<()> {
         let line = planned.row.line.to_string();
         let vendor = planned.row.vendor.as_ref().map(ToString::to_string).unwrap_or_default();
+        // A line of the file is one line of the report.
+        let detail = detail.replace(['\r', '\n'], " ");
         let key = (line, vendor, step.to_owned());
-        if matches!(result, UNCHANGED | WAS_SET_UP) && self.done.contains(&key) {
+        let told = self.done.get(&key).map(|it| (it.0.as_str(), it.1.as_str()));
+        let is_told = match result {
             // An earlier run did it, and said so.
+            UNCHANGED | WAS_SET_UP => told.is_some_and(|it| !is_aside(it.0)),
+            it => is_aside(it) && told == Some((it, &detail)),
+        };
+        if is_told {
             return Ok(());
         }
         let (line, vendor, _) = key;
-        let url = planned.row.vendor.as_ref().filter(|_| result != "refused");
-        let url = url.map(|it| webhook_url(&self.base_url, it).to_string()).unwrap_or_default();
-        // A line of the file is one line of the report.
-        let detail = detail.replace(['\r', '\n'], " ");
+        let url = planned.webhook_url(&self.base_url).unwrap_or_default();
         text.write_record([&iso(now), &line, &vendor, step, result, &detail, &url])?;
         Ok(())
     }
@@ -180,9 +197,14 @@ fn header() -> Vec<u8> {
     format!("{}\n", HEADER.join(",")).into_bytes()
 }
 
+/// Whether this is the result of a row of which nothing is kept by itself.
+fn is_aside(result: &str) -> bool {
+    matches!(result, TAKEN | NOT_KEPT | LEFT_OUT)
+}
+
 /// What a report says was done.
-fn done(text: &[u8]) -> HashSet<(String, String, String)> {
-    let mut done = HashSet::new();
+fn done(text: &[u8]) -> Done {
+    let mut done = Done::new();
     for record in csv::ReaderBuilder::new().flexible(true).from_reader(text).records().flatten() {
         let cell = |n: usize| record.get(n).unwrap_or_default().to_owned();
         match record.get(4) {
@@ -192,7 +214,7 @@ fn done(text: &[u8]) -> HashSet<(String, String, String)> {
             }
             None => {}
             Some(_) => {
-                done.insert((cell(1), cell(2), cell(3)));
+                done.insert((cell(1), cell(2), cell(3)), (cell(4), cell(5)));
             }
         }
     }

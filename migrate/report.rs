@@ -6,7 +6,7 @@ use std::{
 };
 
 use url::Url;
-use waba_gateway::gateway::webhook_url;
+use waba_gateway::{domain::route::ProviderKind, gateway::webhook_url_at};
 
 use super::{
     plan::{Action, Plan, Planned, Webhook},
@@ -46,21 +46,16 @@ pub fn complain(text: &str) {
 pub fn print(plan: &Plan, source: Source, written: &Written, base_url: &Url) {
     let (mut done, mut bad) = (Vec::new(), String::new());
     let mut counts = Counts::of(source);
-    for planned in &plan.rows {
+    for planned in plan.all() {
         counts.add(planned);
+        let Row { vendor, notes, .. } = &planned.row;
         if let Action::Refused(faults) = &planned.action {
             bad += &refusal(&planned.row, faults, source);
-        } else if *written != Written::No
-            && let Some(vendor) = &planned.row.vendor
-        {
-            let line = match source {
-                Source::File { .. } => format!("line {}", planned.row.line),
-                Source::Answers => String::new(),
-            };
+        } else if *written != Written::No {
             let is_to_be = *written == Written::DryRun && planned.is_change();
             let would = if is_to_be { "would be " } else { "" };
-            let result = format!("{would}{}", planned.action);
-            let url = webhook_url(base_url, vendor).to_string();
+            let mut result = vec![format!("{would}{}", planned.action)];
+            result.extend(notes.iter().cloned());
             let webhook = match (&planned.webhook, source) {
                 (Some(it), _) => it.to_string(),
                 (None, Source::File { with_webhooks: true }) => {
@@ -69,17 +64,20 @@ pub fn print(plan: &Plan, source: Source, written: &Written, base_url: &Url) {
                 (None, _) => String::new(),
             };
             if let Some(Webhook::Failed(why)) = &planned.webhook {
-                let line = planned.row.line;
+                let whose = whose(&planned.row, source);
                 // Writing to a string cannot fail.
-                let _ = writeln!(bad, "line {line} ({vendor}): webhook: {why}");
+                let _ = writeln!(bad, "{whose}: webhook: {why}");
             }
-            done.push([line, vendor.to_string(), result, webhook, url]);
+            let line = if source == Source::Answers { String::new() } else { place(&planned.row) };
+            let vendor = vendor.as_ref().map(ToString::to_string).unwrap_or_default();
+            let url = planned.webhook_url(base_url).unwrap_or_default();
+            done.push([line, vendor, result.join("; "), webhook, url]);
         }
     }
     if !done.is_empty() && base_url.scheme() != "https" {
         let _ = writeln!(
             bad,
-            "note: APP_BASE_URL is {base_url}; Wasender calls public https addresses only"
+            "note: APP_BASE_URL is {base_url}; providers call public https addresses only"
         );
     }
     let mut told = aligned(&done);
@@ -97,13 +95,21 @@ pub fn print(plan: &Plan, source: Source, written: &Written, base_url: &Url) {
 
 fn refusal(row: &Row, faults: &[Fault], source: Source) -> String {
     let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
-    let whose = match (&row.vendor, source) {
-        (Some(vendor), Source::File { .. }) => format!("line {} ({vendor})", row.line),
-        (None, Source::File { .. }) => format!("line {}", row.line),
+    format!("{}: {}\n", whose(row, source), faults.join("; "))
+}
+
+fn whose(row: &Row, source: Source) -> String {
+    match (&row.vendor, source) {
+        (Some(vendor), Source::File { .. }) => format!("{} ({vendor})", place(row)),
+        (None, Source::File { .. }) => place(row),
         (Some(vendor), Source::Answers) => vendor.to_string(),
         (None, Source::Answers) => String::new(),
-    };
-    format!("{whose}: {}\n", faults.join("; "))
+    }
+}
+
+/// Where a row is: its line, and its table where there are several.
+fn place(row: &Row) -> String {
+    format!("{} line {}", row.table.name, row.line).trim_start().to_owned()
 }
 
 /// A table, its columns below each other.
@@ -120,13 +126,33 @@ pub fn aligned<const N: usize>(rows: &[[String; N]]) -> String {
     text
 }
 
+impl Planned {
+    /// Where the provider of its number is to call, if there is one now.
+    pub fn webhook_url(&self, base_url: &Url) -> Option<String> {
+        let is_number = match self.action {
+            Action::Created | Action::Added | Action::Updated(_) | Action::Unchanged => true,
+            Action::Refused(_) | Action::Taken(_) | Action::NotKept(_) | Action::LeftOut(_) => {
+                false
+            }
+        };
+        let vendor = self.row.vendor.as_ref().filter(|_| is_number)?;
+        let is_at_meta = self.row.meta.is_some();
+        let provider = if is_at_meta { ProviderKind::Meta } else { ProviderKind::Wasender };
+        Some(webhook_url_at(base_url, provider, vendor).into())
+    }
+}
+
 impl fmt::Display for Action {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Created => f.write_str("created"),
+            Self::Added => f.write_str("created beside what its vendor has"),
             Self::Updated(columns) => write!(f, "updated ({})", columns.join(", ")),
             Self::Unchanged => f.write_str("unchanged"),
             Self::Refused(_) => f.write_str("refused"),
+            Self::Taken(how) => write!(f, "taken: {how}"),
+            Self::NotKept(why) => write!(f, "not kept: {why}"),
+            Self::LeftOut(why) => write!(f, "left out: {why}"),
         }
     }
 }
@@ -150,6 +176,9 @@ struct Counts {
     bad: usize,
     webhooks: usize,
     webhooks_failed: usize,
+    taken: usize,
+    not_kept: usize,
+    left_out: usize,
 }
 
 impl Counts {
@@ -162,6 +191,9 @@ impl Counts {
             bad: 0,
             webhooks: 0,
             webhooks_failed: 0,
+            taken: 0,
+            not_kept: 0,
+            left_out: 0,
         }
     }
 
@@ -172,26 +204,36 @@ impl Counts {
             Some(Webhook::SetUp(_) | Webhook::WasSetUp) => self.webhooks += 1,
         }
         *match planned.action {
-            Action::Created => &mut self.created,
+            Action::Created | Action::Added => &mut self.created,
             Action::Updated(_) => &mut self.updated,
             Action::Unchanged => &mut self.unchanged,
             Action::Refused(_) => &mut self.bad,
+            Action::Taken(_) => &mut self.taken,
+            Action::NotKept(_) => &mut self.not_kept,
+            Action::LeftOut(_) => &mut self.left_out,
         } += 1;
     }
 
     /// The sums when nothing was written.
     fn unwritten(&self) -> String {
-        let n_good = self.created + self.updated + self.unchanged;
-        let hint = if n_good > 0 && self.source != Source::Answers {
+        let n_kept = self.created + self.updated + self.unchanged;
+        let n_good = n_kept + self.taken + self.not_kept;
+        let hint = if n_kept > 0 && self.source != Source::Answers {
             " (--keep-going writes the good ones)"
         } else {
             ""
         };
-        format!("{}: {n_good} good, {} bad; nothing was written{hint}", self.n_rows(), self.bad)
+        let left_out = match self.left_out {
+            0 => String::new(),
+            n => format!(", {n} left out"),
+        };
+        let (n_rows, bad) = (self.n_rows(), self.bad);
+        format!("{n_rows}: {n_good} good, {bad} bad{left_out}; nothing was written{hint}")
     }
 
     fn n_rows(&self) -> String {
-        let n_rows = self.created + self.updated + self.unchanged + self.bad;
+        let n_kept = self.created + self.updated + self.unchanged;
+        let n_rows = n_kept + self.bad + self.taken + self.not_kept + self.left_out;
         let row = if self.source == Source::Answers { "vendor" } else { "row" };
         if n_rows == 1 { format!("1 {row}") } else { format!("{n_rows} {row}s") }
     }
@@ -199,9 +241,13 @@ impl Counts {
 
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { created, updated, unchanged, bad, webhooks, webhooks_failed, source: _ } = self;
+        let Self { created, updated, unchanged, bad, webhooks, webhooks_failed, .. } = self;
+        let Self { taken, not_kept, left_out, .. } = self;
         write!(f, "{}: ", self.n_rows())?;
         write!(f, "{created} created, {updated} updated, {unchanged} unchanged, {bad} bad")?;
+        if taken + not_kept + left_out > 0 {
+            write!(f, "; {taken} taken, {not_kept} not kept, {left_out} left out")?;
+        }
         if webhooks + webhooks_failed > 0 {
             write!(f, "; webhooks: {webhooks} lead here, {webhooks_failed} could not be set up")?;
         }

@@ -2,18 +2,21 @@
 
 // Named, because the fuzz targets have this file in another place.
 #[path = "table/cells.rs"]
-mod cells;
+pub mod cells;
+#[path = "table/sheet.rs"]
+pub mod sheet;
 
-use std::{collections::HashMap, fs::File, io::Read, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use anyhow::Context;
-use csv::{ByteRecord, ReaderBuilder};
+use csv::ByteRecord;
 use waba_gateway::{
     domain::{
         id::{BadId, InstanceId, VendorId},
         phone::PhoneNumber,
         secret::SecretString,
-        waba::{INSTANCES_PER_VENDOR_MAX, WabaInstance},
+        vendor::{ResponseApi, VendorStatus},
+        waba::{INSTANCES_PER_VENDOR_MAX, MetaAccount, WabaInstance},
     },
     gateway::WEBHOOK_SECRET_CHARS_MIN,
 };
@@ -34,14 +37,48 @@ pub const WEBHOOK_SECRET: &str = "wasenderWebhookSecret";
 /// The session's own API key. The cell may be empty and the column absent.
 pub const API_KEY: &str = "wasenderApiKey";
 
-/// The largest file, in bytes; about 100,000 rows.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// The longest cell, in characters.
 pub const CELL_CHARS_MAX: usize = 512;
+
+/// A number's id at Meta, in files of other systems.
+pub const META_ID: &str = "phone_number_id";
+
+/// A table, and what it calls the columns that all of them have in some form.
+pub struct Table {
+    /// Its place among the tables that are read together.
+    pub place: u8,
+    /// Its name; empty where there is one alone.
+    pub name: &'static str,
+    /// A vendor's name.
+    pub business_name: &'static str,
+    /// The number messages leave from.
+    pub phone_number: &'static str,
+}
+
+/// The table that `batch` reads.
+pub static VENDORS: Table =
+    Table { place: 0, name: "", business_name: BUSINESS_NAME, phone_number: PHONE_NUMBER };
+
+/// What a row of another system says of a number at Meta and of its vendor.
+#[derive(Clone, Default)]
+pub struct MetaRow {
+    /// The number's account there; what is absent stays as it is.
+    pub account: MetaAccount,
+    /// Whether its vendor is served.
+    pub status: Option<VendorStatus>,
+    /// Where its vendor's back end gets its events.
+    pub forward_url: Option<String>,
+    /// Who answers its customers.
+    pub responder: Option<ResponseApi>,
+    /// Nobody but the back end answers its customers.
+    pub is_answered_elsewhere: bool,
+}
 
 /// A row. What could not be read is absent, and then there is a fault.
 #[derive(Clone)]
 pub struct Row {
+    /// Which table it is in.
+    pub table: &'static Table,
     /// Where it begins; the first line is 1.
     pub line: usize,
     /// The tenant.
@@ -56,6 +93,10 @@ pub struct Row {
     pub secret: Option<SecretString>,
     /// The session's own API key, where the row has one.
     pub api_key: Option<SecretString>,
+    /// What another system says of the number; it is at Meta then, not at Wasender.
+    pub meta: Option<Box<MetaRow>>,
+    /// What there is to know of it, although nothing is wrong.
+    pub notes: Vec<String>,
     /// What is wrong with it.
     pub faults: Vec<Fault>,
 }
@@ -64,6 +105,7 @@ impl Row {
     /// A row with nothing in it yet.
     pub fn blank(line: usize) -> Self {
         Self {
+            table: &VENDORS,
             line,
             vendor: None,
             business_name: None,
@@ -71,6 +113,8 @@ impl Row {
             wasender_id: None,
             secret: None,
             api_key: None,
+            meta: None,
+            notes: Vec::new(),
             faults: Vec::new(),
         }
     }
@@ -118,6 +162,14 @@ pub enum Fault {
     /// Not a phone number, or one whose country nobody can tell.
     #[error("{PHONE_NUMBER}: write the number with + and its country code, like +221771234567")]
     PhoneNumber,
+    /// Not what belongs into the column.
+    #[error("{column}: {why}")]
+    Bad {
+        /// Which column.
+        column: &'static str,
+        /// What it is, or should be.
+        why: String,
+    },
     /// A secret that could be guessed.
     #[error("{WEBHOOK_SECRET} has fewer than {WEBHOOK_SECRET_CHARS_MIN} characters")]
     ShortSecret,
@@ -149,7 +201,7 @@ pub enum Fault {
         instance: InstanceId,
     },
     /// It was taken while this program was at work.
-    #[error("phoneNumber or wasenderInstanceId has just been taken by another vendor")]
+    #[error("the number or its account has just been taken by another vendor")]
     JustTaken,
     /// What is stored of the vendor is spoilt.
     #[error("what is stored of vendor {0} cannot be read; `waba-gateway doctor` says more")]
@@ -165,63 +217,36 @@ pub enum Fault {
 /// Why there are no rows. It quotes no cell: without a header, the first line has secrets.
 #[derive(Debug, PartialEq, thiserror::Error)]
 enum BadFile {
-    #[error("it has more than {FILE_BYTES_MAX} bytes")]
-    Large,
-    #[error("it is UTF-16; save it as UTF-8 (in Excel: \"CSV UTF-8\")")]
-    Utf16,
-    #[error("it is empty; its first line must be {}", header())]
+    #[error("it is empty; its first line must be {}", COLUMNS.join(","))]
     Empty,
-    #[error("its columns are separated by {0}; save it with commas")]
-    Separator(&'static str),
-    #[error("line {line} must be the header {}", header())]
+    #[error("line {line} must be the header {}", COLUMNS.join(","))]
     Header { line: usize },
-}
-
-fn header() -> String {
-    COLUMNS.join(",")
 }
 
 /// Reads the file.
 pub fn read(path: &Path) -> anyhow::Result<Vec<Row>> {
-    let bytes = || -> std::io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
-    };
-    let bytes = bytes().with_context(|| format!("read {}", path.display()))?;
+    let bytes = sheet::bytes(path)?;
     parse(&bytes).with_context(|| path.display().to_string())
 }
 
 /// Reads what is in the file.
 pub fn parse(bytes: &[u8]) -> anyhow::Result<Vec<Row>> {
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(BadFile::Large.into());
-    }
-    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err(BadFile::Utf16.into());
-    }
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
-    let mut reader = ReaderBuilder::new().has_headers(false).flexible(true).from_reader(bytes);
-    let mut lines = Lines { bytes, at: 0, line: 1 };
-    let (mut n_columns, mut rows) = (None, Vec::new());
-    let mut record = ByteRecord::new();
-    while reader.read_byte_record(&mut record)? {
-        let line = lines.of_record(&record);
-        if record.iter().all(|it| it.trim_ascii().is_empty()) {
-            continue;
-        }
+    let mut n_columns = None;
+    let mut rows = Vec::new();
+    sheet::records(bytes, |line, record| {
         match n_columns {
-            None => n_columns = Some(columns_of(&record, line)?),
-            Some(wanted) => rows.push(cells::row(line, &record, wanted)),
+            None => n_columns = Some(columns_of(record, line)?),
+            Some(wanted) => rows.push(cells::row(line, record, wanted)),
         }
-    }
+        Ok(())
+    })?;
     n_columns.ok_or(BadFile::Empty)?;
     mark_twice(&mut rows);
     Ok(rows)
 }
 
 /// How many columns the file has, if this is its header.
-fn columns_of(header: &ByteRecord, line: usize) -> Result<usize, BadFile> {
+fn columns_of(header: &ByteRecord, line: usize) -> anyhow::Result<usize> {
     let n_columns = header.len();
     let is_name =
         |(cell, name): (&[u8], &str)| cell.trim_ascii().eq_ignore_ascii_case(name.as_bytes());
@@ -229,12 +254,8 @@ fn columns_of(header: &ByteRecord, line: usize) -> Result<usize, BadFile> {
     if may_lack_one && header.iter().zip(COLUMNS).all(is_name) {
         return Ok(n_columns);
     }
-    let only = header.get(0).filter(|_| n_columns == 1).unwrap_or_default();
-    match only {
-        it if it.contains(&b';') => Err(BadFile::Separator("semicolons")),
-        it if it.contains(&b'\t') => Err(BadFile::Separator("tabs")),
-        _ => Err(BadFile::Header { line }),
-    }
+    sheet::check_separator(header)?;
+    Err(BadFile::Header { line }.into())
 }
 
 /// Marks rows that claim the same thing: nobody can tell which of them is meant.
@@ -247,7 +268,8 @@ fn mark_twice(rows: &mut [Row]) {
     mark_twice_in(rows, WASENDER_ID, wasender_id);
 }
 
-fn mark_twice_in(rows: &mut [Row], column: &'static str, key: impl Fn(&Row) -> Option<String>) {
+/// The same of one column alone.
+pub fn mark_twice_in(rows: &mut [Row], column: &'static str, key: impl Fn(&Row) -> Option<String>) {
     let mut firsts: HashMap<String, usize> = HashMap::new();
     let mut twice = Vec::new();
     for (at, row) in rows.iter().enumerate() {
@@ -271,31 +293,6 @@ fn mark_twice_in(rows: &mut [Row], column: &'static str, key: impl Fn(&Row) -> O
         if !rows[first].faults.iter().any(is_marked) {
             rows[first].faults.push(Fault::Twice { column, line });
         }
-    }
-}
-
-/// Tells lines as an editor counts them. The parser's own count is late after blank lines and
-/// after CRLF.
-struct Lines<'a> {
-    bytes: &'a [u8],
-    /// Up to here is counted.
-    at: usize,
-    line: usize,
-}
-
-impl Lines<'_> {
-    fn of_record(&mut self, record: &ByteRecord) -> usize {
-        let start = record.position().map_or(0, |it| usize::try_from(it.byte()).unwrap_or(0));
-        while let Some(&byte) = self.bytes.get(self.at) {
-            let is_break = matches!(byte, b'\r' | b'\n');
-            if self.at >= start && !is_break {
-                break;
-            }
-            let is_first_half = byte == b'\r' && self.bytes.get(self.at + 1) == Some(&b'\n');
-            self.line += usize::from(is_break && !is_first_half);
-            self.at += 1;
-        }
-        self.line
     }
 }
 

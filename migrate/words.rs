@@ -113,10 +113,10 @@ pub fn reason(fault: &Fault) -> Words {
             format!("ce qui est enregistré du vendeur {vendor} est illisible")
         }
         Fault::JustTaken => {
-            format!("{PHONE_NUMBER} ou {WASENDER_ID} vient d'être pris par un autre vendeur")
+            "le numéro ou son compte vient d'être pris par un autre vendeur".to_owned()
         }
         // A file's faults: no answer has them.
-        Fault::Cells { .. } | Fault::Twice { .. } | Fault::OtherName(_) => {
+        Fault::Cells { .. } | Fault::Twice { .. } | Fault::OtherName(_) | Fault::Bad { .. } => {
             return Words::same(fault.to_string());
         }
     };
@@ -127,7 +127,7 @@ pub fn reason(fault: &Fault) -> Words {
 pub fn outcome(action: &super::plan::Action) -> Words {
     use super::plan::Action;
     match action {
-        Action::Created => Words::new("new", "nouveau"),
+        Action::Created | Action::Added => Words::new("new", "nouveau"),
         Action::Updated(columns) => {
             let columns = columns.join(", ");
             Words::new(format!("changes {columns}"), format!("change {columns}"))
@@ -136,6 +136,10 @@ pub fn outcome(action: &super::plan::Action) -> Words {
         Action::Refused(faults) => {
             let none = Words::new("refused", "refusé");
             faults.first().map_or(none, reason)
+        }
+        // A file's rows: no answer is one.
+        Action::Taken(_) | Action::NotKept(_) | Action::LeftOut(_) => {
+            Words::same(action.to_string())
         }
     }
 }

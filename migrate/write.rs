@@ -83,6 +83,10 @@ async fn keep(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError>
 /// Keeps each row by itself, so that a bad one is that one's trouble alone.
 async fn one_by_one(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError> {
     for planned in some.iter_mut().filter(|it| it.is_change()) {
+        // What it was planned beside may have been refused.
+        let rows = vec![planned.row.clone()];
+        let fresh = plan::some_of(rows, Some(store), Clock::System.now()).await?;
+        fresh.into_iter().for_each(|it| *planned = it);
         let fault = match put(store, std::slice::from_ref(planned)).await {
             Ok(()) => continue,
             Err(StoreError::Claimed) => Some(Fault::JustTaken),

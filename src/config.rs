@@ -3,6 +3,7 @@
 //! wrong variable.
 
 mod firestore;
+mod meta;
 mod own;
 mod redis;
 
@@ -19,6 +20,7 @@ use url::Url;
 
 pub use self::{
     firestore::{FirebaseKey, FirestoreConfig},
+    meta::MetaDefaults,
     own::{OwnMeta, OwnNumber, OwnTwilio},
     redis::RedisUrl,
 };
@@ -77,6 +79,8 @@ pub struct Config {
     pub apis: Apis,
     /// The vendor and number that the environment names.
     pub own_number: Option<OwnNumber>,
+    /// What accounts at Meta have that are brought in without their own.
+    pub meta: MetaDefaults,
     /// The operator's personal access token at Wasender.
     pub wasender_token: Option<SecretString>,
     /// Responder of vendors that have none of their own. Without an id of its own, the chatbot has
@@ -176,6 +180,7 @@ impl Config {
                 twilio: vars.api("TWILIO_API_URL", TWILIO_API_URL),
             },
             own_number: vars.own_number(),
+            meta: vars.meta(),
             wasender_token: vars.secret("WASENDER_API_KEY"),
             response_api: vars.response_api(),
             forward_secret: vars.secret("WEBHOOK_FORWARD_SECRET"),

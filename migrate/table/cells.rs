@@ -43,7 +43,9 @@ impl Row {
         match column {
             VENDOR_ID => self.vendor = Some(vendor(text)?),
             BUSINESS_NAME => self.business_name = Some(text.to_owned()),
-            PHONE_NUMBER => self.phone_number = Some(phone_number(text)?),
+            PHONE_NUMBER => {
+                self.phone_number = Some(phone_number(text).ok_or(Fault::PhoneNumber)?);
+            }
             WASENDER_ID => self.wasender_id = Some(text.to_owned()),
             WEBHOOK_SECRET => self.secret = Some(secret(text)?),
             _ => {}
@@ -54,11 +56,7 @@ impl Row {
 
 /// A cell's text, without the blanks around it.
 fn text<'a>(column: &'static str, cell: &'a [u8]) -> Result<&'a str, Fault> {
-    let text = std::str::from_utf8(cell).map_err(|_| Fault::Encoding(column))?;
-    if text.chars().any(|it| it.is_control() || (column != BUSINESS_NAME && is_invisible(it))) {
-        return Err(Fault::Control(column));
-    }
-    let text = text.trim();
+    let text = clean(column, cell, column == BUSINESS_NAME)?;
     if text.chars().count() > CELL_CHARS_MAX {
         return Err(Fault::Long(column));
     }
@@ -66,6 +64,15 @@ fn text<'a>(column: &'static str, cell: &'a [u8]) -> Result<&'a str, Fault> {
         return Err(Fault::Header(column));
     }
     Ok(text)
+}
+
+/// A cell's text, without the blanks around it, however long it is.
+pub fn clean<'a>(column: &'static str, cell: &'a [u8], is_name: bool) -> Result<&'a str, Fault> {
+    let text = std::str::from_utf8(cell).map_err(|_| Fault::Encoding(column))?;
+    if text.chars().any(|it| it.is_control() || (!is_name && is_invisible(it))) {
+        return Err(Fault::Control(column));
+    }
+    Ok(text.trim())
 }
 
 /// Comes along when numbers and secrets are copied from a web page or a phone. Names may need it:
@@ -86,13 +93,10 @@ fn vendor(text: &str) -> Result<VendorId, Fault> {
 }
 
 /// A number as a person types it, or the bare digits of the predecessor's files.
-fn phone_number(text: &str) -> Result<PhoneNumber, Fault> {
-    let typed = PhoneNumber::from_person(text, None);
+pub fn phone_number(text: &str) -> Option<PhoneNumber> {
+    let typed = PhoneNumber::from_person(text, None).ok();
     let is_bare = text.len() >= BARE_DIGITS_MIN && text.bytes().all(|it| it.is_ascii_digit());
-    match typed {
-        Err(_) if is_bare => PhoneNumber::from_wire(text).map_err(|_| Fault::PhoneNumber),
-        typed => typed.map_err(|_| Fault::PhoneNumber),
-    }
+    typed.or_else(|| PhoneNumber::from_wire(text).ok().filter(|_| is_bare))
 }
 
 fn secret(text: &str) -> Result<SecretString, Fault> {

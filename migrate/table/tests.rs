@@ -110,7 +110,10 @@ fn rows_that_claim_the_same_are_all_marked() {
 #[test]
 fn a_header_is_known_however_it_is_written() {
     #[track_caller]
-    fn check(text: impl AsRef<[u8]>, want: &BadFile) {
+    fn check<E: std::error::Error + PartialEq + Send + Sync + 'static>(
+        text: impl AsRef<[u8]>,
+        want: &E,
+    ) {
         let error = parse(text.as_ref()).err().unwrap();
         assert_eq!(error.downcast_ref(), Some(want));
     }
@@ -132,8 +135,8 @@ fn a_header_is_known_however_it_is_written() {
         HEADER.replace(",wasenderWebhookSecret,wasenderApiKey", ""),
         &BadFile::Header { line: 1 },
     );
-    check(HEADER.replace(',', ";"), &BadFile::Separator("semicolons"));
-    check(HEADER.replace(',', "\t"), &BadFile::Separator("tabs"));
-    check(b"\xff\xfev\0e\0", &BadFile::Utf16);
-    check(vec![b'\n'; 16 * 1024 * 1024 + 1], &BadFile::Large);
+    check(HEADER.replace(',', ";"), &sheet::BadSheet::Separator("semicolons"));
+    check(HEADER.replace(',', "\t"), &sheet::BadSheet::Separator("tabs"));
+    check(b"\xff\xfev\0e\0", &sheet::BadSheet::Utf16);
+    check(vec![b'\n'; 16 * 1024 * 1024 + 1], &sheet::BadSheet::Large);
 }

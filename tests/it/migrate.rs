@@ -1,6 +1,8 @@
 //! `waba-migrate`, run as an operator runs it.
 
 mod export;
+mod import;
+mod import_hub;
 mod interactive;
 mod moving;
 mod place;

@@ -57,6 +57,19 @@ impl Meta {
         reply.ok().filter(|it| it.status.is_success()).map(drop).ok_or(NoAnswer)
     }
 
+    /// The number that has this id, told to whoever may send from it.
+    ///
+    /// # Errors
+    ///
+    /// Meta does not tell it.
+    pub async fn number_of(&self, id: &str, token: &SecretString) -> Result<PhoneNumber, NoAnswer> {
+        let mut url = self.url(&[id]);
+        url.query_pairs_mut().append_pair("fields", "display_phone_number");
+        let reply = self.call(Method::GET, &url, token, None).await.map_err(|_| NoAnswer)?;
+        let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
+        number(&body).filter(|_| reply.status.is_success()).ok_or(NoAnswer)
+    }
+
     pub(super) async fn ask_health(&self, instance: &WabaInstance) -> Result<Health, NoAnswer> {
         let account = Account::of(instance).ok_or(NoAnswer)?;
         self.health_of(account.id, account.token).await
@@ -182,8 +195,6 @@ impl Fault {
 }
 
 fn health(body: &Value) -> Health {
-    let number = text(&body["display_phone_number"]).unwrap_or_default();
-    let digits: String = number.chars().filter(char::is_ascii_digit).collect();
     let details = [
         ("verifiedName", &body["verified_name"]),
         ("status", &body["status"]),
@@ -196,9 +207,16 @@ fn health(body: &Value) -> Health {
     Health {
         // A number that answers and says nothing of its state is there.
         connection: text(&body["status"]).map_or(Some(Connection::Connected), state),
-        phone_number: PhoneNumber::from_wire(&digits).ok(),
+        phone_number: number(body),
         details: details.collect(),
     }
+}
+
+/// Shown as people write it, its country code included.
+fn number(body: &Value) -> Option<PhoneNumber> {
+    let shown = text(&body["display_phone_number"])?;
+    let digits: String = shown.chars().filter(char::is_ascii_digit).collect();
+    PhoneNumber::from_wire(&digits).ok()
 }
 
 fn state(word: &str) -> Option<Connection> {

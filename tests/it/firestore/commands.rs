@@ -115,7 +115,7 @@ async fn many_rows_go_in_together_and_one_in_the_way_is_that_ones_trouble() {
     let (code, told) = run(&migrate_binary(), &many, &emulator, place);
     println!("120 rows: {:?}", started.elapsed());
     assert!(code == 1 && told.contains("120 rows: 119 created"), "{told}");
-    let why = "line 72 (shop_070): phoneNumber or wasenderInstanceId has just been taken";
+    let why = "line 72 (shop_070): the number or its account has just been taken";
     assert!(told.contains(why), "{told}");
     assert_eq!(program.all("waba_instances").await.len(), 120);
     assert!(program.get("vendor_configs", "shop_070").await.is_null());
