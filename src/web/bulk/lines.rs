@@ -20,6 +20,8 @@ const RECORD_BYTES_MAX: usize = 256 * 1024;
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// How long nothing may come.
 const QUIET_MAX: Duration = Duration::from_secs(30);
+/// What some programs begin a file with.
+const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The column of the number.
 const TO: &str = "to";
 
@@ -52,11 +54,34 @@ pub(super) struct Records {
     buffer: BytesMut,
     /// Of the buffer, looked at for an end.
     n_seen: usize,
-    is_quoted: bool,
+    at: At,
     is_over: bool,
     n_bytes: usize,
     n_lines: usize,
     hash: Sha256,
+}
+
+/// Where the next byte of CSV is, as RFC 4180 and the reader of its fields have it: a quote is one
+/// at the start of a field alone, and within quotes two are one.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum At {
+    Start,
+    Plain,
+    Quoted,
+    /// After a quote within quotes: their end, unless another follows.
+    Quote,
+}
+
+impl At {
+    fn after(self, byte: u8) -> Self {
+        match (self, byte) {
+            (Self::Start | Self::Quote, b'"') => Self::Quoted,
+            (Self::Quoted, b'"') => Self::Quote,
+            (Self::Quoted, _) => Self::Quoted,
+            (_, b',' | b'\r') => Self::Start,
+            _ => Self::Plain,
+        }
+    }
 }
 
 /// A record, and the line it begins on.
@@ -68,7 +93,7 @@ impl Records {
             body: body.into_data_stream(),
             buffer: BytesMut::new(),
             n_seen: 0,
-            is_quoted: false,
+            at: At::Start,
             is_over: false,
             n_bytes: 0,
             n_lines: 0,
@@ -102,7 +127,7 @@ impl Records {
                 if self.buffer.is_empty() {
                     return Ok(None);
                 }
-                if self.is_quoted {
+                if self.at == At::Quoted {
                     let why = format!("line {}: its quotes do not end", self.n_lines + 1);
                     return Err(AdminError::Invalid(why).into());
                 }
@@ -114,10 +139,12 @@ impl Records {
 
     fn find_end(&mut self, quotes: bool) -> Option<usize> {
         while let Some(byte) = self.buffer.get(self.n_seen) {
-            match byte {
-                b'"' if quotes => self.is_quoted = !self.is_quoted,
-                b'\n' if !self.is_quoted => return Some(self.n_seen),
-                _ => {}
+            if *byte == b'\n' && self.at != At::Quoted {
+                return Some(self.n_seen);
+            }
+            let is_of_mark = BYTE_ORDER_MARK.get(self.n_seen) == Some(byte);
+            if quotes && !(is_of_mark && self.at == At::Start) {
+                self.at = self.at.after(*byte);
             }
             self.n_seen += 1;
         }
@@ -128,7 +155,7 @@ impl Records {
         let record = self.buffer.split_to(n_bytes).freeze();
         let line = self.n_lines + 1;
         self.n_lines += record.split(|it| *it == b'\n').count() - 1;
-        self.n_seen = 0;
+        (self.n_seen, self.at) = (0, At::Start);
         (line, record)
     }
 
@@ -224,11 +251,16 @@ impl Reader {
 }
 
 fn fields(record: &[u8]) -> Result<csv::StringRecord, String> {
-    let record = record.strip_prefix(b"\xef\xbb\xbf").unwrap_or(record);
+    let record = record.strip_prefix(BYTE_ORDER_MARK).unwrap_or(record);
     let mut reader =
         csv::ReaderBuilder::new().has_headers(false).buffer_capacity(512).from_reader(record);
-    let first = reader.records().next();
-    first.and_then(Result::ok).ok_or_else(|| "is not CSV in UTF-8".to_owned())
+    let mut records = reader.records();
+    let first = records.next();
+    let first = first.and_then(Result::ok).ok_or_else(|| "is not CSV in UTF-8".to_owned())?;
+    if records.next().is_some() {
+        return Err("has a carriage return that ends no line".to_owned());
+    }
+    Ok(first)
 }
 
 fn of_json(record: &[u8]) -> Result<Columns, String> {
@@ -255,6 +287,15 @@ mod tests {
     use super::*;
 
     fn records(text: &str, pieces: usize, quotes: bool) -> Vec<(usize, String)> {
+        records_until_error(text, pieces, quotes).0
+    }
+
+    /// The records, and whether all could be read.
+    fn records_until_error(
+        text: &str,
+        pieces: usize,
+        quotes: bool,
+    ) -> (Vec<(usize, String)>, bool) {
         let all: Vec<_> = text
             .as_bytes()
             .chunks(pieces)
@@ -263,12 +304,18 @@ mod tests {
         let mut records = Records::new(Body::from_stream(stream::iter(all)));
         let mut found = Vec::new();
         let read = async {
-            while let Some((line, it)) = records.next(quotes).await.ok().flatten() {
-                found.push((line, String::from_utf8_lossy(&it).trim_end().to_owned()));
+            loop {
+                match records.next(quotes).await {
+                    Ok(Some((line, it))) => {
+                        found.push((line, String::from_utf8_lossy(&it).trim_end().to_owned()));
+                    }
+                    end => return end.is_ok(),
+                }
             }
         };
-        tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(read);
-        found
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let is_whole = runtime.block_on(read);
+        (found, is_whole)
     }
 
     proptest! {
@@ -282,6 +329,18 @@ mod tests {
             prop_assert_eq!(&found, &records(&text, usize::MAX, true));
             let wanted: Vec<_> = lines.iter().map(|it| it.trim_end()).filter(|it| !it.is_empty()).collect();
             prop_assert_eq!(found.iter().map(|it| it.1.as_str()).collect::<Vec<_>>(), wanted);
+        }
+
+        #[test]
+        fn csv_is_read_as_a_whole_file_would_be_or_refused(text in "[a\",\r\n]{0,24}") {
+            let mut whole = csv::ReaderBuilder::new();
+            let mut whole = whole.has_headers(false).flexible(true).from_reader(text.as_bytes());
+            let whole: Vec<csv::StringRecord> = whole.records().map(Result::unwrap).collect();
+            let (found, is_whole) = records_until_error(&text, 3, true);
+            let found: Result<Vec<_>, _> = found.iter().map(|it| fields(it.1.as_bytes())).collect();
+            if let (Ok(found), true) = (found, is_whole) {
+                prop_assert_eq!(found, whole);
+            }
         }
 
         #[test]
@@ -311,6 +370,8 @@ mod tests {
         }
         check(Some("to,name"), "+221,Awa", "");
         check(Some("\u{feff}to,name"), "+221,\"A, wa\"", "");
+        check(Some("to,name"), "+221,Awa \"x", "");
+        check(Some("to,name"), "+221,A\r+222,B", "has a carriage return that ends no line");
         check(Some("to,name"), "+221", "has 1 fields, and the header has 2");
         check(
             Some("to"),
