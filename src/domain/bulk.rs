@@ -247,9 +247,14 @@ impl<'a> Iterator for Pieces<'a> {
         // Braces that are around no name stand as they are.
         let variable = text.match_indices('{').find_map(|(start, _)| {
             let inside = text[start..].strip_prefix("{{")?;
-            let end = inside.find("}}")?;
+            // No further than a name goes: a text may have thousands of braces.
+            let end = inside.find(|it: char| !is_of_name(it) && !it.is_whitespace())?;
             let name = inside[..end].trim();
-            is_name(name).then_some((start, name, start + end + 4))
+            (inside[end..].starts_with("}}") && is_name(name)).then_some((
+                start,
+                name,
+                start + end + 4,
+            ))
         });
         match variable {
             Some((0, name, end)) => {
@@ -268,8 +273,11 @@ impl<'a> Iterator for Pieces<'a> {
 /// Whether it may name a column: letters, digits, `_`, `-`, `.` and single words with spaces.
 #[must_use]
 pub fn is_name(text: &str) -> bool {
-    (1..=NAME_BYTES_MAX).contains(&text.len())
-        && text.chars().all(|it| it.is_alphanumeric() || matches!(it, '_' | '-' | '.' | ' '))
+    (1..=NAME_BYTES_MAX).contains(&text.len()) && text.chars().all(is_of_name)
+}
+
+fn is_of_name(it: char) -> bool {
+    it.is_alphanumeric() || matches!(it, '_' | '-' | '.' | ' ')
 }
 
 #[cfg(test)]
@@ -315,6 +323,14 @@ mod tests {
             let given = columns(&[("x", "1"), ("é", "2"), ("prénom x", "3")]);
             assert_eq!(pattern.fill(&given).unwrap(), Content::text(want), "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_full_of_braces_takes_no_longer_than_another() {
+        let started = std::time::Instant::now();
+        let text = "{{".repeat(500_000);
+        assert!(Pattern::of(&Content::text(text)).unwrap().names().is_empty());
+        assert!(started.elapsed() < std::time::Duration::from_secs(5));
     }
 
     proptest! {
