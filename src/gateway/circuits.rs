@@ -170,6 +170,7 @@ impl Gateway {
             // says nothing of other messages.
             Outcome::Refused(
                 Refusal::Retry { .. }
+                | Refusal::Wait { .. }
                 | Refusal::FailOver(
                     Reason::Unsupported
                     | Reason::NoPhone

@@ -251,3 +251,22 @@ fn a_failure_that_comes_before_the_answer_decides() {
         assert_eq!(ended.state, want);
     }
 }
+
+#[test]
+fn who_was_sent_to_too_fast_waits_and_is_sent_to_through_no_other_number() {
+    let policy = Policy {
+        on_unknown: OnUnknown::GiveUp,
+        unknown_deadline: MINUTE,
+        routes: [Meta, Wasender].into_iter().collect(),
+    };
+    let (mut delivery, mut now) = (Delivery::new(0, EXPIRES), 0);
+    for _ in 0..2 * PATIENCE_TRIES {
+        delivery = delivery.step(Input::BEGIN, now, &policy);
+        assert_eq!((&delivery.state, delivery.via), (&State::Begun, Some(Meta)));
+        let wait = Refusal::Wait { not_before: now + 6_000 };
+        delivery = delivery.step(Input::Outcome(Outcome::Refused(wait)), now, &policy);
+        let State::Waiting { due } = delivery.state else { panic!("{:?}", delivery.state) };
+        assert!(due >= now + 6_000);
+        now = due;
+    }
+}

@@ -109,6 +109,11 @@ pub enum Refusal {
         /// When.
         not_before: Option<Millis>,
     },
+    /// This customer was sent to too fast: again, not before this time, and through no other.
+    Wait {
+        /// When.
+        not_before: Millis,
+    },
     /// The provider is down for now: the next one at once; without one, again.
     Down(Reason),
     /// The provider cannot carry it until a person does something: the next one at once; without
@@ -141,6 +146,7 @@ impl From<Refusal> for Late {
     fn from(refusal: Refusal) -> Self {
         let (reason, may_fail_over) = match refusal {
             Refusal::Retry { .. } => (Reason::Failed, true),
+            Refusal::Wait { .. } => (Reason::Failed, false),
             Refusal::Down(reason) | Refusal::FailOver(reason) => (reason, true),
             Refusal::Park(reason) | Refusal::GiveUp(reason) => (reason, false),
         };

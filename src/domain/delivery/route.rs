@@ -61,6 +61,10 @@ impl Delivery {
                     self.again_at(at, now);
                 }
             }
+            Refusal::Wait { not_before } => {
+                self.refusals += 1;
+                self.again_at(not_before.max(now + self.back_off()), now);
+            }
             Refusal::Down(_) => {
                 self.refusals += 1;
                 if !self.pass(now, policy) {

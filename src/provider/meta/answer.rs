@@ -86,7 +86,10 @@ fn refused(fault: &Fault, reply: &Reply, now: Millis) -> Attempt {
     }
     match class(fault.code) {
         Some(Class::Refused(it)) => refusal(it, word(it)),
-        Some(Class::Later(Some(pause))) => later(Some(now + pause), "pair_limit_or_pause"),
+        Some(Class::Pair(pause)) => {
+            refusal(Refusal::Wait { not_before: now + pause }, "pair_limit")
+        }
+        Some(Class::Later(Some(pause))) => later(Some(now + pause), "pause"),
         Some(Class::Later(None)) => throttled(reply, now),
         Some(Class::Trouble) if !is_ambiguous(reply.status) => {
             refusal(Refusal::Down(Reason::Failed), "trouble")
@@ -138,7 +141,7 @@ fn later(not_before: Option<Millis>, word: &'static str) -> Attempt {
 
 fn word(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::Retry { .. } => "throttled",
+        Refusal::Retry { .. } | Refusal::Wait { .. } => "throttled",
         Refusal::Down(it) | Refusal::FailOver(it) | Refusal::Park(it) | Refusal::GiveUp(it) => {
             it.as_str()
         }
@@ -183,7 +186,8 @@ mod tests {
         check(401, &error(190), fail_over(Reason::Unauthorized), "unauthorized");
         check(429, &error(130_429), retry(None), "throttled");
         check(400, &error(130_429), retry(None), "throttled");
-        check(400, &error(131_056), retry(Some(NOW + 6_000)), "pair_limit_or_pause");
+        let wait = Outcome::Refused(Refusal::Wait { not_before: NOW + 6_000 });
+        check(400, &error(131_056), wait, "pair_limit");
         let park = Outcome::Refused(Refusal::Park(Reason::WindowClosed));
         check(400, &error(131_047), park, "window_closed");
         check(403, &error(368), fail_over(Reason::Restricted), "restricted");

@@ -23,7 +23,8 @@ pub(super) fn refusal(code: u32) -> Option<Refusal> {
         20_404 | 21_212 | 21_603 | 21_606 | 63_002 | 63_007 | 63_015 | 63_110 => {
             Refusal::FailOver(Reason::NotRegistered)
         }
-        63_016 => Refusal::FailOver(Reason::WindowClosed),
+        // Through a number that has no window it would be sent all the same.
+        63_016 => Refusal::Park(Reason::WindowClosed),
         21_654..=21_656 | 63_027 | 63_028 | 63_036 | 63_040..=63_042 => {
             Refusal::FailOver(Reason::Template)
         }

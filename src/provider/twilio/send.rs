@@ -121,7 +121,7 @@ fn refused(refusal: Refusal, word: &'static str) -> Attempt {
 
 fn word(refusal: Refusal) -> &'static str {
     match refusal {
-        Refusal::Retry { .. } => "throttled",
+        Refusal::Retry { .. } | Refusal::Wait { .. } => "throttled",
         Refusal::Down(it) | Refusal::FailOver(it) | Refusal::Park(it) | Refusal::GiveUp(it) => {
             it.as_str()
         }

@@ -185,7 +185,7 @@ fn every_answer_says_what_may_be_done_next() {
     check(400, r#"{"code":63018,"status":400}"#, retry, "throttled");
     check(401, r#"{"code":20003,"status":401}"#, fail_over(Reason::Unauthorized), "unauthorized");
     check(403, "", fail_over(Reason::Unauthorized), "unauthorized");
-    check(400, r#"{"code":63016}"#, fail_over(Reason::WindowClosed), "window_closed");
+    check(400, r#"{"code":63016}"#, refused(Refusal::Park(Reason::WindowClosed)), "window_closed");
     check(400, r#"{"code":"63007"}"#, fail_over(Reason::NotRegistered), "not_registered");
     check(404, r#"{"code":20404}"#, fail_over(Reason::NotRegistered), "not_registered");
     check(400, r#"{"code":21656}"#, fail_over(Reason::Template), "template");
@@ -235,7 +235,7 @@ fn a_late_failure_goes_on_only_where_its_code_allows() {
     for code in ["63019", "63007"] {
         check(code, true);
     }
-    for code in ["21610", "63014", "63024", "63032", "63049", "63003", "undelivered", "30008", ""] {
+    for code in ["21610", "63014", "63016", "63024", "63032", "63049", "63003", "undelivered", "30008", ""] {
         check(code, false);
     }
 }

@@ -182,7 +182,7 @@ impl Unipile {
                     | Refusal::FailOver(it)
                     | Refusal::Park(it)
                     | Refusal::GiveUp(it) => it.as_str(),
-                    Refusal::Retry { .. } => "throttled",
+                    Refusal::Retry { .. } | Refusal::Wait { .. } => "throttled",
                 };
                 refused(refusal, word)
             }

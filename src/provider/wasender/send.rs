@@ -44,7 +44,7 @@ impl Wasender {
         match reply {
             Ok(reply) => self.read_answer(&reply),
             Err(HttpError::NoConnection | HttpError::Forbidden) => {
-                Attempt::of(Outcome::Refused(Refusal::Retry { not_before: None }), "no_connection")
+                Attempt::of(Outcome::Refused(Refusal::Down(Reason::Disconnected)), "no_connection")
             }
             Err(HttpError::NoAnswer | HttpError::TooLarge) => {
                 Attempt::of(Outcome::Unknown, "no_answer")
