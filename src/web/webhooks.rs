@@ -38,17 +38,13 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
         .routes(routes!(twilio))
 }
 
-/// Every route takes every event: Wasender has one URL for all of a session's.
+/// A route is told by its name in the count of webhooks.
 macro_rules! webhook {
-    ($(#[doc = $doc:literal])+ $name:ident, $path:literal, $id:literal) => {
+    ($(#[doc = $doc:literal])+ $name:ident, $by:ident, $path:literal, $id:literal,
+        params($($params:tt)+)) => {
         $(#[doc = $doc])+
         #[utoipa::path(post, path = $path, tag = "Webhooks", operation_id = $id, security(()),
-            params(
-                ("X-Webhook-Signature" = Option<String>, Header,
-                    description = "the secret itself, as Wasender sends it"),
-                ("X-Wasender-Signature" = Option<String>, Header,
-                    description = "or HMAC-SHA256 of the raw body with the secret, in hex"),
-            ),
+            params($($params)+),
             request_body(content = serde_json::Value, description = "at most 3 MiB"),
             responses(
                 (status = 200, description = "it is on disk and will be worked on", body = Kept),
@@ -64,8 +60,20 @@ macro_rules! webhook {
             headers: HeaderMap,
             body: Body,
         ) -> Response {
-            let caller = Caller { by: ProviderKind::Wasender, vendor, uri, headers };
+            let caller = Caller { by: ProviderKind::$by, vendor, uri, headers };
             receive(web, caller, stringify!($name), body).await
+        }
+    };
+    // Every route takes every event: Wasender has one URL for all of a session's.
+    ($(#[doc = $doc:literal])+ $name:ident, $path:literal, $id:literal) => {
+        webhook! {
+            $(#[doc = $doc])+
+            $name, Wasender, $path, $id, params(
+                ("X-Webhook-Signature" = Option<String>, Header,
+                    description = "the secret itself, as Wasender sends it"),
+                ("X-Wasender-Signature" = Option<String>, Header,
+                    description = "or HMAC-SHA256 of the raw body with the secret, in hex"),
+            )
         }
     };
 }
@@ -81,6 +89,21 @@ webhook! {
 webhook! {
     /// Take a change of the connection
     connection, "/api/webhooks/wasender/{vendor_id}/connection", "receiveConnection"
+}
+webhook! {
+    /// Take an event of a vendor's numbers at Meta
+    meta, Meta, "/api/webhooks/meta/{vendor_id}", "receiveFromMeta", params(
+        ("X-Hub-Signature-256" = String, Header,
+            description = "`sha256=` and HMAC-SHA256 of the raw body with the app's secret, in hex"),
+    )
+}
+webhook! {
+    /// Take an event of a vendor's account at Unipile
+    unipile, Unipile, "/api/webhooks/unipile/{vendor_id}", "receiveFromUnipile", params(
+        ("Unipile-Auth" = Option<String>, Header, description = "the secret itself"),
+        ("Unipile-Signature" = Option<String>, Header,
+            description = "of the second generation: `t=…,v0=…`, HMAC-SHA256 of time and raw body"),
+    )
 }
 
 /// What a number's callback at Meta is asked first.
@@ -124,51 +147,6 @@ async fn shake_hands(
     Ok(challenge)
 }
 
-/// Take an event of a vendor's numbers at Meta
-#[utoipa::path(post, path = "/api/webhooks/meta/{vendor_id}", tag = "Webhooks",
-    operation_id = "receiveFromMeta", security(()),
-    params(("X-Hub-Signature-256" = String, Header,
-        description = "`sha256=` and HMAC-SHA256 of the raw body with the app's secret, in hex")),
-    request_body(content = serde_json::Value, description = "at most 3 MiB"),
-    responses(
-        (status = 200, description = "it is on disk and will be worked on", body = Kept),
-        (status = 401, description = "not proven, or no such vendor"),
-        (status = 503, description = "it could not be kept: send it again"),
-    ))]
-async fn meta(
-    State(web): State<Web>,
-    Path(vendor): Path<String>,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    receive(web, Caller { by: ProviderKind::Meta, vendor, uri, headers }, "meta", body).await
-}
-
-/// Take an event of a vendor's account at Unipile
-#[utoipa::path(post, path = "/api/webhooks/unipile/{vendor_id}", tag = "Webhooks",
-    operation_id = "receiveFromUnipile", security(()),
-    params(
-        ("Unipile-Auth" = Option<String>, Header, description = "the secret itself"),
-        ("Unipile-Signature" = Option<String>, Header,
-            description = "of the second generation: `t=…,v0=…`, HMAC-SHA256 of time and raw body"),
-    ),
-    request_body(content = serde_json::Value, description = "at most 3 MiB"),
-    responses(
-        (status = 200, description = "it is on disk and will be worked on", body = Kept),
-        (status = 401, description = "not proven, or no such vendor"),
-        (status = 503, description = "it could not be kept: send it again"),
-    ))]
-async fn unipile(
-    State(web): State<Web>,
-    Path(vendor): Path<String>,
-    OriginalUri(uri): OriginalUri,
-    headers: HeaderMap,
-    body: Body,
-) -> Response {
-    receive(web, Caller { by: ProviderKind::Unipile, vendor, uri, headers }, "unipile", body).await
-}
-
 /// Take an event of a vendor's sender at Twilio
 #[utoipa::path(post, path = "/api/webhooks/twilio/{vendor_id}", tag = "Webhooks",
     operation_id = "receiveFromTwilio", security(()),
@@ -180,6 +158,8 @@ async fn unipile(
         (status = 200, description = "it is on disk and will be worked on; an empty answer in \
             TwiML", body = String, content_type = "text/xml"),
         (status = 401, description = "not proven, or no such vendor"),
+        (status = 408, description = "the body came too slowly"),
+        (status = 413, description = "the body is too large"),
         (status = 503, description = "it could not be kept: send it again"),
     ))]
 async fn twilio(
