@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::{
     domain::bulk::{Columns, is_name},
@@ -18,8 +19,9 @@ use crate::{
 const RECORD_BYTES_MAX: usize = 256 * 1024;
 /// The longest body.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
-/// How long nothing may come.
+/// How long nothing may come, and how long all of it may take.
 const QUIET_MAX: Duration = Duration::from_secs(30);
+const TAKEN_WITHIN: Duration = Duration::from_mins(15);
 /// What some programs begin a file with.
 const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The column of the number.
@@ -56,6 +58,7 @@ pub(super) struct Records {
     n_seen: usize,
     at: At,
     is_over: bool,
+    until: Instant,
     n_bytes: usize,
     n_lines: usize,
     hash: Sha256,
@@ -95,6 +98,7 @@ impl Records {
             n_seen: 0,
             at: At::Start,
             is_over: false,
+            until: Instant::now() + TAKEN_WITHIN,
             n_bytes: 0,
             n_lines: 0,
             hash: Sha256::new(),
@@ -160,7 +164,8 @@ impl Records {
     }
 
     async fn read(&mut self) -> Result<(), ApiError> {
-        let next = tokio::time::timeout(QUIET_MAX, self.body.next()).await;
+        let until = self.until.min(Instant::now() + QUIET_MAX);
+        let next = tokio::time::timeout_at(until, self.body.next()).await;
         match next.map_err(|_| ApiError::TooSlow)? {
             Some(Ok(piece)) => {
                 self.n_bytes += piece.len();
@@ -358,6 +363,24 @@ mod tests {
         let lines: Vec<usize> = found.iter().map(|it| it.0).collect();
         assert_eq!(lines, [1, 3, 4, 6]);
         assert!(records("a\n\"b", 2, true).len() < 2, "quotes that do not end are no record");
+    }
+
+    #[tokio::test]
+    async fn a_body_that_takes_too_long_is_given_up_although_it_still_comes() {
+        let drops = stream::repeat(()).then(|()| async {
+            tokio::task::yield_now().await;
+            Ok::<_, Infallible>(Bytes::from_static(b"{}\n"))
+        });
+        let mut records = Records::new(Body::from_stream(drops));
+        assert!(records.next(false).await.is_ok());
+        records.until = Instant::now();
+        let end = loop {
+            match records.next(false).await {
+                Ok(_) => {}
+                Err(error) => break error,
+            }
+        };
+        assert!(matches!(end, ApiError::TooSlow));
     }
 
     #[test]
