@@ -1,9 +1,12 @@
 //! A provider cannot: the message leaves through the next one, from the vendor's number there.
 
 use serde_json::{Value, json};
-use waba_gateway::twin::{
-    MetaCustomer, MetaInbound, MetaMisbehaviour, MetaNumber, MetaTwin, Misbehaviour, NewMetaNumber,
-    Times,
+use waba_gateway::{
+    domain::clock::{Clock, HOUR, MINUTE},
+    twin::{
+        MetaCustomer, MetaInbound, MetaMisbehaviour, MetaNumber, MetaTwin, Misbehaviour,
+        NewMetaNumber, Times,
+    },
 };
 
 use crate::{
@@ -14,11 +17,11 @@ use crate::{
 const TO: &str = "+221705550001";
 
 /// A vendor with a session at Wasender and another number at Meta, where the customer has written.
-struct Shop {
-    app: TestApp,
-    meta: MetaTwin,
-    vendor: TestVendor,
-    number: MetaNumber,
+pub struct Shop {
+    pub app: TestApp,
+    pub meta: MetaTwin,
+    pub vendor: TestVendor,
+    pub number: MetaNumber,
 }
 
 async fn shop(first: &str, second: &str) -> Shop {
@@ -27,8 +30,12 @@ async fn shop(first: &str, second: &str) -> Shop {
 }
 
 async fn shop_at(api: String, meta: MetaTwin, first: &str, second: &str) -> Shop {
+    shop_on(Clock::System, api, meta, first, second).await
+}
+
+pub async fn shop_on(clock: Clock, api: String, meta: MetaTwin, first: &str, second: &str) -> Shop {
     let variables = vec![("META_API_URL", api)];
-    let app = spawn_app_with(Options { variables, ..Options::default() }).await;
+    let app = spawn_app_with(Options { clock, variables, ..Options::default() }).await;
     let vendor = app.vendor(1).await;
     let number = meta.add_number(NewMetaNumber::new("+221770009999"));
     let path = format!("/api/admin/vendors/{}/waba/waba_{}", vendor.id, vendor.id);
@@ -234,9 +241,12 @@ async fn free_text_outside_the_window_is_refused_or_leaves_as_the_vendors_templa
 
 #[tokio::test]
 async fn a_message_for_later_keeps_nothing_waiting_and_leaves_in_time() {
-    let shop = shop("wasender", "meta").await;
+    // Customers write at the present time.
+    let (clock, meta) = (Clock::fixed(Clock::System.now()), MetaTwin::start().await.unwrap());
+    let shop = shop_on(clock, meta.api_url(), meta, "wasender", "meta").await;
+    shop.app.clock.advance(MINUTE);
     let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
-    let at = shop.app.clock.now() + 3_600_000;
+    let at = shop.app.clock.now() + HOUR;
     let later = json!({ "to": TO, "type": "text", "text": "plus tard",
         "sendAt": waba_gateway::domain::clock::iso(at) });
     let id = shop.app.admin.post(&path, later).await;
@@ -254,4 +264,10 @@ async fn a_message_for_later_keeps_nothing_waiting_and_leaves_in_time() {
     assert_eq!(shop.app.admin.post(&path, none).await.status, 422);
     let far = json!({ "to": TO, "type": "text", "text": "x", "sendAt": "2099-01-01T00:00:00Z" });
     assert_eq!(shop.app.admin.post(&path, far).await.status, 422);
+    shop.app.clock.advance(HOUR - 1);
+    shop.app.settled_sends().await;
+    assert_eq!(shop.app.twin.sends().len(), 1, "not before its time");
+    shop.app.clock.advance(1);
+    let sends = shop.app.twin.wait_sends(2, DEADLINE).await;
+    assert_eq!(sends[1].text, "plus tard");
 }
