@@ -18,6 +18,8 @@ use super::{
 pub const RECIPIENTS_MAX: usize = 100_000;
 /// The fastest pace of its own that a job may have.
 pub const PER_MINUTE_MAX: u32 = 6_000;
+/// Jobs of one vendor that have not ended.
+pub const JOBS_MAX: i64 = 20;
 /// When so many in a row were parked or given up, a job waits for a person.
 pub const FAILED_IN_A_ROW: i64 = 20;
 
@@ -69,12 +71,15 @@ pub enum BulkState {
     Cancelled,
     /// All have had their turn.
     Done,
+    /// It was not taken whole, and nobody sees it any more: its recipients are being removed.
+    Dropped,
 }
 
 impl BulkState {
-    const ALL: [Self; 5] = [Self::Taken, Self::Running, Self::Paused, Self::Cancelled, Self::Done];
+    const ALL: [Self; 6] =
+        [Self::Taken, Self::Running, Self::Paused, Self::Cancelled, Self::Done, Self::Dropped];
 
-    /// As it is stored.
+    /// As it is stored. What callers may see is above zero.
     #[must_use]
     pub fn code(self) -> i64 {
         match self {
@@ -83,6 +88,7 @@ impl BulkState {
             Self::Paused => 2,
             Self::Cancelled => 3,
             Self::Done => 4,
+            Self::Dropped => -1,
         }
     }
 
@@ -101,6 +107,7 @@ impl BulkState {
             Self::Paused => "paused",
             Self::Cancelled => "cancelled",
             Self::Done => "done",
+            Self::Dropped => "dropped",
         }
     }
 

@@ -85,8 +85,8 @@ impl Gateway {
         let idempotency = idempotency(message.idempotency_key.clone(), request)?;
         let now = self.inner.clock.now();
         let takes = self.takes(&service, instance, &to, &content, &message).await;
-        let (content, more) = parts(&service, &instance.id, content);
-        let n_parts = more.len() + 1;
+        let made = intent(&service, instance, to, content, now);
+        let n_parts = made.more.len() + 1;
         let send_at = match (takes, &idempotency) {
             (Ok(send_at), _) => send_at,
             // What was taken once may not be takeable any more, and is no less sent.
@@ -101,23 +101,12 @@ impl Gateway {
             (Err(why), None) => return Err(why),
         };
         let intent = NewIntent {
-            vendor: vendor.clone(),
-            instance: instance.id.clone(),
-            contact: None,
-            to,
-            content,
-            more,
             reply_to: message.reply_to,
-            forward: service.vendor().forward_url.is_some(),
-            is_automatic: false,
-            origin: None,
-            now,
             send_at,
             only: message.provider,
             expires: send_at.unwrap_or(now) + service.ttl(SEND_TTL),
-            policy: service.policy(instance.routes()),
-            parked: None,
             idempotency,
+            ..made
         };
         match self.inner.journal.submit(intent).await.map_err(AdminError::from)? {
             Submitted::New(id, changes) | Submitted::Same(id, changes) => {
@@ -265,6 +254,49 @@ impl Gateway {
     }
 }
 
+/// The number that a message leaves from: the vendor's first when none is named.
+pub(super) fn sender<'a>(
+    service: &'a VendorService,
+    instance: Option<&InstanceId>,
+) -> Result<&'a Arc<WabaInstance>, AdminError> {
+    match instance {
+        Some(id) => service.instance(id).ok_or(AdminError::NoInstance),
+        None => service.instances().first().ok_or_else(|| {
+            AdminError::Conflict("the vendor has no WABA instance to send from".to_owned())
+        }),
+    }
+}
+
+/// A message that leaves now, as a vendor asked.
+pub(super) fn intent(
+    service: &VendorService,
+    instance: &WabaInstance,
+    to: Address,
+    content: Content,
+    now: Millis,
+) -> NewIntent {
+    let (content, more) = parts(service, &instance.id, content);
+    NewIntent {
+        vendor: service.vendor().id.clone(),
+        instance: instance.id.clone(),
+        contact: None,
+        to,
+        content,
+        more,
+        reply_to: None,
+        forward: service.vendor().forward_url.is_some(),
+        is_automatic: false,
+        origin: None,
+        now,
+        send_at: None,
+        only: None,
+        expires: now + service.ttl(SEND_TTL),
+        policy: service.policy(instance.routes()),
+        parked: None,
+        idempotency: None,
+    }
+}
+
 /// Content as the messages that leave: the first, and what follows it.
 pub(super) fn parts(
     service: &VendorService,
@@ -275,19 +307,6 @@ pub(super) fn parts(
     let mut parts = split::parts(content.clone(), service.text_limits(instance)).into_iter();
     let first = parts.next().unwrap_or(content);
     (first, parts.collect())
-}
-
-/// The number that it leaves from: the vendor's first one without a choice.
-pub(super) fn sender<'a>(
-    service: &'a VendorService,
-    id: Option<&InstanceId>,
-) -> Result<&'a Arc<WabaInstance>, AdminError> {
-    match id {
-        Some(id) => service.instance(id).ok_or(AdminError::NoInstance),
-        None => service.instances().first().ok_or_else(|| {
-            AdminError::Conflict("the vendor has no WABA instance to send from".to_owned())
-        }),
-    }
 }
 
 /// The provider that it goes through first.

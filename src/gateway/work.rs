@@ -22,14 +22,40 @@ pub const WAITING_PER_VENDOR_MAX: usize = 20_000;
 /// leave later.
 const LATER_PER_VENDOR_MAX: usize = 100_000;
 
+/// Of the places for sends of an instance, one in so many is kept for answers, and one at least.
+const PLACES_KEPT: usize = 8;
+/// Sends of jobs that wait to be tried again hold no place; with so many of one instance its jobs
+/// wait for what becomes of them, for it may be the number that cannot send.
+const AGAIN_MAX: usize = 20;
+
 /// The scheduler, shared.
 pub struct Work {
     scheduler: Mutex<Scheduler>,
     wake: Notify,
     clock: Clock,
     /// Sends of jobs to many recipients that are to leave, or leave again.
-    bulk: Mutex<HashMap<EntryId, VendorId>>,
+    bulk: Mutex<HashMap<EntryId, (InstanceId, Stands)>>,
     bulk_wake: Notify,
+}
+
+/// Where a send of a job stands.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stands {
+    /// It has not had its turn.
+    Waiting,
+    /// It is on its way.
+    Running,
+    /// It waits to be tried again.
+    Again,
+}
+
+/// When a job may have room that has none now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RoomAt {
+    /// Not before this time.
+    Time(Millis),
+    /// When one of its sends has ended.
+    Change,
 }
 
 impl Work {
@@ -56,7 +82,12 @@ impl Work {
             match change {
                 Change::New(job) => scheduler.add(job, now),
                 Change::Decided(job, next) => {
-                    self.bulk_stands(job.id, next);
+                    // Of one that runs, its end tells.
+                    let is_running =
+                        self.bulk().get(&job.id).is_some_and(|it| it.1 == Stands::Running);
+                    if !is_running {
+                        self.bulk_stands(job.id, next);
+                    }
                     scheduler.decided(job, next, now);
                 }
                 Change::Placed { id, place } => scheduler.place(id, place),
@@ -69,7 +100,11 @@ impl Work {
 
     /// The next work that may start.
     pub fn next(&self) -> Option<Job> {
-        self.lock().next(self.clock.now())
+        let job = self.lock().next(self.clock.now())?;
+        if let Some((_, stands)) = self.bulk().get_mut(&job.id) {
+            *stands = Stands::Running;
+        }
+        Some(job)
     }
 
     /// Ends a run of work.
@@ -79,16 +114,35 @@ impl Work {
         self.bulk_stands(id, next);
     }
 
-    /// Takes over a send of a job to many recipients.
-    pub fn apply_bulk(&self, vendor: &VendorId, id: EntryId, changes: Vec<Change>) {
-        self.bulk().insert(id, vendor.clone());
+    /// Takes over sends of a job to many recipients.
+    pub fn apply_bulk(&self, instance: &InstanceId, made: &[EntryId], changes: Vec<Change>) {
+        let waiting = |id: &EntryId| (*id, (instance.clone(), Stands::Waiting));
+        self.bulk().extend(made.iter().map(waiting));
         self.apply(changes);
     }
 
-    /// How many sends of such jobs are to leave for a vendor.
-    #[must_use]
-    pub fn n_bulk(&self, vendor: &VendorId) -> usize {
-        self.bulk().values().filter(|it| *it == vendor).count()
+    /// How many more sends of such jobs an instance may have now: its answers always find a place
+    /// and, where it may send several at once, a token.
+    ///
+    /// # Errors
+    ///
+    /// When it may have one.
+    pub fn bulk_room(&self, instance: &InstanceId) -> Result<usize, RoomAt> {
+        let bulk = self.bulk();
+        let n = |stands| bulk.values().filter(|it| it.1 == stands && it.0 == *instance).count();
+        let [n_waiting, n_running, n_again] =
+            [Stands::Waiting, Stands::Running, Stands::Again].map(n);
+        drop(bulk);
+        let mut scheduler = self.lock();
+        let n_places = scheduler.limit_of(instance).at_once();
+        let n_places = n_places - n_places.div_ceil(PLACES_KEPT);
+        let n_free = n_places.saturating_sub(n_waiting + n_running);
+        if n_free == 0 || n_again >= AGAIN_MAX {
+            return Err(RoomAt::Change);
+        }
+        let n_waiting = i64::try_from(n_waiting).unwrap_or(i64::MAX);
+        let spare = scheduler.spare(instance, n_waiting, self.clock.now());
+        Ok(n_free.min(usize::try_from(spare.map_err(RoomAt::Time)?).unwrap_or_default()))
     }
 
     /// Such jobs are to be looked at again.
@@ -101,26 +155,27 @@ impl Work {
         self.bulk_wake.notified().await;
     }
 
-    /// Whether an instance could send something now that is in no hurry, or when it could.
-    pub fn spare(&self, instance: &InstanceId) -> Result<(), Millis> {
-        self.lock().spare(instance, self.clock.now())
-    }
-
     /// How many sends a minute an instance is allowed.
     #[must_use]
     pub fn in_a_minute(&self, instance: &InstanceId) -> i64 {
         self.lock().limit_of(instance).in_a_minute()
     }
 
-    /// One that has left, or will not, makes room for the next.
+    /// One that has left, or will not just now, makes room for the next.
     fn bulk_stands(&self, id: EntryId, next: Next) {
-        let is_to_leave = matches!(next, Next::Again { kind: Kind::Send, .. });
-        if !is_to_leave && self.bulk().remove(&id).is_some() {
-            self.bulk_wake.notify_one();
+        let mut bulk = self.bulk();
+        let Some((_, stands)) = bulk.get_mut(&id) else { return };
+        match next {
+            Next::Again { kind: Kind::Send, due, .. } if due <= self.clock.now() => {
+                *stands = Stands::Waiting;
+            }
+            Next::Again { kind: Kind::Send, .. } => *stands = Stands::Again,
+            _ => drop(bulk.remove(&id)),
         }
+        self.bulk_wake.notify_one();
     }
 
-    fn bulk(&self) -> MutexGuard<'_, HashMap<EntryId, VendorId>> {
+    fn bulk(&self) -> MutexGuard<'_, HashMap<EntryId, (InstanceId, Stands)>> {
         self.bulk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

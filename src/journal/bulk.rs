@@ -15,8 +15,9 @@ use crate::domain::{
 /// The part of the journal that knows jobs and their recipients.
 #[async_trait]
 pub trait Bulk: Send + Sync {
-    /// Begins to take a job. Until it is kept nobody is sent to, and a start forgets it.
-    async fn open_job(&self, job: NewJob) -> Result<BulkId, JournalError>;
+    /// Begins to take a job. Until it is kept nobody is sent to, and a start forgets it. `None`:
+    /// too many of the vendor's have not ended, and it is none of them.
+    async fn open_job(&self, job: NewJob) -> Result<Option<BulkId>, JournalError>;
 
     /// Adds recipients to a job that is being taken. How many of them it had already.
     async fn add_recipients(
@@ -60,32 +61,25 @@ pub trait Bulk: Send + Sync {
         now: Millis,
     ) -> Result<BulkChanged, JournalError>;
 
-    /// The jobs that run, the oldest first, each with its message.
-    async fn running_jobs(&self) -> Result<Vec<(BulkJob, Content)>, JournalError>;
+    /// The jobs that run, the oldest first.
+    async fn running_jobs(&self) -> Result<Vec<BulkJob>, JournalError>;
 
-    /// The recipient of a running job whose turn is next. With none left the job is done.
-    async fn next_recipient(
+    /// The message of a running job, and the recipients whose turn is next, so many at most. With
+    /// none left the job is done.
+    async fn next_recipients(
         &self,
         job: BulkId,
+        limit: usize,
         now: Millis,
-    ) -> Result<Option<Recipient>, JournalError>;
+    ) -> Result<Option<(Content, Vec<Recipient>)>, JournalError>;
 
-    /// Makes a recipient an intent, together with the mark that they are one; nothing is done for
-    /// who has had their turn, or when the job does not run.
+    /// Makes recipients intents, together with the mark that they are; nothing is done for who has
+    /// had their turn, under whichever name, or when the job does not run.
     async fn hand_over(
         &self,
         job: BulkId,
-        recipient: &Recipient,
-        intent: NewIntent,
+        turns: Vec<(Recipient, NewIntent)>,
     ) -> Result<Handed, JournalError>;
-
-    /// A recipient gets nothing, for this reason.
-    async fn pass_over(
-        &self,
-        job: BulkId,
-        recipient: &Recipient,
-        why: &'static str,
-    ) -> Result<(), JournalError>;
 
     /// Whether the messages of those who had their turn just before this one, so many, were all
     /// parked or given up.
@@ -96,7 +90,7 @@ pub trait Bulk: Send + Sync {
         of_last: i64,
     ) -> Result<bool, JournalError>;
 
-    /// A job from before this time that has ended.
+    /// A job to forget: it ended before this time, has been paused since, or was not taken whole.
     async fn old_job(&self, before: Millis) -> Result<Option<BulkId>, JournalError>;
 }
 
@@ -111,6 +105,8 @@ pub struct NewJob {
     pub content: Content,
     /// Its own pace.
     pub per_minute: Option<u32>,
+    /// The caller's own id for it.
+    pub key: Option<String>,
     /// When.
     pub now: Millis,
 }
@@ -118,8 +114,6 @@ pub struct NewJob {
 /// A recipient of a job that is being taken.
 #[derive(Clone)]
 pub struct NewRecipient {
-    /// Where they stand in what was given.
-    pub line: usize,
     /// Who.
     pub to: Address,
     /// What fills the message's variables.
@@ -178,7 +172,7 @@ pub struct BulkProgress {
     pub n_on_their_way: i64,
     /// The provider has it.
     pub n_sent: i64,
-    /// It was given up, or could not be made.
+    /// It was given up.
     pub n_failed: i64,
     /// It waits for a person.
     pub n_parked: i64,
@@ -189,10 +183,10 @@ pub struct BulkProgress {
 }
 
 /// What [`Bulk::change_job`] did.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BulkChanged {
     /// It is as was asked.
-    Is(BulkJob),
+    Is,
     /// It stands where that is not possible.
     Not(BulkState),
     /// The vendor has no such job.
@@ -204,8 +198,6 @@ pub enum BulkChanged {
 pub struct Recipient {
     /// Their row.
     pub(super) id: i64,
-    /// Where they stand in what was given.
-    pub line: usize,
     /// Who.
     pub to: Address,
     /// What fills the message's variables.
@@ -214,9 +206,9 @@ pub struct Recipient {
 
 /// What [`Bulk::hand_over`] did.
 #[derive(Debug)]
-pub enum Handed {
-    /// They are this intent now.
-    Made(EntryId, Vec<Change>),
-    /// They had their turn, or the job does not run.
-    Not,
+pub struct Handed {
+    /// The intents that recipients became.
+    pub made: Vec<EntryId>,
+    /// For the scheduler.
+    pub changes: Vec<Change>,
 }

@@ -212,7 +212,7 @@ pub(super) fn reason(state: &State) -> Option<&'static str> {
 }
 
 /// The number an account is stored as.
-pub(super) fn code(account: Account) -> i64 {
+pub(in crate::journal) fn code(account: Account) -> i64 {
     match account {
         Account::Waiting => 0,
         Account::Sent => 1,

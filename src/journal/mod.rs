@@ -76,6 +76,14 @@ pub const KEYS_KEPT_DAYS: i64 = 8;
 #[error("journal")]
 pub struct JournalError(#[from] DbError);
 
+impl JournalError {
+    /// Whether it is what was stored that is wrong, and not the place where it is.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.0, DbError::Unreadable(_))
+    }
+}
+
 /// The durable record of work.
 #[async_trait]
 pub trait Journal:

@@ -28,7 +28,7 @@ use super::{
     extract::{Path, Query},
     media::drain,
     new_message::NewMessage,
-    send::{Idempotent, idempotency_key},
+    send::idempotency_key,
 };
 use crate::{
     domain::{
@@ -51,7 +51,7 @@ pub(super) struct BulkBody {
     /// What a message has, without `to` and `replyTo`; its texts may have `{{column}}` in them.
     #[schema(value_type = Object, example = json!({ "type": "text", "text": "Bonjour {{name}}" }))]
     message: Map<String, Value>,
-    /// At most so many a minute, 1 to 6,000; without it, what the number is allowed.
+    /// At most so many a minute, 1 to 6,000; without it, what the provider allows the number.
     #[schema(example = 60)]
     per_minute: Option<u32>,
 }
@@ -91,7 +91,9 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 /// header line and a line each. `to` is the number, as people write it; every other column fills
 /// `{{column}}` in the message. If any line is wrong, nothing is kept. The vendor's answers go first.
 #[utoipa::path(post, path = "/messages/bulk", tag = "Messages", operation_id = "sendBulk",
-    params(Idempotent),
+    params(("Idempotency-Key" = Option<String>, Header, example = "spring-sale",
+        description = "The caller's own id for the job, 1 to 255 characters: the same body is one \
+            job. Known for as long as the job is.")),
     request_body(content(
         (BulkBody = "application/x-ndjson"),
         (String = "text/csv"),
@@ -99,7 +101,8 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
     responses(
         (status = 202, description = "on disk, and running", body = BulkTakenView),
         (status = 408, description = "the body came too slowly"),
-        (status = 409, description = "another job was sent with this Idempotency-Key"),
+        (status = 409, description = "another job was sent with this Idempotency-Key, or 20 of \
+            the vendor's have not ended"),
         (status = 413, description = "the body is larger than 64 MiB"),
         (status = 422, description = "a line is wrong: it and the field are named"),
         (status = 503, description = "too many jobs are coming in; nothing was kept"),
@@ -112,8 +115,8 @@ pub(super) async fn create(
 ) -> Result<(StatusCode, Answer<BulkTakenView>), ApiError> {
     let mut records = Records::new(body);
     match take(&web, &vendor, &headers, &mut records).await {
-        Ok((intake, key)) => {
-            let BulkTaken { id, n_recipients, n_same } = intake.keep(key, records.hash()).await?;
+        Ok(intake) => {
+            let BulkTaken { id, n_recipients, n_same } = intake.keep(records.hash()).await?;
             let view = BulkTakenView {
                 success: true,
                 job_id: id.to_string(),
@@ -165,53 +168,42 @@ pub(super) async fn show(
     Ok(Answer(BulkProgressView::of(&shown)))
 }
 
-/// Pause a job
-///
-/// The few messages that are on their way still leave.
-#[utoipa::path(post, path = "/messages/bulk/{job_id}/pause", tag = "Messages",
-    operation_id = "pauseBulk", params(BulkPath),
-    responses(
-        (status = 200, description = "it waits", body = BulkProgressView),
-        (status = 409, description = "it has ended"),
-    ))]
-pub(super) async fn pause(
-    web: State<Web>,
-    vendor: ForVendor,
-    path: Path<BulkPath>,
-) -> Result<Answer<BulkProgressView>, ApiError> {
-    change(web, vendor, path, BulkDeed::Pause).await
+macro_rules! deed {
+    ($(#[doc = $doc:literal])+ $name:ident, $deed:ident, $path:literal, $id:literal,
+        $ok:literal, $not:literal) => {
+        $(#[doc = $doc])+
+        #[utoipa::path(post, path = $path, tag = "Messages", operation_id = $id,
+            params(BulkPath),
+            responses(
+                (status = 200, description = $ok, body = BulkProgressView),
+                (status = 409, description = $not),
+            ))]
+        pub(super) async fn $name(
+            web: State<Web>,
+            vendor: ForVendor,
+            path: Path<BulkPath>,
+        ) -> Result<Answer<BulkProgressView>, ApiError> {
+            change(web, vendor, path, BulkDeed::$deed).await
+        }
+    };
 }
 
-/// Let a paused job go on
-#[utoipa::path(post, path = "/messages/bulk/{job_id}/resume", tag = "Messages",
-    operation_id = "resumeBulk", params(BulkPath),
-    responses(
-        (status = 200, description = "it runs", body = BulkProgressView),
-        (status = 409, description = "it has ended"),
-    ))]
-pub(super) async fn resume(
-    web: State<Web>,
-    vendor: ForVendor,
-    path: Path<BulkPath>,
-) -> Result<Answer<BulkProgressView>, ApiError> {
-    change(web, vendor, path, BulkDeed::Resume).await
+deed! {
+    /// Pause a job
+    ///
+    /// Messages that are on their way still leave.
+    pause, Pause, "/messages/bulk/{job_id}/pause", "pauseBulk", "it waits", "it has ended"
 }
-
-/// End a job
-///
-/// Who has not had their turn gets nothing. The few messages that are on their way still leave.
-#[utoipa::path(post, path = "/messages/bulk/{job_id}/cancel", tag = "Messages",
-    operation_id = "cancelBulk", params(BulkPath),
-    responses(
-        (status = 200, description = "it has ended", body = BulkProgressView),
-        (status = 409, description = "everybody had had their turn"),
-    ))]
-pub(super) async fn cancel(
-    web: State<Web>,
-    vendor: ForVendor,
-    path: Path<BulkPath>,
-) -> Result<Answer<BulkProgressView>, ApiError> {
-    change(web, vendor, path, BulkDeed::Cancel).await
+deed! {
+    /// Let a paused job go on
+    resume, Resume, "/messages/bulk/{job_id}/resume", "resumeBulk", "it runs", "it has ended"
+}
+deed! {
+    /// End a job
+    ///
+    /// Who has not had their turn gets nothing. Messages that are on their way still leave.
+    cancel, Cancel, "/messages/bulk/{job_id}/cancel", "cancelBulk", "it has ended",
+    "everybody had had their turn"
 }
 
 async fn change(
@@ -230,7 +222,7 @@ async fn take(
     vendor: &VendorId,
     headers: &HeaderMap,
     records: &mut Records,
-) -> Result<(BulkIntake, Option<String>), ApiError> {
+) -> Result<BulkIntake, ApiError> {
     let key = idempotency_key(headers)?;
     let content_type = headers.get(CONTENT_TYPE).and_then(|it| it.to_str().ok());
     let form = content_type.and_then(Form::of).ok_or_else(|| {
@@ -241,7 +233,7 @@ async fn take(
     };
     let mut intake = web
         .gateway
-        .open_bulk(vendor, job(&first).map_err(at(line))?)
+        .open_bulk(vendor, job(&first, key).map_err(at(line))?)
         .await
         .map_err(send_at(line))?;
     let is_csv = form == Form::Csv;
@@ -255,12 +247,12 @@ async fn take(
     };
     while let Some((line, record)) = records.next(is_csv).await? {
         let row = reader.read(&record).map_err(|it| at(line)(invalid(it)))?;
-        intake.add(line, &row.to, &row.columns).await.map_err(send_at(line))?;
+        intake.add(&row.to, &row.columns).await.map_err(send_at(line))?;
     }
-    Ok((intake, key))
+    Ok(intake)
 }
 
-fn job(line: &[u8]) -> Result<NewBulk, ApiError> {
+fn job(line: &[u8], idempotency_key: Option<String>) -> Result<NewBulk, ApiError> {
     let BulkBody { mut message, per_minute } = super::extract::parse(line)?;
     if let Some(field) = NOT_OF_MANY.iter().find(|it| message.contains_key(**it)) {
         return Err(invalid(format!("message.{field}: does not belong to a message to many")));
@@ -271,7 +263,7 @@ fn job(line: &[u8]) -> Result<NewBulk, ApiError> {
     let content = message.content()?;
     let instance = message.waba_id.as_deref().map(InstanceId::parse).transpose();
     let instance = instance.map_err(|_| AdminError::NoInstance)?;
-    Ok(NewBulk { content, instance, per_minute })
+    Ok(NewBulk { content, instance, per_minute, idempotency_key })
 }
 
 /// Names the line of what is wrong.

@@ -1,5 +1,8 @@
 //! One message to many recipients.
 
+mod held;
+mod pace;
+
 use std::{collections::BTreeSet, fmt::Write, time::Duration};
 
 use serde_json::{Value, json};
@@ -39,7 +42,7 @@ async fn post(app: &TestApp, vendor: &TestVendor, form: &str, key: &str, body: &
 }
 
 /// A job with so many recipients, as JSON lines.
-fn lines(n: usize, per_minute: Option<u32>) -> String {
+pub fn lines(n: usize, per_minute: Option<u32>) -> String {
     let message = json!({ "type": "text", "text": "Bonjour {{name}}" });
     let mut body = json!({ "message": message, "perMinute": per_minute }).to_string();
     for n in 0..n {
@@ -49,7 +52,7 @@ fn lines(n: usize, per_minute: Option<u32>) -> String {
     body
 }
 
-async fn taken(app: &TestApp, vendor: &TestVendor, body: &str) -> String {
+pub async fn taken(app: &TestApp, vendor: &TestVendor, body: &str) -> String {
     let answer = post(app, vendor, LINES, "", body).await;
     assert_eq!(answer.status, 202, "{}", answer.text);
     answer.json()["jobId"].as_str().unwrap().to_owned()
@@ -104,7 +107,7 @@ async fn a_job_goes_to_each_number_once_in_its_own_words() {
     assert_eq!(post(&app, &vendor, CSV, "spring", &body).await.json()["jobId"], json!(job));
     assert_eq!(post(&app, &vendor, CSV, "spring", &body.replace("Awa", "Ali")).await.status, 409);
 
-    until(&app, &vendor, &job, |it| it["state"] == "done").await;
+    until(&app, &vendor, &job, |it| it["state"] == "done" && it["away"] == 0).await;
     let sends = app.twin.sends();
     let said: BTreeSet<(String, String)> =
         sends.iter().map(|it| (it.to.clone(), it.text.clone())).collect();
@@ -209,6 +212,7 @@ async fn a_job_is_paused_resumed_and_cancelled() {
     app.clock.advance(10 * MINUTE);
     app.settled().await;
     assert_eq!(shown(&app, &vendor, &job).await, at_rest);
+    assert!(at_rest["waiting"].as_i64() > Some(20), "{at_rest:#}");
     let resumed = deed("resume").await.json();
     assert_eq!(resumed["state"], "running");
     assert!(resumed["secondsLeft"].as_i64() > Some(20), "{resumed:#}");
@@ -263,7 +267,7 @@ async fn a_job_of_which_nothing_gets_through_waits_for_a_person() {
     app.twin.behave(vendor.session.id);
     let resume = format!("{}/{job}/resume", path(&vendor));
     assert_eq!(app.admin.post(&resume, json!({})).await.status, 200);
-    let done = until(&app, &vendor, &job, |it| it["state"] == "done").await;
+    let done = until(&app, &vendor, &job, |it| it["state"] == "done" && it["away"] == 0).await;
     assert_eq!(done["sent"], held["waiting"]);
 }
 
@@ -294,13 +298,21 @@ async fn killed_again_and_again_it_sends_to_nobody_twice_and_leaves_nobody_out()
         let body = lines(RECIPIENTS, None).into_bytes();
         assert_eq!(admin.raw("POST", &url, &headers, body).await.status, 202);
     }
+    let count = |sql: &str| {
+        let db = rusqlite::Connection::open(data.join("waba.db")).unwrap();
+        db.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap()
+    };
+    let begun =
+        "SELECT count(*) FROM entries WHERE kind = 2 AND account = 0 AND begun_at IS NOT NULL";
+    let mut n_begun = 0;
     for n_lives in 1..=2 {
         twin.wait_sends(n_lives * 2 * VENDORS, DEADLINE).await;
         process.kill();
+        let n_before = n_begun;
+        n_begun += count(begun);
+        assert!(n_begun - n_before <= i64::try_from(3 * VENDORS).unwrap(), "one place is kept");
         process = Process::serve(&data, port, &variables, &log).await;
     }
-    let db = rusqlite::Connection::open(data.join("waba.db")).unwrap();
-    let count = |sql: &str| db.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap();
     let started = std::time::Instant::now();
     let on_their_way =
         "SELECT count(*) FROM entries WHERE kind = 2 AND account = 0 AND begun_at IS NULL";
@@ -319,6 +331,7 @@ async fn killed_again_and_again_it_sends_to_nobody_twice_and_leaves_nobody_out()
     assert_eq!(people.len(), sends.len(), "somebody was sent to twice");
     // Of those whose send a kill cut off, nobody can know; of the others all were sent to.
     let n_cut = count("SELECT count(*) FROM entries WHERE kind = 2 AND account <> 1");
+    assert!(n_cut <= n_begun, "{n_cut} of {n_begun}");
     assert!(i64::try_from(people.len()).unwrap() >= n_all - n_cut);
 }
 
@@ -338,7 +351,12 @@ async fn a_hundred_thousand_recipients_are_taken_in() {
     println!("taken in {:?} ({} bytes)", started.elapsed(), body.len());
     let started = std::time::Instant::now();
     let shown = shown(&app, &vendor, &job).await;
+    let n_all: i64 = ["waiting", "away", "sent"].map(|it| shown[it].as_i64().unwrap()).iter().sum();
+    assert_eq!(n_all, 100_000);
     println!("counted in {:?}: {shown}", started.elapsed());
     let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    println!("{:?}", status.lines().find(|it| it.starts_with("VmHWM")));
+    let peak = status.lines().find_map(|it| it.strip_prefix("VmHWM:")).unwrap().trim();
+    println!("at most {peak}");
+    let kilobytes: u64 = peak.trim_end_matches(" kB").parse().unwrap();
+    assert!(kilobytes < 512 * 1024, "it is kept as it comes, not in memory");
 }

@@ -229,11 +229,12 @@ async fn answers_are_as_described() {
     let list = format!("/api/admin/vendors/{}/conversations", vendor.id);
     let conversations = app.admin.get(&list).await.json();
     let talk = conversations["conversations"][0]["conversationId"].as_str().unwrap().to_owned();
+    let job = crate::bulk::taken(&app, &vendor, &crate::bulk::lines(1, Some(1))).await;
     let mut n_checked = 0;
     for operation in operations(&document).iter().filter(|it| it.method == "GET") {
         let path = operation.path.replace("{vendor_id}", vendor.id.as_str());
         let path = path.replace("{message_id}", &id).replace("{waba_id}", "waba_vendor_001");
-        let path = path.replace("{conversation_id}", &talk);
+        let path = path.replace("{conversation_id}", &talk).replace("{job_id}", &job);
         let is_other = ["/docs", "/api/webhooks/"].iter().any(|it| path.starts_with(it));
         if path.contains('{') || path == "/openapi.json" || is_other {
             continue;

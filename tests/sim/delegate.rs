@@ -353,7 +353,7 @@ impl Outbox for Watched {
 
 #[async_trait]
 impl Bulk for Watched {
-    async fn open_job(&self, job: NewJob) -> Result<BulkId, JournalError> {
+    async fn open_job(&self, job: NewJob) -> Result<Option<BulkId>, JournalError> {
         self.inner.open_job(job).await
     }
 
@@ -405,34 +405,25 @@ impl Bulk for Watched {
         self.inner.change_job(vendor, id, deed, note, now).await
     }
 
-    async fn running_jobs(&self) -> Result<Vec<(BulkJob, Content)>, JournalError> {
+    async fn running_jobs(&self) -> Result<Vec<BulkJob>, JournalError> {
         self.inner.running_jobs().await
     }
 
-    async fn next_recipient(
+    async fn next_recipients(
         &self,
         job: BulkId,
+        limit: usize,
         now: Millis,
-    ) -> Result<Option<Recipient>, JournalError> {
-        self.inner.next_recipient(job, now).await
+    ) -> Result<Option<(Content, Vec<Recipient>)>, JournalError> {
+        self.inner.next_recipients(job, limit, now).await
     }
 
     async fn hand_over(
         &self,
         job: BulkId,
-        recipient: &Recipient,
-        intent: NewIntent,
+        turns: Vec<(Recipient, NewIntent)>,
     ) -> Result<Handed, JournalError> {
-        self.inner.hand_over(job, recipient, intent).await
-    }
-
-    async fn pass_over(
-        &self,
-        job: BulkId,
-        recipient: &Recipient,
-        why: &'static str,
-    ) -> Result<(), JournalError> {
-        self.inner.pass_over(job, recipient, why).await
+        self.inner.hand_over(job, turns).await
     }
 
     async fn all_fail(

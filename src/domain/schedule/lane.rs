@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ASKING_PER_VENDOR_MAX, BACKLOG_AFTER, Job, Kind, LANELESS_PER_VENDOR_MAX,
-    SENDING_PER_VENDOR_MAX, Scheduler, Timer,
+    ASKING_PER_VENDOR_MAX, BACKLOG_AFTER, Job, Kind, LANELESS_PER_VENDOR_MAX, Scheduler, Timer,
+    Turn,
 };
 use crate::domain::{
     clock::Millis,
@@ -161,10 +161,10 @@ impl Scheduler {
             return;
         }
         lane.is_listed = true;
-        let vendor = job.vendor.clone();
+        let (vendor, instance) = (job.vendor.clone(), job.instance.clone());
         let turn = self.vendors.entry(vendor.clone()).or_default();
         if key.is_out {
-            turn.sends.push_back(key);
+            turn.sends.entry(instance).or_default().lanes.push_back(key);
         } else {
             turn.asks.push_back(key);
         }
@@ -185,8 +185,9 @@ impl Scheduler {
     /// Lets as many lanes of an instance try as may send at once; the others come after them, so
     /// that a long queue does not cost more than a short one.
     fn release_paced(&mut self, instance: &InstanceId, now: Millis) {
+        let n_at_once = self.pace_of(instance).limit().at_once();
         let Some(waiting) = self.paced_lanes.get_mut(instance) else { return };
-        let n_released = waiting.len().min(SENDING_PER_VENDOR_MAX);
+        let n_released = waiting.len().min(n_at_once);
         let lanes: Vec<LaneKey> = waiting.drain(..n_released).collect();
         if waiting.is_empty() {
             self.paced_lanes.remove(instance);
@@ -232,20 +233,31 @@ impl Scheduler {
     }
 
     fn start_send(&mut self, vendor: &VendorId, now: Millis) -> Option<EntryId> {
-        let is_paused = self.all_paused || self.vendors.get(vendor)?.is_paused;
-        if is_paused || !self.has_room(vendor, &[Kind::Send], SENDING_PER_VENDOR_MAX) {
-            return None;
-        }
+        let turn = self.vendors.get(vendor).filter(|it| !self.all_paused && !it.is_paused)?;
+        let waiting = turn.sends.iter().filter(|it| !it.1.lanes.is_empty());
+        let instances: Vec<InstanceId> = waiting.map(|it| it.0.clone()).collect();
+        instances.iter().find_map(|it| self.start_send_from(vendor, it, now))
+    }
+
+    fn start_send_from(
+        &mut self,
+        vendor: &VendorId,
+        instance: &InstanceId,
+        now: Millis,
+    ) -> Option<EntryId> {
+        let n_at_once = self.pace_of(instance).limit().at_once();
         loop {
-            let key = self.vendors.get_mut(vendor)?.sends.pop_front()?;
+            let sends = self.vendors.get_mut(vendor)?.sends.get_mut(instance)?;
+            if sends.n_running >= n_at_once {
+                return None;
+            }
+            let key = sends.lanes.pop_front()?;
             let Some(id) = self.head_of(key, now) else { continue };
-            let job = self.jobs.get(&id)?;
-            let instance = job.instance.clone();
             // A backlog takes two tokens a send, so that live traffic finds some.
             let n_tokens = if now - id.ms() > BACKLOG_AFTER { 2 } else { 1 };
-            match self.pace_of(&instance).take(n_tokens, now) {
+            match self.pace_of(instance).take(n_tokens, now) {
                 Ok(()) => {
-                    self.run_in_lane(vendor, key, id, Kind::Send);
+                    self.run_in_lane(key, id);
                     return Some(id);
                 }
                 Err(at) => {
@@ -253,7 +265,7 @@ impl Scheduler {
                         lane.is_listed = true;
                     }
                     self.paced_lanes.entry(instance.clone()).or_default().push_back(key);
-                    self.paced.insert((at, instance));
+                    self.paced.insert((at, instance.clone()));
                 }
             }
         }
@@ -266,7 +278,7 @@ impl Scheduler {
         loop {
             let key = self.vendors.get_mut(vendor)?.asks.pop_front()?;
             let Some(id) = self.head_of(key, now) else { continue };
-            self.run_in_lane(vendor, key, id, Kind::Message);
+            self.run_in_lane(key, id);
             return Some(id);
         }
     }
@@ -284,11 +296,30 @@ impl Scheduler {
         head
     }
 
-    fn run_in_lane(&mut self, vendor: &VendorId, key: LaneKey, id: EntryId, kind: Kind) {
+    fn run_in_lane(&mut self, key: LaneKey, id: EntryId) {
         if let Some(lane) = self.lanes.get_mut(&key) {
             lane.running.push(id);
         }
-        let turn = self.vendors.entry(vendor.clone()).or_default();
-        *turn.running.entry(kind).or_default() += 1;
+        if let Some(job) = self.jobs.get(&id) {
+            self.vendors.entry(job.vendor.clone()).or_default().started(job);
+        }
+    }
+}
+
+impl Turn {
+    fn started(&mut self, job: &Job) {
+        *self.n_running(job) += 1;
+    }
+
+    pub(super) fn ended(&mut self, job: &Job) {
+        let n = self.n_running(job);
+        *n = n.saturating_sub(1);
+    }
+
+    fn n_running(&mut self, job: &Job) -> &mut usize {
+        match job.kind {
+            Kind::Send => &mut self.sends.entry(job.instance.clone()).or_default().n_running,
+            kind => self.running.entry(kind).or_default(),
+        }
     }
 }

@@ -27,8 +27,6 @@ use super::{
 
 /// Responder calls of one vendor at once.
 pub const ASKING_PER_VENDOR_MAX: usize = 16;
-/// Sends of one vendor at once.
-pub const SENDING_PER_VENDOR_MAX: usize = 4;
 /// Signals and questions of one vendor at once.
 const LANELESS_PER_VENDOR_MAX: usize = 16;
 /// What has waited longer than this is a backlog and drains at half the pace.
@@ -137,10 +135,8 @@ impl Scheduler {
             }
             _ => next,
         };
-        if let Some(turn) = self.vendors.get_mut(&job.vendor)
-            && let Some(n) = turn.running.get_mut(&job.kind)
-        {
-            *n -= 1;
+        if let Some(turn) = self.vendors.get_mut(&job.vendor) {
+            turn.ended(&job);
         }
         if let Some(key) = LaneKey::of(&job)
             && let Some(lane) = self.lanes.get_mut(&key)
@@ -232,9 +228,20 @@ impl Scheduler {
         self.pace_of(instance).block_until(until);
     }
 
-    /// Whether an instance could send something now that is in no hurry, or when it could.
-    pub fn spare(&mut self, instance: &InstanceId, now: Millis) -> Result<(), Millis> {
-        self.pace_of(instance).spare(now)
+    /// How many an instance could send now that are in no hurry, besides `n_spoken_for`: a part of
+    /// what may leave at once is kept for answers.
+    ///
+    /// # Errors
+    ///
+    /// When it could send one.
+    pub fn spare(
+        &mut self,
+        instance: &InstanceId,
+        n_spoken_for: i64,
+        now: Millis,
+    ) -> Result<i64, Millis> {
+        let pace = self.pace_of(instance);
+        pace.spare(n_spoken_for + pace.limit().kept_for_answers(), now)
     }
 
     /// How fast an instance may send.

@@ -5,6 +5,10 @@ use crate::domain::clock::{MINUTE, Millis, SECOND};
 /// Of what may leave at once, one in so many is kept for answers while a job sends to many.
 const KEPT_FOR_ANSWERS: i64 = 8;
 
+/// Bounds of how many sends of a number are on their way at once.
+const AT_ONCE_MIN: usize = 4;
+const AT_ONCE_MAX: usize = 256;
+
 /// What a provider allows one number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
@@ -45,6 +49,20 @@ impl Limit {
     #[must_use]
     pub fn in_a_minute(self) -> i64 {
         MINUTE * 1_000 / self.interval_us
+    }
+
+    /// How many sends may be on their way at once: what it allows in a second, so that the pace is
+    /// kept through a provider that takes that long to answer.
+    #[must_use]
+    pub fn at_once(self) -> usize {
+        usize::try_from(self.in_a_minute() / 60).unwrap_or_default().clamp(AT_ONCE_MIN, AT_ONCE_MAX)
+    }
+
+    /// Of what may leave at once, so many are kept for answers. Of one nothing can be kept: an
+    /// answer waits until the next is possible.
+    #[must_use]
+    pub fn kept_for_answers(self) -> i64 {
+        if self.burst > 1 { (self.burst / KEPT_FOR_ANSWERS).max(1) } else { 0 }
     }
 }
 
@@ -105,14 +123,24 @@ impl Pace {
         Ok(())
     }
 
-    /// When something could leave that is in no hurry: a part of what may leave at once is kept
-    /// for answers. Takes nothing.
+    /// How many could leave now besides `n_spoken_for`. Takes nothing.
     ///
     /// # Errors
     ///
-    /// When it will be possible.
-    pub fn spare(&self, now: Millis) -> Result<(), Millis> {
-        self.clone().take(1 + self.limit.burst / KEPT_FOR_ANSWERS, now)
+    /// When one could.
+    pub fn spare(&self, n_spoken_for: i64, now: Millis) -> Result<i64, Millis> {
+        if now < self.blocked_until {
+            return Err(self.blocked_until);
+        }
+        let Limit { burst, interval_us } = self.limit;
+        let now_us = now * 1_000;
+        let empty_us = self.empty_us.clamp(now_us - burst * interval_us, now_us);
+        let n = (now_us - empty_us) / interval_us - n_spoken_for;
+        if n > 0 {
+            return Ok(n);
+        }
+        let at_us = empty_us + (n_spoken_for + 1) * interval_us;
+        Err(now + (at_us - now_us + 999) / 1_000)
     }
 
     /// What is allowed.
@@ -154,22 +182,41 @@ mod tests {
     #[test]
     fn what_is_in_no_hurry_leaves_some_for_answers() {
         for limit in [Limit::WASENDER, Limit::META, Limit::UNIPILE, Limit::TWILIO] {
+            let n_answers = limit.kept_for_answers();
+            assert!(n_answers >= 1, "{limit:?}");
             let mut pace = Pace::new(limit, 0);
-            let (mut now, mut n_sent) = (0, 0);
+            let (mut now, mut n_sent, mut was_filled) = (0, 0, false);
             while now < MINUTE {
-                match pace.spare(now) {
-                    Ok(()) => {
-                        pace.take(1, now).unwrap();
-                        n_sent += 1;
+                was_filled |= pace.clone().take(n_answers, now).is_ok();
+                match pace.spare(n_answers, now) {
+                    Ok(n) => {
+                        pace.take(n, now).unwrap();
+                        n_sent += n;
+                        assert!(pace.clone().take(n_answers, now).is_ok(), "{limit:?}");
                     }
-                    Err(at) => now = at.max(now + 1),
+                    Err(at) => {
+                        assert!(at > now);
+                        now = at;
+                    }
                 }
-                let n_answers = limit.burst / KEPT_FOR_ANSWERS;
-                let is_filled = now > n_answers * limit.interval_us / 1_000 + 1;
-                assert!(!is_filled || pace.clone().take(n_answers, now).is_ok(), "{limit:?}");
+                assert!(!was_filled || pace.clone().take(n_answers, now).is_ok(), "{limit:?}");
             }
-            assert!(n_sent >= limit.in_a_minute() * 9 / 10 - n_sent.min(2), "{limit:?}: {n_sent}");
+            assert!(n_sent >= limit.in_a_minute() - n_answers - 1, "{limit:?}: {n_sent}");
         }
+    }
+
+    #[test]
+    fn what_has_not_left_yet_is_spoken_for() {
+        let pace = Pace::new(Limit::WASENDER, 0);
+        assert_eq!((pace.spare(4, MINUTE), pace.spare(31, MINUTE)), (Ok(28), Ok(1)));
+        assert!(pace.spare(32, MINUTE).is_err_and(|it| it > MINUTE));
+        let one = Pace::new(Limit::WASENDER_PROTECTED, 0);
+        assert_eq!(one.spare(0, MINUTE), Ok(1));
+        assert_eq!(one.spare(1, MINUTE), Err(MINUTE + 5_000));
+    }
+
+    #[test]
+    fn an_own_pace_begins_slowly() {
         let mut pace = Pace::new(Limit::per_minute(120), 0);
         assert_eq!(pace.take(1, 100), Err(500));
         assert_eq!(pace.take(1, 2_000), Ok(()));

@@ -124,7 +124,29 @@ fn a_vendor_has_only_so_much_in_hand() {
     }
     let started: Vec<Kind> = std::iter::from_fn(|| scheduler.next(now)).map(|it| it.kind).collect();
     let n = |kind| started.iter().filter(|it| **it == kind).count();
-    assert_eq!((n(Kind::Send), n(Kind::Message)), (SENDING_PER_VENDOR_MAX, ASKING_PER_VENDOR_MAX));
+    assert_eq!(
+        (n(Kind::Send), n(Kind::Message)),
+        (Limit::WASENDER.at_once(), ASKING_PER_VENDOR_MAX)
+    );
+}
+
+#[test]
+fn a_number_has_as_much_on_its_way_as_it_may_send_in_a_second_and_holds_up_no_other() {
+    let (mut scheduler, now) = rested();
+    let (fast, slow) = (instance(8), instance(9));
+    for (instance, limit) in [(&fast, Limit::META), (&slow, Limit::UNIPILE)] {
+        scheduler.set_limit(instance, limit);
+    }
+    for id in 1..=300 {
+        let instance = if id % 2 == 0 { fast.clone() } else { slow.clone() };
+        scheduler.add(Job { instance, ..job(id, id * VENDORS, Kind::Send, 0) }, now);
+    }
+    let mut n_started = HashMap::new();
+    for at in 0..60 {
+        let started = std::iter::from_fn(|| scheduler.next(now + at * 1_000));
+        started.for_each(|it| *n_started.entry(it.instance).or_insert(0) += 1);
+    }
+    assert_eq!((n_started[&slow], n_started[&fast]), (4, 80));
 }
 
 #[test]

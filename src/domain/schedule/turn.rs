@@ -1,9 +1,9 @@
 //! What one vendor has to do, and what of it runs.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 
 use super::{Kind, lane::LaneKey};
-use crate::domain::id::EntryId;
+use crate::domain::id::{EntryId, InstanceId};
 
 #[derive(Default)]
 pub(super) struct Turn {
@@ -12,10 +12,17 @@ pub(super) struct Turn {
     pub(super) running: HashMap<Kind, usize>,
     pub(super) laneless: VecDeque<EntryId>,
     pub(super) asks: VecDeque<LaneKey>,
-    pub(super) sends: VecDeque<LaneKey>,
+    pub(super) sends: BTreeMap<InstanceId, Sends>,
     pub(super) n_jobs: usize,
     /// Those of them that only wait for their time: sent ones to be asked about, and later ones.
     pub(super) n_follows: usize,
+}
+
+/// An instance's sends: a provider that does not answer is to hold up no other number.
+#[derive(Default)]
+pub(super) struct Sends {
+    pub(super) lanes: VecDeque<LaneKey>,
+    pub(super) n_running: usize,
 }
 
 impl Turn {

@@ -11,30 +11,33 @@ use crate::{
         bulk::{BulkDeed, BulkId, FAILED_IN_A_ROW, Pattern},
         clock::{Millis, SECOND},
         message::Content,
-        route::Routes,
-        schedule::{Limit, Pace, SENDING_PER_VENDOR_MAX},
-        vendor::SEND_TTL,
+        schedule::{Limit, Pace},
     },
-    gateway::{AdminError, Gateway, messages},
-    journal::{BulkJob, Handed, NewIntent, Recipient},
+    gateway::{AdminError, Gateway, messages, work::RoomAt},
+    journal::{BulkJob, NewIntent, Recipient},
     sqlite::is_of_disk,
     telemetry::Chain,
-    vendor::VendorService,
 };
 
-/// Sends of jobs on their way for one vendor: answers always find one of its places.
-const ON_THEIR_WAY_MAX: usize = SENDING_PER_VENDOR_MAX - 1;
+/// Recipients of one job that have their turn together: callers wait while they are written.
+const AT_ONCE: usize = 16;
 /// When a job is looked at again that could not be read or kept.
 const AGAIN_AFTER: Millis = SECOND;
 /// When a job is looked at again whose vendor the store does not tell of.
 const STORE_AGAIN_AFTER: Millis = 5 * SECOND;
 
-/// What is known of the jobs' own paces.
-type Paces = HashMap<BulkId, Pace>;
+/// What is remembered between two rounds.
+#[derive(Default)]
+struct Feed {
+    /// The jobs' own paces.
+    paces: HashMap<BulkId, Pace>,
+    /// Who got on last: the others go before it.
+    last: Option<BulkId>,
+}
 
 /// What came of a job's turn.
 enum Turn {
-    /// Somebody was sent to: the next one, once the other jobs had theirs.
+    /// Somebody was sent to: the next ones, once the other jobs had their turn.
     Next,
     /// Not before this time.
     At(Millis),
@@ -45,9 +48,9 @@ enum Turn {
 impl Gateway {
     /// Gives recipients their turn until `stop`.
     pub async fn tend_bulk(&self, stop: CancellationToken) {
-        let mut paces = Paces::new();
+        let mut feed = Feed::default();
         while !stop.is_cancelled() {
-            let round = self.one_round(&mut paces).await;
+            let round = self.one_round(&mut feed, &stop).await;
             let until = round.unwrap_or_else(|error| {
                 if !is_of_disk(&error) {
                     tracing::error!(error = %Chain(&error), "a job could not go on; it is tried again");
@@ -70,16 +73,30 @@ impl Gateway {
 
     /// Each job that runs has a turn, as long as one of them gets anywhere. Answers when to look
     /// again, where time alone changes something.
-    async fn one_round(&self, paces: &mut Paces) -> Result<Option<Millis>, AdminError> {
+    async fn one_round(
+        &self,
+        feed: &mut Feed,
+        stop: &CancellationToken,
+    ) -> Result<Option<Millis>, AdminError> {
         loop {
-            let jobs = self.inner.journal.running_jobs().await?;
-            paces.retain(|id, _| jobs.iter().any(|it| it.0.id == *id));
+            let mut jobs = self.inner.journal.running_jobs().await?;
+            feed.paces.retain(|id, _| jobs.iter().any(|it| it.id == *id));
+            let n_before = jobs.iter().take_while(|it| Some(it.id) <= feed.last).count();
+            jobs.rotate_left(n_before);
             let (mut until, mut gets_on) = (None::<Millis>, false);
-            for (job, content) in &jobs {
-                match self.turn(job, content, paces).await? {
-                    Turn::Next => gets_on = true,
-                    Turn::At(at) => until = Some(until.map_or(at, |it| it.min(at))),
-                    Turn::Later => {}
+            for job in &jobs {
+                if stop.is_cancelled() {
+                    return Ok(None);
+                }
+                match self.turn(job, feed).await {
+                    Ok(Turn::Next) => (gets_on, feed.last) = (true, Some(job.id)),
+                    Ok(Turn::At(at)) => until = Some(until.map_or(at, |it| it.min(at))),
+                    Ok(Turn::Later) => {}
+                    // The others go on.
+                    Err(AdminError::Journal(error)) if error.is_unreadable() => {
+                        self.hold(job, "unreadable").await?;
+                    }
+                    Err(error) => return Err(error),
                 }
             }
             if !gets_on {
@@ -88,40 +105,44 @@ impl Gateway {
         }
     }
 
-    async fn turn(
-        &self,
-        job: &BulkJob,
-        content: &Content,
-        paces: &mut Paces,
-    ) -> Result<Turn, AdminError> {
+    async fn turn(&self, job: &BulkJob, feed: &mut Feed) -> Result<Turn, AdminError> {
         let work = &self.inner.work;
         let now = self.inner.clock.now();
-        if work.is_stopped(&job.vendor) || work.n_bulk(&job.vendor) >= ON_THEIR_WAY_MAX {
+        if work.is_stopped(&job.vendor) {
             return Ok(Turn::Later);
         }
-        if let Err(at) = work.spare(&job.instance) {
-            return Ok(Turn::At(at));
-        }
-        let Some(recipient) = self.inner.journal.next_recipient(job.id, now).await? else {
-            return Ok(Turn::Later);
+        let n_free = match work.bulk_room(&job.instance) {
+            Ok(n) => n.min(AT_ONCE),
+            Err(RoomAt::Time(at)) => return Ok(Turn::At(at)),
+            Err(RoomAt::Change) => return Ok(Turn::Later),
         };
-        if self.is_in_vain(job, &recipient).await? {
+        let mut pace = job.per_minute.map(|n| {
+            feed.paces.entry(job.id).or_insert_with(|| Pace::new(Limit::per_minute(n), now))
+        });
+        let n_free = match pace.as_ref().map(|it| it.spare(0, now)) {
+            Some(Err(at)) => return Ok(Turn::At(at)),
+            Some(Ok(n)) => n_free.min(usize::try_from(n).unwrap_or_default()),
+            None => n_free,
+        };
+        let next = self.inner.journal.next_recipients(job.id, n_free, now).await?;
+        let Some((content, recipients)) = next else { return Ok(Turn::Later) };
+        if self.is_in_vain(job, &recipients).await? {
             return self.hold(job, "failing").await;
         }
-        let pace = job
-            .per_minute
-            .map(|n| paces.entry(job.id).or_insert_with(|| Pace::new(Limit::per_minute(n), now)));
-        if let Some(Err(at)) = pace.map(|it| it.take(1, now)) {
-            return Ok(Turn::At(at));
+        if let Some(pace) = &mut pace {
+            let n = i64::try_from(recipients.len()).unwrap_or(i64::MAX);
+            if let Err(at) = pace.take(n, now) {
+                return Ok(Turn::At(at));
+            }
         }
-        self.send_one(job, content, &recipient).await
+        self.send_some(job, &content, recipients).await
     }
 
-    async fn send_one(
+    async fn send_some(
         &self,
         job: &BulkJob,
         content: &Content,
-        recipient: &Recipient,
+        recipients: Vec<Recipient>,
     ) -> Result<Turn, AdminError> {
         let service = match self.inner.registry.get(&job.vendor).await {
             Ok(Some(service)) => service,
@@ -131,66 +152,35 @@ impl Gateway {
         let Some(instance) = service.instance(&job.instance) else {
             return self.hold(job, "no_number").await;
         };
-        let made = Pattern::of(content).map_err(|it| it.to_string());
-        let made = made.and_then(|it| content_of(&service, instance, &it, &recipient.columns));
-        let whole = match made {
-            Ok(content) => self.with_file(&job.vendor, content).await,
-            Err(why) => Err(AdminError::Invalid(why)),
-        };
-        let content = match whole {
-            Ok(content) => content,
-            // It was right when the job was taken: a file may be gone since, or a number changed.
-            Err(AdminError::Invalid(_)) => {
-                self.inner.journal.pass_over(job.id, recipient, "invalid").await?;
-                return Ok(Turn::Next);
-            }
-            Err(error) => return Err(error),
-        };
-        let way = (&*service, instance.routes());
-        let intent = self.intent_of(way, job, recipient, content);
-        match self.inner.journal.hand_over(job.id, recipient, intent).await? {
-            Handed::Made(id, changes) => self.inner.work.apply_bulk(&job.vendor, id, changes),
-            Handed::Not => {}
-        }
-        Ok(Turn::Next)
-    }
-
-    fn intent_of(
-        &self,
-        (service, routes): (&VendorService, Routes),
-        job: &BulkJob,
-        recipient: &Recipient,
-        content: Content,
-    ) -> NewIntent {
+        let Ok(pattern) = Pattern::of(content) else { return self.hold(job, "invalid").await };
         let now = self.inner.clock.now();
-        let (content, more) = messages::parts(service, &job.instance, content);
-        NewIntent {
-            vendor: job.vendor.clone(),
-            instance: job.instance.clone(),
-            contact: None,
-            to: recipient.to.clone(),
-            content,
-            more,
-            reply_to: None,
-            forward: service.vendor().forward_url.is_some(),
-            is_automatic: false,
-            origin: None,
-            now,
-            send_at: None,
-            only: None,
-            expires: now + service.ttl(SEND_TTL),
-            policy: service.policy(routes),
-            parked: None,
-            idempotency: None,
+        let mut turns: Vec<(Recipient, NewIntent)> = Vec::with_capacity(recipients.len());
+        for recipient in recipients {
+            let whole = match content_of(&service, instance, &pattern, &recipient.columns) {
+                Ok(content) => self.with_file(&job.vendor, content).await,
+                Err(why) => Err(AdminError::Invalid(why)),
+            };
+            let content = match whole {
+                Ok(content) => content,
+                // It was right when the job was taken: a file may be gone since, or a number
+                // changed, and so it is for all who are left.
+                Err(AdminError::Invalid(_)) => return self.hold(job, "invalid").await,
+                Err(error) => return Err(error),
+            };
+            let intent = messages::intent(&service, instance, recipient.to.clone(), content, now);
+            turns.push((recipient, intent));
         }
+        let handed = self.inner.journal.hand_over(job.id, turns).await?;
+        self.inner.work.apply_bulk(&job.instance, &handed.made, handed.changes);
+        Ok(Turn::Next)
     }
 
     /// Whether nothing has got through for some time: a whole job is not to be thrown away on a
     /// number that cannot send.
-    async fn is_in_vain(&self, job: &BulkJob, next: &Recipient) -> Result<bool, AdminError> {
-        if job.n_made_since < FAILED_IN_A_ROW {
+    async fn is_in_vain(&self, job: &BulkJob, next: &[Recipient]) -> Result<bool, AdminError> {
+        let Some(next) = next.first().filter(|_| job.n_made_since >= FAILED_IN_A_ROW) else {
             return Ok(false);
-        }
+        };
         Ok(self.inner.journal.all_fail(job.id, next, FAILED_IN_A_ROW).await?)
     }
 

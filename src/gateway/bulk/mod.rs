@@ -2,16 +2,21 @@
 
 mod feed;
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-
-use super::{AdminError, Gateway, SendError, content, messages};
+use super::{
+    AdminError, Gateway, SendError, content,
+    media::{Share, Shares},
+    messages,
+};
 use crate::{
     domain::{
         bulk::{
-            BadFill, BulkDeed, BulkId, BulkState, Columns, PER_MINUTE_MAX, Pattern, RECIPIENTS_MAX,
-            time_left,
+            BadFill, BulkDeed, BulkId, BulkState, Columns, JOBS_MAX, PER_MINUTE_MAX, Pattern,
+            RECIPIENTS_MAX, time_left,
         },
         clock::Millis,
         id::{InstanceId, VendorId},
@@ -25,19 +30,23 @@ use crate::{
 
 /// Recipients kept in one transaction: callers of webhooks wait for its end.
 const AT_ONCE: usize = 200;
-/// Jobs that are taken at once.
+/// Jobs that are taken at once, of all vendors and of one.
 const TAKING_MAX: usize = 4;
+const TAKING_PER_VENDOR_MAX: usize = 2;
+/// While recipients are removed the writer is left alone for so many times as long as it took.
+const REST: u32 = 4;
+const REST_MIN: Duration = Duration::from_millis(5);
 /// The longest value of a column that fills a variable, in characters.
 const VALUE_CHARS_MAX: usize = 4_096;
 
 /// What is remembered of jobs.
 pub struct BulkJobs {
-    taking: Arc<Semaphore>,
+    taking: Arc<Shares>,
 }
 
 impl Default for BulkJobs {
     fn default() -> Self {
-        Self { taking: Arc::new(Semaphore::new(TAKING_MAX)) }
+        Self { taking: Shares::new(TAKING_MAX, TAKING_PER_VENDOR_MAX) }
     }
 }
 
@@ -49,6 +58,8 @@ pub struct NewBulk {
     pub instance: Option<InstanceId>,
     /// Its own pace.
     pub per_minute: Option<u32>,
+    /// The caller's own id for it.
+    pub idempotency_key: Option<String>,
 }
 
 /// A job that comes in, recipient by recipient. Dropped before it is kept, it is forgotten.
@@ -58,12 +69,15 @@ pub struct BulkIntake {
     service: Arc<VendorService>,
     instance: Arc<WabaInstance>,
     pattern: Pattern,
+    /// Each recipient may get another file, so each is looked for.
+    has_files: bool,
+    key: Option<String>,
     id: BulkId,
     is_open: bool,
     n_recipients: usize,
     n_same: usize,
     waiting: Vec<NewRecipient>,
-    _permit: OwnedSemaphorePermit,
+    _share: Share,
 }
 
 /// A job that was taken.
@@ -94,17 +108,10 @@ impl Gateway {
         vendor: &VendorId,
         new: NewBulk,
     ) -> Result<BulkIntake, SendError> {
-        let permit = Arc::clone(&self.inner.bulk.taking).try_acquire_owned();
-        let permit = permit.map_err(|_| SendError::Overloaded)?;
+        let share = self.inner.bulk.taking.take(vendor, None).ok_or(SendError::Overloaded)?;
         let service = self.inner.registry.get(vendor).await.map_err(AdminError::from)?;
         let service = service.ok_or(AdminError::NoVendor)?;
-        let instance = match &new.instance {
-            Some(id) => service.instance(id).ok_or(AdminError::NoInstance)?,
-            None => service.instances().first().ok_or_else(|| {
-                AdminError::Conflict("the vendor has no WABA instance to send from".to_owned())
-            })?,
-        };
-        let instance = Arc::clone(instance);
+        let instance = Arc::clone(messages::sender(&service, new.instance.as_ref())?);
         if new.per_minute.is_some_and(|it| !(1..=PER_MINUTE_MAX).contains(&it)) {
             return Err(invalid(format!("perMinute: is 1 to {PER_MINUTE_MAX}")).into());
         }
@@ -112,31 +119,41 @@ impl Gateway {
             return Err(invalid("type: a reaction is to one message".to_owned()).into());
         }
         let pattern = Pattern::of(&new.content).map_err(|it| invalid(it.to_string()))?;
-        if let Content::Media(Media { upload: Some(id), .. }) = &new.content
-            && !id.contains("{{")
-        {
-            self.with_file(vendor, new.content.clone()).await?;
+        let mut has_files = false;
+        if let Content::Media(Media { upload: Some(id), .. }) = &new.content {
+            has_files = id.contains("{{");
+            if !has_files {
+                self.with_file(vendor, new.content.clone()).await?;
+            }
         }
         let job = NewJob {
             vendor: vendor.clone(),
             instance: instance.id.clone(),
             content: new.content,
             per_minute: new.per_minute,
+            key: new.idempotency_key.clone(),
             now: self.inner.clock.now(),
         };
         let id = self.inner.journal.open_job(job).await.map_err(AdminError::from)?;
+        let id = id.ok_or_else(|| {
+            let why =
+                format!("the vendor has {JOBS_MAX} jobs that have not ended: wait, or cancel one");
+            AdminError::Conflict(why)
+        })?;
         Ok(BulkIntake {
             gateway: self.clone(),
             vendor: vendor.clone(),
             service,
             instance,
             pattern,
+            has_files,
+            key: new.idempotency_key,
             id,
             is_open: true,
             n_recipients: 0,
             n_same: 0,
             waiting: Vec::new(),
-            _permit: permit,
+            _share: share,
         })
     }
 
@@ -147,18 +164,18 @@ impl Gateway {
         before: Option<BulkId>,
         limit: usize,
     ) -> Result<Vec<BulkJob>, AdminError> {
-        self.vendor(vendor).await?;
-        Ok(self.inner.journal.jobs(vendor, before, limit).await?)
+        let jobs = self.inner.journal.jobs(vendor, before, limit).await?;
+        if jobs.is_empty() {
+            self.vendor(vendor).await?;
+        }
+        Ok(jobs)
     }
 
-    /// One of a vendor's jobs, and how far it is.
+    /// One of a vendor's jobs, and how far it is. It is there after the vendor has gone, too.
     pub async fn bulk_job(&self, vendor: &VendorId, id: BulkId) -> Result<BulkShown, AdminError> {
-        self.vendor(vendor).await?;
-        let found = self.inner.journal.job(vendor, id).await?;
-        let (mut job, progress) = found.ok_or(AdminError::NoJob)?;
-        if job.state == BulkState::Done && progress.n_on_their_way > 0 {
-            job.state = BulkState::Running;
-        }
+        let Some((job, progress)) = self.inner.journal.job(vendor, id).await? else {
+            return Err(self.no_job(vendor).await);
+        };
         let allowed = self.inner.work.in_a_minute(&job.instance);
         let own = job.per_minute.map_or(allowed, i64::from);
         let n_left = match job.state {
@@ -176,21 +193,24 @@ impl Gateway {
         id: BulkId,
         deed: BulkDeed,
     ) -> Result<BulkShown, AdminError> {
-        self.vendor(vendor).await?;
         let now = self.inner.clock.now();
         match self.inner.journal.change_job(vendor, id, deed, None, now).await? {
-            BulkChanged::Is(_) => {
+            BulkChanged::Is => {
                 self.inner.work.wake_bulk();
                 self.bulk_job(vendor, id).await
             }
             BulkChanged::Not(state) => {
                 Err(AdminError::Conflict(format!("the job is {}", state.as_str())))
             }
-            BulkChanged::Unknown => Err(AdminError::NoJob),
+            BulkChanged::Unknown => Err(self.no_job(vendor).await),
         }
     }
 
-    /// Forgets jobs from before this time that have ended.
+    async fn no_job(&self, vendor: &VendorId) -> AdminError {
+        self.vendor(vendor).await.err().unwrap_or(AdminError::NoJob)
+    }
+
+    /// Forgets jobs that nobody needs since this time.
     pub(super) async fn forget_old_jobs(&self, before: Millis) -> Result<(), JournalError> {
         while let Some(id) = self.inner.journal.old_job(before).await? {
             self.drop_job(id).await?;
@@ -199,11 +219,13 @@ impl Gateway {
     }
 
     async fn drop_job(&self, id: BulkId) -> Result<(), JournalError> {
-        while self.inner.journal.drop_job(id).await? {
-            // What callers wait for goes first.
-            tokio::task::yield_now().await;
+        loop {
+            let started = Instant::now();
+            if !self.inner.journal.drop_job(id).await? {
+                return Ok(());
+            }
+            tokio::time::sleep((started.elapsed() * REST).max(REST_MIN)).await;
         }
-        Ok(())
     }
 }
 
@@ -214,7 +236,7 @@ impl BulkIntake {
     }
 
     /// Takes a recipient; the text of an error names the field.
-    pub async fn add(&mut self, line: usize, to: &str, columns: &Columns) -> Result<(), SendError> {
+    pub async fn add(&mut self, to: &str, columns: &Columns) -> Result<(), SendError> {
         if self.n_recipients + self.n_same >= RECIPIENTS_MAX {
             return Err(invalid(format!("a job has at most {RECIPIENTS_MAX} recipients")).into());
         }
@@ -228,24 +250,24 @@ impl BulkIntake {
             let why = format!("{name}: has more than {VALUE_CHARS_MAX} characters");
             return Err(invalid(why).into());
         }
-        content_of(&self.service, &self.instance, &self.pattern, &columns).map_err(invalid)?;
+        let content = content_of(&self.service, &self.instance, &self.pattern, &columns);
+        let content = content.map_err(invalid)?;
+        if self.has_files {
+            self.gateway.with_file(&self.vendor, content).await?;
+        }
         self.n_recipients += 1;
-        self.waiting.push(NewRecipient { line, to, columns });
+        self.waiting.push(NewRecipient { to, columns });
         if self.waiting.len() >= AT_ONCE { self.flush().await } else { Ok(()) }
     }
 
     /// Keeps the job; it runs from now on. `request` tells a repetition from another request under
     /// the same key.
-    pub async fn keep(
-        mut self,
-        key: Option<String>,
-        request: Vec<u8>,
-    ) -> Result<BulkTaken, SendError> {
+    pub async fn keep(mut self, request: Vec<u8>) -> Result<BulkTaken, SendError> {
         self.flush().await?;
         if self.n_recipients == 0 {
             return Err(invalid("there is no recipient".to_owned()).into());
         }
-        let key = messages::idempotency(key, request)?;
+        let key = messages::idempotency(self.key.take(), request)?;
         let gateway = self.gateway.clone();
         let kept = gateway.inner.journal.keep_job(self.id, key).await.map_err(AdminError::from)?;
         let id = match kept {

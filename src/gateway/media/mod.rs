@@ -18,8 +18,12 @@ use lru::LruCache;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::shares::{Room, Share, Shares};
-pub(in crate::gateway) use self::{fetch::give_key, send::FileToSend};
+use self::shares::Room;
+pub(in crate::gateway) use self::{
+    fetch::give_key,
+    send::FileToSend,
+    shares::{Share, Shares},
+};
 pub use self::{
     serve::MediaFile,
     store::{NewFile, StoredFile},

@@ -1,4 +1,4 @@
-//! What is in hand at once: files, and room on the disk for those that are coming.
+//! What is in hand at once: files and the like, and room on the disk for those that are coming.
 
 use std::sync::{
     Arc, Mutex, MutexGuard, PoisonError,
@@ -8,7 +8,7 @@ use std::sync::{
 use crate::domain::{id::VendorId, media::MediaId};
 
 /// How many files are in hand, together and of each vendor.
-pub(super) struct Shares {
+pub(in crate::gateway) struct Shares {
     held: Mutex<Vec<Held>>,
     max: usize,
     per_vendor_max: usize,
@@ -22,7 +22,7 @@ struct Held {
 }
 
 /// A file that is in hand until this is dropped.
-pub(super) struct Share {
+pub(in crate::gateway) struct Share {
     shares: Arc<Shares>,
     n: u64,
 }
@@ -48,12 +48,12 @@ impl Drop for Room {
 }
 
 impl Shares {
-    pub(super) fn new(max: usize, per_vendor_max: usize) -> Arc<Self> {
+    pub(in crate::gateway) fn new(max: usize, per_vendor_max: usize) -> Arc<Self> {
         Arc::new(Self { held: Mutex::default(), max, per_vendor_max })
     }
 
     /// Takes a file in hand; `None` when too many are, or when somebody has this one `alone`.
-    pub(super) fn take(
+    pub(in crate::gateway) fn take(
         self: &Arc<Self>,
         vendor: &VendorId,
         alone: Option<&MediaId>,

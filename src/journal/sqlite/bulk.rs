@@ -15,7 +15,7 @@ use crate::{
         bulk::{BulkDeed, BulkId, BulkState, Columns},
         clock::Millis,
         contact::Address,
-        id::{ContactId, InstanceId, VendorId},
+        id::{ContactId, EntryId, InstanceId, VendorId},
         message::Content,
     },
     journal::{
@@ -23,7 +23,7 @@ use crate::{
         NewIntent, NewJob, NewRecipient, Recipient,
     },
     sqlite::{DbError, Sealed},
-    vault::Vault,
+    vault::{Token, Vault},
 };
 
 /// Recipients forgotten in one transaction.
@@ -76,7 +76,7 @@ fn open<T: serde::de::DeserializeOwned>(
 
 #[async_trait]
 impl Bulk for SqliteJournal {
-    async fn open_job(&self, job: NewJob) -> Result<BulkId, JournalError> {
+    async fn open_job(&self, job: NewJob) -> Result<Option<BulkId>, JournalError> {
         self.write(move |cx| jobs::open_one(cx, &job)).await
     }
 
@@ -136,16 +136,17 @@ impl Bulk for SqliteJournal {
         self.write(move |cx| jobs::change(cx, (&vendor, id), deed, note, now)).await
     }
 
-    async fn running_jobs(&self) -> Result<Vec<(BulkJob, Content)>, JournalError> {
-        self.read_behind(jobs::running)
+    async fn running_jobs(&self) -> Result<Vec<BulkJob>, JournalError> {
+        self.read_behind(|connection, _| jobs::running(connection))
     }
 
-    async fn next_recipient(
+    async fn next_recipients(
         &self,
         job: BulkId,
+        limit: usize,
         now: Millis,
-    ) -> Result<Option<Recipient>, JournalError> {
-        let next = self.read_behind(|connection, vault| next(connection, vault, job))?;
+    ) -> Result<Option<(Content, Vec<Recipient>)>, JournalError> {
+        let next = self.read_behind(|connection, vault| next(connection, vault, job, limit))?;
         if next.is_none() {
             self.write_behind(move |cx| jobs::done(cx, job, now)).await?;
         }
@@ -155,29 +156,16 @@ impl Bulk for SqliteJournal {
     async fn hand_over(
         &self,
         job: BulkId,
-        recipient: &Recipient,
-        intent: NewIntent,
+        turns: Vec<(Recipient, NewIntent)>,
     ) -> Result<Handed, JournalError> {
-        let id = recipient.id;
-        self.write_behind(move |cx| hand_over(cx, job, id, &intent)).await
-    }
-
-    async fn pass_over(
-        &self,
-        job: BulkId,
-        recipient: &Recipient,
-        why: &'static str,
-    ) -> Result<(), JournalError> {
-        let id = recipient.id;
-        self.write_behind(move |cx| {
-            if is_waiting(cx, job, id)? {
-                let sql =
-                    "UPDATE bulk_recipients SET note = ?2, who = NULL, doc = x'' WHERE id = ?1";
-                cx.connection.prepare_cached(sql)?.execute(params![id, why])?;
+        let hand_over = move |cx: &mut Cx<'_>| {
+            let mut made = Vec::new();
+            for (recipient, intent) in &turns {
+                made.extend(hand_over(cx, job, recipient.id, intent)?);
             }
-            Ok(())
-        })
-        .await
+            Ok(Handed { made, changes: std::mem::take(&mut cx.changes) })
+        };
+        self.write_behind(hand_over).await
     }
 
     async fn all_fail(
@@ -190,12 +178,7 @@ impl Bulk for SqliteJournal {
     }
 
     async fn old_job(&self, before: Millis) -> Result<Option<BulkId>, JournalError> {
-        self.read(move |connection, _| {
-            let sql = "SELECT id FROM bulk_jobs WHERE state IN (3, 4) AND made_at < ?1 LIMIT 1";
-            let mut statement = connection.prepare_cached(sql)?;
-            Ok(statement.query_row([before], |row| row.get(0).map(BulkId)).optional()?)
-        })
-        .await
+        self.read(move |connection, _| jobs::old(connection, before)).await
     }
 }
 
@@ -208,7 +191,8 @@ fn add(cx: &mut Cx<'_>, job: BulkId, recipients: &[NewRecipient]) -> Result<usiz
     let instance = instance.and_then(|it| InstanceId::parse(&it).ok());
     let instance = instance.ok_or(DbError::Unreadable("bulk job"))?;
     let place = place_of_recipient(&job.0.to_string());
-    let sql = "INSERT INTO bulk_recipients (job, line, who, doc) VALUES (?1, ?2, ?3, ?4)
+    // Nobody asks for the line any more.
+    let sql = "INSERT INTO bulk_recipients (job, line, who, doc) VALUES (?1, 0, ?2, ?3)
         ON CONFLICT DO NOTHING";
     let mut statement = cx.connection.prepare_cached(sql)?;
     let mut n_new = 0;
@@ -216,8 +200,7 @@ fn add(cx: &mut Cx<'_>, job: BulkId, recipients: &[NewRecipient]) -> Result<usiz
         let who = contacts::tokens(cx.vault, &instance, &it.to).into_iter().next();
         let doc = Doc { to: it.to.clone(), columns: it.columns.clone() };
         let doc = seal(cx.vault, &place, &doc)?;
-        let line = i64::try_from(it.line).unwrap_or(i64::MAX);
-        n_new += statement.execute(params![job.0, line, who, doc])?;
+        n_new += statement.execute(params![job.0, who, doc])?;
     }
     let n_same = recipients.len() - n_new;
     let count = |n| i64::try_from(n).unwrap_or(i64::MAX);
@@ -237,22 +220,28 @@ fn drop_some(cx: &mut Cx<'_>, job: BulkId) -> Result<bool, DbError> {
     Ok(false)
 }
 
+/// The message, and who has their turn next; `None` when nobody has.
 fn next(
     connection: &rusqlite::Connection,
     vault: &Vault,
     job: BulkId,
-) -> Result<Option<Recipient>, DbError> {
-    let sql = "SELECT id, line, doc FROM bulk_recipients
-        WHERE job = ?1 AND entry IS NULL AND note IS NULL ORDER BY id LIMIT 1";
+    limit: usize,
+) -> Result<Option<(Content, Vec<Recipient>)>, DbError> {
+    let sql = "SELECT id, doc FROM bulk_recipients
+        WHERE job = ?1 AND entry IS NULL AND note IS NULL ORDER BY id LIMIT ?2";
     let mut statement = connection.prepare_cached(sql)?;
-    let read = |row: &rusqlite::Row<'_>| {
-        Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, Vec<u8>>(2)?))
-    };
-    let Some((id, line, doc)) = statement.query_row([job.0], read).optional()? else {
+    let limit = i64::try_from(limit).unwrap_or(i64::MAX);
+    let rows = statement.query_map([job.0, limit], |row| Ok((row.get(0)?, row.get(1)?)))?;
+    let rows: Vec<(i64, Vec<u8>)> = rows.collect::<Result<_, _>>()?;
+    if rows.is_empty() {
         return Ok(None);
+    }
+    let place = place_of_recipient(&job.0.to_string());
+    let recipient = |(id, doc): (i64, Vec<u8>)| {
+        open(vault, &place, &doc).map(|Doc { to, columns }| Recipient { id, to, columns })
     };
-    let Doc { to, columns } = open(vault, &place_of_recipient(&job.0.to_string()), &doc)?;
-    Ok(Some(Recipient { id, line: usize::try_from(line).unwrap_or_default(), to, columns }))
+    let recipients = rows.into_iter().map(recipient).collect::<Result<_, _>>()?;
+    Ok(Some((jobs::content(connection, vault, job)?, recipients)))
 }
 
 /// Whether it is still this recipient's turn.
@@ -263,49 +252,79 @@ fn is_waiting(cx: &Cx<'_>, job: BulkId, recipient: i64) -> Result<bool, DbError>
     Ok(cx.connection.prepare_cached(sql)?.exists([recipient, job.0, running])?)
 }
 
+/// The intent that a recipient becomes, unless it is not their turn.
 fn hand_over(
     cx: &mut Cx<'_>,
     job: BulkId,
     recipient: i64,
     intent: &NewIntent,
-) -> Result<Handed, DbError> {
+) -> Result<Option<EntryId>, DbError> {
     if !is_waiting(cx, job, recipient)? {
-        return Ok(Handed::Not);
+        return Ok(None);
     }
     let tokens = contacts::tokens(cx.vault, &intent.instance, &intent.to);
     let contact = contacts::resolve(cx, &intent.instance, &intent.to, &tokens, None)?;
+    let who = contact.map(|it| of_contact(cx.vault, it));
+    let sql = "SELECT 1 FROM bulk_recipients WHERE who = ?1 AND job = ?2";
+    if cx.connection.prepare_cached(sql)?.exists(params![who, job.0])? {
+        return same_again(cx, job, recipient).map(|()| None);
+    }
     let id = groups::insert(cx, intent, contact, None)?;
     // Who it was, and what was said, is in the intent from now on.
-    let sql = "UPDATE bulk_recipients SET entry = ?2, who = NULL, doc = x'' WHERE id = ?1";
-    cx.connection.prepare_cached(sql)?.execute([recipient, id.0])?;
+    let sql = "UPDATE bulk_recipients SET entry = ?2, who = ?3, doc = x'' WHERE id = ?1";
+    cx.connection.prepare_cached(sql)?.execute(params![recipient, id.0, who])?;
     let sql = "UPDATE bulk_jobs SET n_made = n_made + 1 WHERE id = ?1";
     cx.connection.prepare_cached(sql)?.execute([job.0])?;
-    Ok(Handed::Made(id, std::mem::take(&mut cx.changes)))
+    Ok(Some(id))
+}
+
+/// Under another name they have had their turn: only now is it known who they are.
+fn same_again(cx: &Cx<'_>, job: BulkId, recipient: i64) -> Result<(), DbError> {
+    cx.connection
+        .prepare_cached("DELETE FROM bulk_recipients WHERE id = ?1")?
+        .execute([recipient])?;
+    let sql = "UPDATE bulk_jobs SET n_total = n_total - 1, n_same = n_same + 1 WHERE id = ?1";
+    cx.connection.prepare_cached(sql)?.execute([job.0])?;
+    Ok(())
+}
+
+/// What those who have had their turn are known by.
+fn of_contact(vault: &Vault, contact: ContactId) -> Token {
+    vault.token(&[b"bulk contact", &contact.0.to_be_bytes()])
+}
+
+/// Two contacts turned out to be one person.
+pub(super) fn merge(cx: &Cx<'_>, from: ContactId, into: ContactId) -> Result<(), DbError> {
+    // Of a job that had both before, nothing is left to do.
+    let sql = "UPDATE OR IGNORE bulk_recipients SET who = ?2 WHERE who = ?1";
+    let [from, into] = [from, into].map(|it| of_contact(cx.vault, it));
+    cx.connection.prepare_cached(sql)?.execute([from, into])?;
+    Ok(())
 }
 
 /// A customer is erased: what waits for them does not leave. To be called while they still have
 /// their names.
 pub(super) fn erased(cx: &Cx<'_>, contact: ContactId) -> Result<(), DbError> {
-    let sql = "UPDATE bulk_recipients SET who = NULL, doc = x'', note = ?2
-        WHERE who IN (SELECT key FROM aliases WHERE contact = ?1)";
-    cx.connection.prepare_cached(sql)?.execute(params![contact.0, ERASED])?;
+    let sql = "UPDATE bulk_recipients SET who = NULL, doc = x'',
+            note = CASE WHEN entry IS NULL THEN ?2 END
+        WHERE who = ?3 OR who IN (SELECT key FROM aliases WHERE contact = ?1)";
+    let values = params![contact.0, ERASED, of_contact(cx.vault, contact)];
+    cx.connection.prepare_cached(sql)?.execute(values)?;
     Ok(())
 }
 
 /// Jobs of which not all had come in when the process ended are forgotten: whoever sent them was
-/// told nothing.
+/// told nothing. Their recipients are removed later, some at a time.
 pub(super) fn cut_off(cx: &Cx<'_>) -> Result<(), DbError> {
-    let taken = BulkState::Taken.code();
-    let sql =
-        "DELETE FROM bulk_recipients WHERE job IN (SELECT id FROM bulk_jobs WHERE state = ?1)";
-    cx.connection.execute(sql, [taken])?;
-    cx.connection.execute("DELETE FROM bulk_jobs WHERE state = ?1", [taken])?;
+    let codes = [BulkState::Taken.code(), BulkState::Dropped.code()];
+    cx.connection.execute("UPDATE bulk_jobs SET state = ?2 WHERE state = ?1", codes)?;
     Ok(())
 }
 
-/// The data come from a backup: who had their turn since it was made is not known here.
+/// The data come from a backup: who had their turn since it was made is not known here. That is
+/// told of paused jobs too, so that whoever resumes one knows.
 pub(super) fn restored(cx: &Cx<'_>) -> Result<(), DbError> {
-    let sql = "UPDATE bulk_jobs SET state = ?2, note = 'restored' WHERE state = ?1";
+    let sql = "UPDATE bulk_jobs SET state = ?2, note = 'restored' WHERE state IN (?1, ?2)";
     let codes = [BulkState::Running.code(), BulkState::Paused.code()];
     cx.connection.execute(sql, codes)?;
     Ok(())

@@ -235,7 +235,9 @@ fn a_late_failure_goes_on_only_where_its_code_allows() {
     for code in ["63019", "63007"] {
         check(code, true);
     }
-    for code in ["21610", "63014", "63016", "63024", "63032", "63049", "63003", "undelivered", "30008", ""] {
+    for code in
+        ["21610", "63014", "63016", "63024", "63032", "63049", "63003", "undelivered", "30008", ""]
+    {
         check(code, false);
     }
 }

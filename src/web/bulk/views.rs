@@ -22,7 +22,7 @@ pub(in crate::web) struct BulkTakenView {
     pub(super) job_id: String,
     /// How many are sent to.
     pub(super) recipients: usize,
-    /// Numbers that were given again, in whatever form; they are sent to once.
+    /// Customers who were given again, in whatever form; they are sent to once.
     pub(super) duplicates: usize,
 }
 
@@ -37,7 +37,8 @@ pub(in crate::web) struct BulkJobView {
     /// `running`, `paused`, `cancelled` or `done`.
     state: &'static str,
     /// Why it is paused, where nobody asked for it: `failing` (twenty in a row did not get
-    /// through), `restored` (from a backup), `no_number` or `no_vendor`.
+    /// through), `restored` (from a backup), `no_number`, `no_vendor`, `invalid` (what was right
+    /// when it was taken is not any more) or `unreadable` (no key opens what was stored).
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
     /// Its own pace.
@@ -45,11 +46,11 @@ pub(in crate::web) struct BulkJobView {
     per_minute: Option<u32>,
     /// Recipients.
     total: i64,
-    /// Numbers that were given again.
+    /// Customers who were given again, also those of whom that is found out at their turn.
     duplicates: i64,
     /// When it was taken.
     created_at: String,
-    /// When everybody had had their turn, or it was cancelled.
+    /// When everybody had had their turn, or it was cancelled; messages may still be on their way.
     #[serde(skip_serializing_if = "Option::is_none")]
     ended_at: Option<String>,
 }
@@ -65,7 +66,7 @@ pub(in crate::web) struct BulkProgressView {
     queued: i64,
     /// The provider has it.
     sent: i64,
-    /// It was given up, or could not be made.
+    /// It was given up.
     failed: i64,
     /// It waits for a person.
     parked: i64,
@@ -75,7 +76,9 @@ pub(in crate::web) struct BulkProgressView {
     cancelled: i64,
     /// They were erased before their turn.
     erased: i64,
-    /// How long the rest will take at the present pace; 0 while it does not run.
+    /// How long those who wait will take at `perMinute`, or at what the provider allows the number
+    /// where that is less and known; no other job and no answer is counted in. 0 while it does not
+    /// run.
     seconds_left: i64,
 }
 

@@ -5,12 +5,13 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 use super::{Cx, open, place_of_job, seal};
 use crate::{
     domain::{
-        bulk::{BulkDeed, BulkId, BulkState},
+        bulk::{BulkDeed, BulkId, BulkState, JOBS_MAX},
         clock::Millis,
-        id::{InstanceId, VendorId},
+        delivery::Account,
+        id::{EntryId, InstanceId, VendorId},
         message::Content,
     },
-    journal::{BulkChanged, BulkJob, BulkProgress, Idempotency, KeptJob, NewJob},
+    journal::{BulkChanged, BulkJob, BulkProgress, Idempotency, KeptJob, NewJob, life},
     sqlite::DbError,
     vault::{Token, Vault},
 };
@@ -37,7 +38,10 @@ fn read(row: &Row<'_>) -> rusqlite::Result<BulkJob> {
     })
 }
 
-pub(super) fn open_one(cx: &mut Cx<'_>, job: &NewJob) -> Result<BulkId, DbError> {
+pub(super) fn open_one(cx: &mut Cx<'_>, job: &NewJob) -> Result<Option<BulkId>, DbError> {
+    if has_too_many(cx, job)? {
+        return Ok(None);
+    }
     let sql = "SELECT coalesce(max(id), 0) FROM bulk_jobs";
     let last = cx.connection.prepare_cached(sql)?.query_row((), |row| row.get(0).map(BulkId))?;
     let id = BulkId::next(last, job.now);
@@ -48,7 +52,27 @@ pub(super) fn open_one(cx: &mut Cx<'_>, job: &NewJob) -> Result<BulkId, DbError>
     let state = BulkState::Taken.code();
     let values = params![id.0, vendor, instance, state, job.per_minute, doc, job.now];
     cx.connection.prepare_cached(sql)?.execute(values)?;
-    Ok(id)
+    Ok(Some(id))
+}
+
+/// Whether the vendor has as many as it may. A repetition is not one more.
+fn has_too_many(cx: &Cx<'_>, job: &NewJob) -> Result<bool, DbError> {
+    let [taken, running, paused] =
+        [BulkState::Taken, BulkState::Running, BulkState::Paused].map(BulkState::code);
+    let sql = "SELECT count(*) FROM bulk_jobs WHERE vendor = ?1 AND state IN (?2, ?3, ?4)";
+    let values = params![job.vendor.as_str(), taken, running, paused];
+    let n: i64 = cx.connection.prepare_cached(sql)?.query_row(values, |row| row.get(0))?;
+    if n < JOBS_MAX {
+        return Ok(false);
+    }
+    let Some(key) = &job.key else { return Ok(true) };
+    let key = token_of_key(cx.vault, job.vendor.as_str(), key);
+    let sql = "SELECT 1 FROM bulk_jobs WHERE key = ?1";
+    Ok(!cx.connection.prepare_cached(sql)?.exists([key])?)
+}
+
+fn token_of_key(vault: &Vault, vendor: &str, key: &str) -> Token {
+    vault.token(&[b"bulk idempotency", vendor.as_bytes(), key.as_bytes()])
 }
 
 pub(super) fn keep(
@@ -62,7 +86,7 @@ pub(super) fn keep(
     let vendor: Option<String> = statement.query_row(taken, |row| row.get(0)).optional()?;
     let Some(vendor) = vendor else { return Ok(KeptJob::Gone) };
     let claim = idempotency.map(|it| {
-        let key = cx.vault.token(&[b"bulk idempotency", vendor.as_bytes(), it.key.as_bytes()]);
+        let key = token_of_key(cx.vault, &vendor, &it.key);
         (key, cx.vault.token(&[b"bulk request", vendor.as_bytes(), &it.request]))
     });
     if let Some((key, request)) = &claim {
@@ -110,43 +134,44 @@ pub(super) fn list(
     Ok(rows.collect::<Result<_, _>>()?)
 }
 
-pub(super) fn running(
-    connection: &Connection,
-    vault: &Vault,
-) -> Result<Vec<(BulkJob, Content)>, DbError> {
-    let sql = format!("SELECT {COLUMNS}, doc FROM bulk_jobs WHERE state = ?1 ORDER BY id");
+pub(super) fn running(connection: &Connection) -> Result<Vec<BulkJob>, DbError> {
+    let sql = format!("SELECT {COLUMNS} FROM bulk_jobs WHERE state = ?1 ORDER BY id");
     let mut statement = connection.prepare_cached(&sql)?;
-    let mut rows = statement.query([BulkState::Running.code()])?;
-    let mut found = Vec::new();
-    while let Some(row) = rows.next()? {
-        let job = read(row)?;
-        let doc: Vec<u8> = row.get("doc")?;
-        let content = open(vault, &place_of_job(&job.id.0.to_string()), &doc)?;
-        found.push((job, content));
-    }
-    Ok(found)
+    let rows = statement.query_map([BulkState::Running.code()], read)?;
+    Ok(rows.collect::<Result<_, _>>()?)
 }
 
-/// By accounts of the intents (`Life`): 0 waiting, 1 sent, 2 unknown, 3 parked, 4 dead.
+/// A job's message, with its variables.
+pub(super) fn content(
+    connection: &Connection,
+    vault: &Vault,
+    job: BulkId,
+) -> Result<Content, DbError> {
+    let mut statement = connection.prepare_cached("SELECT doc FROM bulk_jobs WHERE id = ?1")?;
+    let doc: Vec<u8> = statement.query_row([job.0], |row| row.get(0))?;
+    open(vault, &place_of_job(&job.0.to_string()), &doc)
+}
+
+/// In what stands for accounts of intents; what has none is below zero.
 pub(super) fn progress(connection: &Connection, job: BulkId) -> Result<BulkProgress, DbError> {
     let sql = "SELECT CASE WHEN r.entry IS NOT NULL THEN coalesce(e.account, -1)
-            WHEN r.note IS NULL THEN -2 WHEN r.note = 'erased' THEN -3 ELSE -4 END, count(*)
+            WHEN r.note IS NULL THEN -2 ELSE -3 END, count(*)
         FROM bulk_recipients r LEFT JOIN entries e ON e.id = r.entry WHERE r.job = ?1 GROUP BY 1";
     let mut statement = connection.prepare(sql)?;
     let mut rows = statement.query([job.0])?;
     let mut progress = BulkProgress::default();
     while let Some(row) = rows.next()? {
         let (what, n): (i64, i64) = (row.get(0)?, row.get(1)?);
+        let of = |account| what == life::code(account);
         match what {
-            0 => progress.n_on_their_way += n,
-            1 => progress.n_sent += n,
-            2 => progress.n_unknown += n,
-            3 => progress.n_parked += n,
             -2 => progress.n_waiting += n,
             -3 => progress.n_erased += n,
+            _ if of(Account::Waiting) => progress.n_on_their_way += n,
+            _ if of(Account::Sent) => progress.n_sent += n,
+            _ if of(Account::Parked) => progress.n_parked += n,
+            _ if of(Account::Dead) => progress.n_failed += n,
             // What has been removed for its age had ended; how, nobody knows any more.
-            -1 => progress.n_unknown += n,
-            _ => progress.n_failed += n,
+            _ => progress.n_unknown += n,
         }
     }
     Ok(progress)
@@ -162,13 +187,15 @@ pub(super) fn change(
     let Some(job) = load(cx.connection, vendor, id)? else { return Ok(BulkChanged::Unknown) };
     let Some(after) = job.state.after(deed) else { return Ok(BulkChanged::Not(job.state)) };
     if after != job.state {
-        let sql = "UPDATE bulk_jobs SET state = ?2, note = ?3,
-            made_since = CASE WHEN ?2 = 1 THEN n_made ELSE made_since END,
-            ended_at = CASE WHEN ?2 = 3 THEN ?4 END WHERE id = ?1";
-        cx.connection.prepare_cached(sql)?.execute(params![id.0, after.code(), note, now])?;
+        let is_resumed = after == BulkState::Running;
+        let made_since = if is_resumed { job.n_made } else { job.n_made - job.n_made_since };
+        let ended_at = (after == BulkState::Cancelled).then_some(now);
+        let sql = "UPDATE bulk_jobs SET state = ?2, note = ?3, made_since = ?4, ended_at = ?5
+            WHERE id = ?1";
+        let values = params![id.0, after.code(), note, made_since, ended_at];
+        cx.connection.prepare_cached(sql)?.execute(values)?;
     }
-    let job = load(cx.connection, vendor, id)?;
-    Ok(job.map_or(BulkChanged::Unknown, BulkChanged::Is))
+    Ok(BulkChanged::Is)
 }
 
 /// Nobody waits for their turn any more, unless somebody does.
@@ -191,9 +218,28 @@ pub(super) fn all_fail(
 ) -> Result<bool, DbError> {
     let sql = "SELECT count(*) FROM (SELECT account FROM bulk_recipients r
             CROSS JOIN entries e ON e.id = r.entry
-            WHERE r.job = ?1 AND r.id < ?2 AND e.account <> 0 ORDER BY r.id DESC LIMIT ?3)
-        WHERE account IN (3, 4)";
+            WHERE r.job = ?1 AND r.id < ?2 AND e.account <> ?4 ORDER BY r.id DESC LIMIT ?3)
+        WHERE account IN (?5, ?6)";
+    let [waiting, parked, dead] =
+        [Account::Waiting, Account::Parked, Account::Dead].map(life::code);
     let mut statement = connection.prepare_cached(sql)?;
-    let n: i64 = statement.query_row([job.0, before, of_last], |row| row.get(0))?;
+    let values = [job.0, before, of_last, waiting, parked, dead];
+    let n: i64 = statement.query_row(values, |row| row.get(0))?;
     Ok(n >= of_last)
+}
+
+/// A job that nobody needs any more: not taken whole, ended before this time, or paused without
+/// anybody having had their turn since.
+pub(super) fn old(connection: &Connection, before: Millis) -> Result<Option<BulkId>, DbError> {
+    let sql = "SELECT id FROM bulk_jobs WHERE state = ?1
+            OR state IN (?2, ?3) AND ended_at < ?5
+            OR state = ?4 AND made_at < ?5 AND NOT EXISTS
+                (SELECT 1 FROM bulk_recipients WHERE job = bulk_jobs.id AND entry >= ?6)
+        LIMIT 1";
+    let [dropped, cancelled, done, paused] =
+        [BulkState::Dropped, BulkState::Cancelled, BulkState::Done, BulkState::Paused]
+            .map(BulkState::code);
+    let values = [dropped, cancelled, done, paused, before, EntryId::at(before).0];
+    let mut statement = connection.prepare_cached(sql)?;
+    Ok(statement.query_row(values, |row| row.get(0).map(BulkId)).optional()?)
 }

@@ -1,0 +1,69 @@
+//! Jobs that are not taken, or wait for a person.
+
+use waba_gateway::{
+    domain::message::Content,
+    gateway::{AdminError, NewBulk, SendError},
+};
+
+use super::*;
+use crate::media::{file, sending::uploaded};
+
+fn new() -> NewBulk {
+    let content = Content::text("bonjour");
+    NewBulk { content, instance: None, per_minute: None, idempotency_key: None }
+}
+
+#[tokio::test]
+async fn one_vendor_hands_in_two_jobs_at_once_and_another_its_own() {
+    let app = spawn_app().await;
+    let (vendor, other) = (app.vendor(1).await, app.vendor(2).await);
+    let one = app.gateway.open_bulk(&vendor.id, new()).await.unwrap();
+    let _two = app.gateway.open_bulk(&vendor.id, new()).await.unwrap();
+    let three = app.gateway.open_bulk(&vendor.id, new()).await;
+    assert!(matches!(three, Err(SendError::Overloaded)));
+    assert!(app.gateway.open_bulk(&other.id, new()).await.is_ok());
+    drop(one);
+    assert!(app.gateway.open_bulk(&vendor.id, new()).await.is_ok());
+}
+
+#[tokio::test]
+async fn more_jobs_than_a_vendor_may_have_are_refused_until_one_has_ended() {
+    let (app, vendor) = still().await;
+    let body = lines(1, Some(1));
+    let first = taken(&app, &vendor, &body).await;
+    for _ in 1..20 {
+        taken(&app, &vendor, &body).await;
+    }
+    let answer = post(&app, &vendor, LINES, "", &body).await;
+    assert_eq!(answer.status, 409, "{}", answer.text);
+    assert!(answer.text.contains("20 jobs that have not ended"), "{}", answer.text);
+    let cancelled = app.admin.post(&format!("{}/{first}/cancel", path(&vendor)), json!({})).await;
+    assert_eq!(cancelled.status, 200);
+    taken(&app, &vendor, &body).await;
+    let opened = app.gateway.open_bulk(&vendor.id, new()).await;
+    assert!(matches!(opened, Err(SendError::Admin(AdminError::Conflict(_)))));
+}
+
+/// Jobs with a pace of their own begin after a second: there is time to spoil them.
+#[tokio::test]
+async fn a_job_that_cannot_go_on_waits_for_a_person_and_stops_no_other() {
+    let (app, vendor) = still().await;
+    let clear = file(waba_gateway::twin::FileKind::Image, 1_000);
+    let id = uploaded(&app, &vendor, "", "image/jpeg", clear).await;
+    let image = json!({ "message": { "type": "image", "image": { "mediaId": id } },
+        "perMinute": 60 });
+    let image = lines(3, None).replacen(lines(0, None).trim(), &image.to_string(), 1);
+    let (file_gone, spoilt) = (taken(&app, &vendor, &image).await, lines(3, Some(60)));
+    let spoilt = taken(&app, &vendor, &spoilt).await;
+    let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
+    db.execute("DELETE FROM media WHERE id = ?1", [&id]).unwrap();
+    let number = spoilt.parse::<waba_gateway::domain::bulk::BulkId>().unwrap().0;
+    db.execute("UPDATE bulk_jobs SET doc = x'00' WHERE id = ?1", [number]).unwrap();
+    let whole = taken(&app, &vendor, &lines(3, Some(60))).await;
+    until(&app, &vendor, &whole, |it| it["state"] == "done" && it["away"] == 0).await;
+    for (job, why) in [(&file_gone, "invalid"), (&spoilt, "unreadable")] {
+        let held = until(&app, &vendor, job, |it| it["state"] == "paused").await;
+        assert_eq!((&held["note"], &held["waiting"]), (&json!(why), &json!(3)));
+    }
+    assert_eq!(app.twin.n_sends(), 3);
+}
