@@ -182,8 +182,8 @@ impl Told {
             lines.push(head(&journey.row, &self.vendor, language));
             lines.extend(told(journey, explained, language));
         }
-        let ways = self.ways.iter().enumerate();
-        lines.extend(ways.map(|(at, it)| format!("  {}", it.words(at).of(language))));
+        let (n, ways) = (self.ways.len(), self.ways.iter().enumerate());
+        lines.extend(ways.map(|(at, it)| format!("  {}", it.words(at, n).of(language))));
         lines.join("\n") + "\n"
     }
 

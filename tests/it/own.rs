@@ -119,6 +119,7 @@ async fn the_variables_alone_make_a_gateway_that_sends() {
         assert_eq!(status(&app).await, wanted);
         let failover = number(&app).await["failover"].as_array().map_or(0, Vec::len);
         assert_eq!(failover, n_providers - 1);
+        assert_eq!(alert(&app).await, 422, "the customer has not written for 24 hours");
         world.customer_writes(&app).await;
         assert_eq!(alert(&app).await, 202);
         if provider == "meta" {

@@ -67,17 +67,17 @@ fn stored(instance: &WabaInstance) -> Vec<Way> {
 }
 
 impl Way {
-    /// A sentence about the way with this place.
-    pub(super) fn words(&self, at: usize) -> Words {
+    /// A sentence about the way with this place, of so many.
+    pub(super) fn words(&self, at: usize, n_ways: usize) -> Words {
         let (n, provider) = (at + 1, &self.provider);
-        let (en, fr) = self.state();
+        let (en, fr) = self.state(n_ways == 1);
         Words::new(
             format!("Way out {n}, {provider}: {en}."),
             format!("Voie {n}, {provider} : {fr}."),
         )
     }
 
-    fn state(&self) -> (String, String) {
+    fn state(&self, is_alone: bool) -> (String, String) {
         if !self.can_send {
             return (
                 "it lacks what it takes to send".to_owned(),
@@ -86,6 +86,12 @@ impl Way {
         }
         let why = self.shut_why.as_deref().unwrap_or("unknown");
         match (self.circuit.as_deref(), &self.shut_since, &self.shut_until) {
+            (Some("open" | "half_open"), Some(since), _) if is_alone => (
+                format!("down since {since} ({why}), and tried all the same: there is no other"),
+                format!(
+                    "coupée depuis {since} ({why}), et essayée quand même : il n'y en a pas d'autre"
+                ),
+            ),
             (Some("open"), Some(since), Some(until)) => (
                 format!("passed over since {since} ({why}), and not tried before {until}"),
                 format!("évitée depuis {since} ({why}), et pas d'essai avant {until}"),
