@@ -1,5 +1,8 @@
 //! A provider cannot: the message leaves through the next one, from the vendor's number there.
 
+use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use waba_gateway::{
     domain::clock::{Clock, HOUR, MINUTE},
@@ -15,6 +18,8 @@ use crate::{
 };
 
 const TO: &str = "+221705550001";
+/// Messages that are sent while their number moves.
+const N_MOVED: usize = 60;
 
 /// A vendor with a session at Wasender and another number at Meta, where the customer has written.
 pub struct Shop {
@@ -101,6 +106,52 @@ async fn what_wasender_refuses_for_sure_leaves_through_meta() {
         assert!(shop.app.twin.sends().is_empty(), "{how:?}");
         assert_eq!(shop.journey(&id).await["attempts"], 2, "{how:?}");
     }
+}
+
+#[tokio::test]
+async fn moving_a_number_to_another_provider_under_load_loses_and_doubles_nothing() {
+    let shop = shop("wasender", "meta").await;
+    // Some are on their way when it moves.
+    let slow = Misbehaviour::Slow(Duration::from_millis(50));
+    shop.app.twin.misbehave(shop.vendor.session.id, slow, Times::Always);
+    let (_, n_before) = shop.n_sent();
+    let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
+    let send = async |n: usize| {
+        let text = format!("n{n}");
+        let parameters = json!([{ "type": "text", "text": text }]);
+        let template = json!({ "name": "note", "language": "fr", "text": text,
+            "components": [{ "type": "body", "parameters": parameters }] });
+        let to = format!("+2217055520{n:02}");
+        let body = json!({ "to": to, "type": "template", "template": template });
+        let taken = shop.app.admin.post(&path, body).await;
+        assert_eq!(taken.status, 202, "{}", taken.text);
+    };
+    let sends = stream::iter(0..N_MOVED).map(send).buffer_unordered(4).collect::<Vec<()>>();
+    let moves = async {
+        shop.app.twin.wait_n_sends(3, DEADLINE).await;
+        let switch = format!("/api/admin/vendors/{}/switch-provider", shop.vendor.id);
+        let number = &shop.number;
+        let config = json!({ "phoneNumberId": number.id, "accessToken": number.access_token });
+        let body = json!({ "provider": "meta", "config": config });
+        let moved = shop.app.admin.post(&switch, body).await;
+        assert_eq!(moved.status, 200, "{}", moved.text);
+    };
+    tokio::join!(sends, moves);
+    shop.app.settled().await;
+    let through_meta = shop.meta.sends().split_off(n_before);
+    let through_meta = through_meta.iter().map(|it| {
+        let text = it.json().pointer("/template/components/0/parameters/0/text").cloned();
+        text.and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
+    });
+    let through_wasender = shop.app.twin.sends();
+    let n_first = through_wasender.len();
+    assert!((3..N_MOVED).contains(&n_first), "{n_first} left before it was moved");
+    let mut all: Vec<String> =
+        through_wasender.into_iter().map(|it| it.text).chain(through_meta).collect();
+    all.sort();
+    let mut want: Vec<String> = (0..N_MOVED).map(|n| format!("n{n}")).collect();
+    want.sort();
+    assert_eq!(all, want);
 }
 
 #[tokio::test]
