@@ -70,6 +70,17 @@ impl Holders {
     }
 }
 
+/// The documents that may have this key: what a query finds, and what its claim names, since a
+/// number at another provider is in no field that is asked for.
+pub(super) async fn having(
+    session: &Session,
+    vault: &Vault,
+    key: &InstanceKey,
+) -> Result<Vec<Document>, Fault> {
+    let found = Holders::of(session, vault, &BTreeSet::from([key.clone()])).await?.found;
+    Ok(found.into_iter().filter(|it| instance::keys(it).contains(key)).collect())
+}
+
 /// What is to be written so that these instances have their keys and no longer those they had
 /// before.
 ///

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Value};
 
 use super::{
-    Fault, FirestoreStore,
+    Fault, FirestoreStore, claims,
     instance::{self, INSTANCES, Older},
     session::{Session, is, query},
     shared::PAUSES,
@@ -243,14 +243,9 @@ impl FirestoreStore {
         &self,
         key: &InstanceKey,
     ) -> Result<Option<(VendorId, InstanceId)>, StoreError> {
-        let (field, values) = spellings(key);
-        let found = self.session()?.find(INSTANCES, field, values).await?;
-        let has = |it: &Document| instance::keys(it).contains(key);
-        let found: Vec<(VendorId, Document)> = found
-            .into_iter()
-            .filter(has)
-            .filter_map(|it| Some((instance::vendor_of(&it)?, it)))
-            .collect();
+        let found = claims::having(&self.session()?, &self.vault, key).await?;
+        let found: Vec<(VendorId, Document)> =
+            found.into_iter().filter_map(|it| Some((instance::vendor_of(&it)?, it))).collect();
         let Some((vendor, _)) = found.first() else { return Ok(None) };
         let vendor = vendor.clone();
         // Claimed by two, it routes for neither.

@@ -19,7 +19,7 @@ use waba_gateway::{
     store::{ApiKey, Deed, SharedStore, StoreError},
 };
 
-pub use super::{accounts::*, many::*};
+pub use super::{accounts::*, many::*, numbers::*};
 
 const NOW: i64 = 1_700_000_000_000;
 
@@ -52,7 +52,7 @@ pub fn instance(vendor: &str, n: usize, phone: &str) -> WabaInstance {
     }
 }
 
-fn phone(number: &str) -> InstanceKey {
+pub fn phone(number: &str) -> InstanceKey {
     InstanceKey::Phone(PhoneNumber::from_wire(number).unwrap().alias())
 }
 

@@ -3,6 +3,7 @@
 mod accounts;
 mod cases;
 mod many;
+mod numbers;
 
 use std::sync::Arc;
 
@@ -80,6 +81,7 @@ cases! {
     of_many_who_take_one_account_at_once_one_gets_it,
     numbers_are_swapped_in_one_step,
     both_forms_of_a_number_are_one,
+    a_number_at_another_provider_is_found_until_it_is_given_up,
     a_status_is_news_once_and_touches_nothing_else,
     pauses_are_kept_apart_from_vendors,
     an_import_keeps_pauses_too,
