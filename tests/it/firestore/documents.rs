@@ -8,9 +8,9 @@ use waba_gateway::{
         id::{InstanceId, VendorId},
         secret::ExposeSecret,
         vendor::VendorStatus,
-        waba::WabaInstance,
+        waba::{ProviderKind, WabaInstance},
     },
-    gateway::{InstanceChange, VendorChange},
+    gateway::{AccountsChange, InstanceChange, MetaChange, VendorChange},
 };
 
 use super::{app, secrets, vendor_id};
@@ -164,6 +164,49 @@ async fn what_only_the_configuration_has_is_used_until_the_instance_has_its_own(
     // Another program sets one of its own.
     program.update("waba_instances", "waba_anna", json!({ "webhookSecret": "its-own" })).await;
     assert_eq!(secrets(&one(&app, "anna").await), ["its-own"]);
+}
+
+#[tokio::test]
+async fn what_the_configuration_lent_stays_when_another_provider_carries_messages() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let both = [("anna", "meta", "+221771234567"), ("binta", "wasender", "+221771234568")];
+    for (vendor, provider, number) in both {
+        let config = json!({
+            "whatsappPhoneNumberId": "1555", "whatsappAccessToken": "meta-token", "whatsappVerifyToken": "verify",
+            "wasenderWebhookSecret": "configs-secret", "wasenderAccessToken": "configs-key",
+        });
+        program.set("vendor_configs", vendor, config).await;
+        let it = json!({ "vendorId": vendor, "phoneNumber": number, "provider": provider });
+        program.set("waba_instances", &format!("waba_{vendor}"), it).await;
+    }
+    let to = async |vendor: &str, provider| {
+        let before = one(&app, vendor).await;
+        let meta = MetaChange {
+            phone_number_id: Some("1777".to_owned()),
+            access_token: Some("another-token".into()),
+            ..MetaChange::default()
+        };
+        let meta = (provider == ProviderKind::Meta).then_some(Some(meta));
+        let accounts =
+            AccountsChange { provider: Some(provider), meta, ..AccountsChange::default() };
+        let change = InstanceChange { accounts, ..InstanceChange::default() };
+        app.gateway.switch_account(&vendor_id(vendor), change).await.unwrap();
+        (before, one(&app, vendor).await)
+    };
+    let account = |it: &WabaInstance| {
+        let it = it.meta.clone().unwrap();
+        let secrets: Vec<String> = it.secrets().map(|it| it.expose_secret().to_owned()).collect();
+        (it.phone_number_id, secrets)
+    };
+    let (before, after) = to("anna", ProviderKind::Wasender).await;
+    assert_eq!(account(&before), ("1555".to_owned(), vec!["meta-token".into(), "verify".into()]));
+    assert_eq!(account(&after), account(&before));
+    assert_eq!(secrets(&after), secrets(&before));
+    let (before, after) = to("binta", ProviderKind::Meta).await;
+    assert_eq!(secrets(&before), ["configs-secret", "configs-key"]);
+    assert_eq!(secrets(&after), secrets(&before));
 }
 
 /// What another program keeps in the documents, in forms that are none of ours.

@@ -53,11 +53,15 @@ pub(in crate::store::firestore) fn write(
             keep("businessName", false, text(name));
         }
     }
+    let bare = Older::default();
+    // Under another provider the configuration may lend nothing: what it lent is the instance's own
+    // from now on.
+    let lent = if accounts::provider(was) == Some(it.provider) { older } else { &bare };
     set_session(&mut edit, was, it);
-    set_session_key(vault, &mut edit, was, older, it)?;
-    set_webhook_secrets(vault, &mut edit, was, older, it)?;
+    set_session_key(vault, &mut edit, was, [older, lent], it)?;
+    set_webhook_secrets(vault, &mut edit, was, [older, lent], it)?;
     set_ours(vault, &mut edit, was, it)?;
-    accounts::set(vault, &mut edit, was, older, it)?;
+    accounts::set(vault, &mut edit, was, lent, it)?;
     let at = |field| fields.get(field);
     if before.is_none_or(|before| created_at(before) != it.created_at) {
         edit.set("createdAt", time_like(at("createdAt"), it.created_at));
@@ -87,12 +91,12 @@ fn set_session_key(
     vault: &Vault,
     edit: &mut Edit,
     was: &Document,
-    older: &Older,
+    older: [&Older; 2],
     it: &WabaInstance,
 ) -> Result<(), Fault> {
     let new = it.wasender.session_key.as_ref();
-    let present = session_key(vault, was, older)?;
-    if is_same(present.as_deref(), new) {
+    let [before, after] = older.map(|it| session_key(vault, was, it));
+    if is_same(before?.as_deref(), new) && is_same(after?.as_deref(), new) {
         return Ok(());
     }
     match new {
@@ -112,13 +116,15 @@ fn set_webhook_secrets(
     vault: &Vault,
     edit: &mut Edit,
     was: &Document,
-    older: &Older,
+    older: [&Older; 2],
     it: &WabaInstance,
 ) -> Result<(), Fault> {
     let new = &it.wasender.webhook_secrets;
-    if is_same_list(&webhook_secrets(vault, was, older)?, new) {
+    let [before, after] = older.map(|it| webhook_secrets(vault, was, it));
+    if is_same_list(&before?, new) && is_same_list(&after?, new) {
         return Ok(());
     }
+    let lent = older[1];
     // The one for good is in the contract's field, where the predecessor looks for it.
     let first = new.iter().position(|it| it.until.is_none());
     let kept = |(n, it): (usize, &WebhookSecret)| Kept {
@@ -132,7 +138,7 @@ fn set_webhook_secrets(
     match first.map(|it| &new[it].secret) {
         None => spelled.iter().for_each(|it| edit.remove(it)),
         Some(secret)
-            if is_same(contract_secret(vault, was, Some(older))?.as_deref(), Some(secret)) => {}
+            if is_same(contract_secret(vault, was, Some(lent))?.as_deref(), Some(secret)) => {}
         Some(secret) => {
             let fields = if spelled.is_empty() { &SECRETS[..1] } else { &spelled[..] };
             for field in fields {
