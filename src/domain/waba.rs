@@ -217,6 +217,37 @@ impl WabaInstance {
         }
     }
 
+    /// Gives it another number. Accounts that had the former one as their own keep it: no provider
+    /// moves a number because we do.
+    pub fn renumber(&mut self, number: PhoneNumber) {
+        let former = std::mem::replace(&mut self.phone_number, number);
+        if former.alias() == self.phone_number.alias() {
+            return;
+        }
+        let meta = self.meta.as_mut().map(|it| &mut it.phone_number);
+        let unipile = self.unipile.as_mut().map(|it| &mut it.phone_number);
+        let twilio = self.twilio.as_mut().map(|it| &mut it.from);
+        for known in [meta, unipile, twilio].into_iter().flatten() {
+            let its = known.take().unwrap_or_else(|| former.clone());
+            *known = Some(its).filter(|it| it.alias() != self.phone_number.alias());
+        }
+    }
+
+    /// Whether an account before this one is a linked device of the same phone: both are told what
+    /// customers write and what is typed there, each under ids of its own, and the first counts.
+    /// One that is not known to be connected may hear nothing.
+    #[must_use]
+    pub fn hears_second(&self, kind: ProviderKind) -> bool {
+        let is_device = |it: ProviderKind| {
+            matches!(it, ProviderKind::Wasender | ProviderKind::Unipile) && self.has(it)
+        };
+        let number = |it| self.number_at(it).unwrap_or(&self.phone_number).alias();
+        let hears = |it| it != self.provider || self.status == Connection::Connected;
+        let all = self.routes();
+        let mut before = all.iter().chain(ProviderKind::ALL).take_while(|it| *it != kind);
+        is_device(kind) && before.any(|it| is_device(it) && hears(it) && number(it) == number(kind))
+    }
+
     /// Everything that must never be shown.
     pub fn secrets(&self) -> impl Iterator<Item = &SecretString> {
         let meta = self.meta.iter().flat_map(|it| it.secrets());

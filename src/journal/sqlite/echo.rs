@@ -1,5 +1,7 @@
 //! Echoes, which are ours or a human's, and signals that wait for the message they speak of.
 
+mod carried;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::{
@@ -18,6 +20,7 @@ use crate::{
         event::{Chat, Event, Status},
         forward::Topic,
         id::{ContactId, EntryId, InstanceId},
+        route::ProviderKind,
         schedule::{Kind, Next},
     },
     journal::{Change, ECHO_WAIT, ECHO_WINDOW, Pause, Rechecked},
@@ -40,6 +43,7 @@ pub(super) fn arrived(
         text_key: it.text_key.unwrap_or_default(),
         has_text: it.has_text(),
         is_private: it.event.chat == Chat::Private,
+        by: it.event.via,
         at: batch.now,
     };
     match whose(cx, &question, batch.now, batch.now + ECHO_WAIT)? {
@@ -91,9 +95,11 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
         entries::end_event(cx, &row, None, about, step, now)?;
         return Ok(gone(cx, false));
     }
+    let body = entries::body(cx, row.id)?;
     let question = Question {
         instance: &row.instance,
         contact: row.contact,
+        by: entries::open::<Event>(cx.vault, &row.instance, &body)?.via,
         pid: row.pid,
         text_key: row.text_key.unwrap_or_default(),
         has_text: true,
@@ -226,6 +232,8 @@ struct Question<'a> {
     has_text: bool,
     /// We send to private chats only: an echo from elsewhere is ours by its id alone.
     is_private: bool,
+    /// Who told it; `None` is Wasender.
+    by: Option<ProviderKind>,
     /// When the echo came.
     at: Millis,
 }
@@ -269,6 +277,9 @@ fn whose(
             }
             None => Ok(Whose::Ours(first)),
         };
+    }
+    if let Some(row) = carried::by_another(cx, it)? {
+        return Ok(Whose::Ours(row.id));
     }
     let in_flight = recent.iter().any(|row| {
         let state = row.life.delivery.as_ref().map(|it| it.state);

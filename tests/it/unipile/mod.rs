@@ -1,6 +1,7 @@
 //! A number that Unipile is linked to, end to end.
 
 mod api;
+mod linked;
 
 use serde_json::{Value, json};
 use waba_gateway::{
