@@ -116,6 +116,7 @@ impl Gateway {
         let set = set.map_err(|fault| SetUpError::Hook(provider, fault))?;
         if let Some(secret) = set.secret {
             self.keep_proof(&instance, provider, secret).await?;
+        set.warnings.extend(hooks.remove_webhooks(&instance, &set.former).await);
         }
         Ok(HookDone { provider, webhook_url: url.into(), warnings: set.warnings })
     }
@@ -177,7 +178,8 @@ impl Gateway {
     }
 
     /// What proves its webhooks is made where it is ours to choose, and on disk before the provider
-    /// is told of it: one may come the moment after.
+    /// is told of it: one may come the moment after. What the provider chooses is kept before the
+    /// former webhooks go.
     async fn with_proof(
         &self,
         instance: WabaInstance,

@@ -15,6 +15,12 @@ pub trait Hooks: Provider {
         instance: &WabaInstance,
         hook: &NewHook<'_>,
     ) -> Result<HookSet, HookFault>;
+
+    /// Takes away those whose place the new ones take, once what proves these is kept. What is left
+    /// for a person to do.
+    async fn remove_webhooks(&self, _instance: &WabaInstance, _former: &[String]) -> Vec<String> {
+        Vec::new()
+    }
 }
 
 /// Where an instance's webhooks are to go.
@@ -30,6 +36,8 @@ pub struct NewHook<'a> {
 pub struct HookSet {
     /// What proves them, where the provider chose it.
     pub secret: Option<SecretString>,
+    /// The ids of those whose place they take.
+    pub former: Vec<String>,
     /// What is left for a person to do.
     pub warnings: Vec<String>,
 }

@@ -126,7 +126,7 @@ impl Meta {
         } });
         self.ask_for(Method::POST, &[account.id], &account, Some(&body)).await?;
         let warning = "fields of templates and of the account always go to the app's own callback";
-        Ok(HookSet { secret: None, warnings: vec![warning.to_owned()] })
+        Ok(HookSet { warnings: vec![warning.to_owned()], ..HookSet::default() })
     }
 
     /// Whether the number's callback leads somewhere else.

@@ -48,7 +48,7 @@ impl Twilio {
                 hook.url,
             ));
         }
-        Ok(HookSet { secret: None, warnings })
+        Ok(HookSet { warnings, ..HookSet::default() })
     }
 
     /// The sender of the instance's number; `None` when the account has none of it.

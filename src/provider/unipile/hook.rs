@@ -83,19 +83,41 @@ impl Unipile {
             }
             Generation::V2 => self.create_v2(&account, hook.url).await?,
         };
+        let (former, for_all): (Vec<_>, Vec<_>) = present.into_iter().partition(|it| it.is_its);
+        let warning = |it: Present| {
+            format!(
+                "a webhook for all accounts goes to {}: it gets this account's events too",
+                it.url,
+            )
+        };
+        Ok(HookSet {
+            secret: Some(secret),
+            former: former.into_iter().map(|it| it.id).collect(),
+            warnings: for_all.into_iter().map(warning).collect(),
+        })
+    }
+
+    pub(super) async fn remove_hooks(
+        &self,
+        instance: &WabaInstance,
+        former: &[String],
+    ) -> Vec<String> {
         let mut warnings = Vec::new();
-        for old in present {
-            if old.is_its {
-                let url = account.url(&[hooks_path(&account), &[&old.id]].concat());
-                body_of(self.call(&account, Method::DELETE, &url, None).await.ok()).map(drop)?;
-            } else {
+        for id in former {
+            let done = match self.account(instance) {
+                Some(account) => {
+                    let url = account.url(&[hooks_path(&account), &[id]].concat());
+                    body_of(self.call(&account, Method::DELETE, &url, None).await.ok())
+                }
+                None => Err(HookFault::Missing("unipile.apiKey")),
+            };
+            if let Err(fault) = done {
                 warnings.push(format!(
-                    "a webhook for all accounts goes to {}: it gets this account's events too",
-                    old.url,
+                    "the former webhook {id} is still there ({fault}): remove it at Unipile"
                 ));
             }
         }
-        Ok(HookSet { secret: Some(secret), warnings })
+        warnings
     }
 
     /// The webhooks that this account's messages go to today.

@@ -258,6 +258,10 @@ impl Hooks for Unipile {
     ) -> Result<HookSet, HookFault> {
         self.set_hooks(instance, hook).await
     }
+
+    async fn remove_webhooks(&self, instance: &WabaInstance, former: &[String]) -> Vec<String> {
+        self.remove_hooks(instance, former).await
+    }
 }
 
 /// People write it without a scheme, as Unipile shows it.

@@ -195,6 +195,9 @@ async fn webhooks_are_entered_once_and_those_that_are_elsewhere_are_left() {
         assert_eq!(rig.twin.hooks().len(), n_hooks);
         for replace in [true, false] {
             let made = set(replace).await.unwrap();
+            // Those of before go when what proves the new ones is kept.
+            assert_eq!((rig.twin.hooks().len(), made.former.len()), (2 * n_hooks, n_hooks));
+            assert!(unipile.remove_webhooks(&instance, &made.former).await.is_empty());
             let hooks = rig.twin.hooks();
             assert_eq!(hooks.len(), n_hooks);
             let secret = made.secret.unwrap();
@@ -209,6 +212,8 @@ async fn webhooks_are_entered_once_and_those_that_are_elsewhere_are_left() {
         }
         let mut bare = instance.clone();
         bare.unipile.as_mut().unwrap().api_key = None;
+        let left = unipile.remove_webhooks(&bare, &["whk_1".to_owned()]).await;
+        assert_eq!(left.len(), 1, "what cannot be removed is told: {left:?}");
         let new = NewHook { url: &url, replace: true };
         let missing = unipile.set_webhook(&bare, &new).await.unwrap_err();
         assert_eq!(missing, HookFault::Missing("unipile.apiKey"));
