@@ -95,8 +95,7 @@ impl Gateway {
         let instance = self.chosen(vendor, id).await?;
         let provider = by.unwrap_or(instance.provider);
         let Some(hooks) = self.inner.providers.hooks_of(provider) else {
-            let wasender_instance_id = instance.wasender.instance_id.clone();
-            let set_up = SetUp { wasender_instance_id, replace, ..SetUp::default() };
+            let set_up = SetUp { instance: Some(instance.id), replace, ..SetUp::default() };
             let done = self.set_up_webhook(vendor, set_up).await?;
             let (webhook_url, warnings) = (done.webhook_url, done.warnings);
             return Ok(HookDone { provider, webhook_url, warnings });
@@ -113,11 +112,11 @@ impl Gateway {
         let url = webhook_url_at(&settings.base_url, provider, vendor);
         let hook = NewHook { url: &url, replace };
         let set = hooks.set_webhook(&instance, &hook).await;
-        let set = set.map_err(|fault| SetUpError::Hook(provider, fault))?;
+        let mut set = set.map_err(|fault| SetUpError::Hook(provider, fault))?;
         if let Some(secret) = set.secret {
             self.keep_proof(&instance, provider, secret).await?;
-        set.warnings.extend(hooks.remove_webhooks(&instance, &set.former).await);
         }
+        set.warnings.extend(hooks.remove_webhooks(&instance, &set.former).await);
         Ok(HookDone { provider, webhook_url: url.into(), warnings: set.warnings })
     }
 

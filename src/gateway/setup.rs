@@ -36,6 +36,8 @@ pub const WEBHOOK_EVENTS: [&str; 7] = [
 /// What to set up; what is absent is as stored.
 #[derive(Default)]
 pub struct SetUp {
+    /// The instance; without it, the one that has the session, else the vendor's first.
+    pub instance: Option<InstanceId>,
     /// The session's number at Wasender.
     pub wasender_instance_id: Option<String>,
     /// The number messages leave from, as somebody typed it.
@@ -112,7 +114,7 @@ impl Gateway {
     ) -> Result<SetUpDone, SetUpError> {
         let _turn = self.turn_of(vendor).await;
         let present = self.instances(vendor).await?;
-        let mut instance = choose(&present, set_up.wasender_instance_id.as_deref())?.clone();
+        let mut instance = choose(&present, &set_up)?.clone();
         let read = instance.updated_at;
         overwrite(&mut instance, &set_up, &present, self.inner.clock.now())?;
         self.refuse_claimed(&instance).await?;
@@ -257,13 +259,13 @@ pub fn webhook_url_at(base: &Url, by: ProviderKind, vendor: &VendorId) -> Url {
     url
 }
 
-fn choose<'a>(
-    present: &'a [WabaInstance],
-    wasender_id: Option<&str>,
-) -> Result<&'a WabaInstance, AdminError> {
-    let named = present
-        .iter()
-        .find(|it| wasender_id.is_some() && it.wasender.instance_id.as_deref() == wasender_id);
+fn choose<'a>(present: &'a [WabaInstance], set_up: &SetUp) -> Result<&'a WabaInstance, AdminError> {
+    if let Some(id) = &set_up.instance {
+        return present.iter().find(|it| it.id == *id).ok_or(AdminError::NoInstance);
+    }
+    let session = set_up.wasender_instance_id.as_deref();
+    let has_it = |it: &&WabaInstance| it.wasender.instance_id.as_deref() == session;
+    let named = present.iter().find(|it| session.is_some() && has_it(it));
     named.or(present.first()).ok_or_else(|| {
         let why = "the vendor has no WABA instance: create one with POST …/waba-instances";
         AdminError::Invalid(why.to_owned())

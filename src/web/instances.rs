@@ -203,7 +203,7 @@ pub(super) async fn set_up(
         phone_number: body.phone_number,
         webhook_secret: body.webhook_secret,
         replace: body.replace,
-        beside_server: false,
+        ..SetUp::default()
     };
     let done = web.gateway.set_up_webhook(&vendor, set_up).await?;
     let message = if done.warnings.is_empty() {

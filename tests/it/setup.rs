@@ -92,6 +92,21 @@ async fn a_session_that_points_elsewhere_is_only_taken_over_on_request() {
 }
 
 #[tokio::test]
+async fn a_number_without_a_session_is_not_set_up_in_place_of_another() {
+    let app = spawn_app().await;
+    let id = vendor(&app, NewSession::new("+221770000001"), json!({})).await;
+    let elsewhere = "https://other.example/hook";
+    app.twin.set_webhook(id, elsewhere);
+    let second = json!({ "phoneNumber": "+221770000002" });
+    let made = app.admin.post(&format!("{PATH}/waba-instances"), second).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let body = json!({ "wabaId": "waba_vendor_001_2", "replace": true });
+    let answer = app.admin.post(&format!("{PATH}/setup-webhook"), body).await;
+    assert_eq!(answer.status, 422, "{}", answer.text);
+    assert_eq!(app.twin.session(id).unwrap().webhook_url.as_deref(), Some(elsewhere));
+}
+
+#[tokio::test]
 async fn every_fault_has_a_name() {
     let app = spawn_app().await;
     let id = vendor(&app, NewSession::new("+221770000001"), json!({})).await;
