@@ -283,8 +283,8 @@ fn overwrite(
     }
     if let Some(number) = &set_up.phone_number {
         let number = PhoneNumber::from_person(number, Some(&instance.phone_number));
-        instance.phone_number =
-            number.map_err(|it| AdminError::Invalid(format!("phoneNumber: {it}")))?;
+        let number = number.map_err(|it| AdminError::Invalid(format!("phoneNumber: {it}")))?;
+        instance.renumber(number);
     }
     if let Some(secret) = &set_up.webhook_secret {
         refuse_shared_secret(present, Some(&instance.id), secret)?;

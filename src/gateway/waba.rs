@@ -106,6 +106,7 @@ impl Gateway {
             Err(fault) if force => warnings.push(still_on(fault)),
             Err(fault) => return Err(SetUpError::StillOn(fault)),
         }
+        warnings.extend(still_calling(&instance));
         self.inner.store.delete_instance(vendor, id).await.map_err(AdminError::from)?;
         self.inner.manager.forget_keys(&instance);
         self.inner.registry.forget(vendor).await;
@@ -179,8 +180,8 @@ impl InstanceChange {
     ) -> Result<(Option<Option<SecretString>>, AccountsChange), AdminError> {
         if let Some(number) = &self.phone_number {
             let number = PhoneNumber::from_person(number, Some(&instance.phone_number));
-            instance.phone_number =
-                number.map_err(|it| AdminError::Invalid(format!("phoneNumber: {it}")))?;
+            let number = number.map_err(|it| AdminError::Invalid(format!("phoneNumber: {it}")))?;
+            instance.renumber(number);
         }
         if let Some(schemes) = self.schemes {
             let schemes = schemes.unwrap_or_default();
@@ -221,4 +222,12 @@ fn still_on(fault: SessionFault) -> String {
     format!(
         "the session's webhook was not switched off ({fault}): switch it off in the Wasender dashboard"
     )
+}
+
+/// Other providers' webhooks are not ours to take away: some are for more than this number.
+fn still_calling(instance: &WabaInstance) -> impl Iterator<Item = String> {
+    let others = [ProviderKind::Meta, ProviderKind::Unipile, ProviderKind::Twilio];
+    others.into_iter().filter(|it| instance.has(*it)).map(|it| {
+        format!("{it} goes on calling for this number and is refused: remove its webhook there")
+    })
 }

@@ -253,3 +253,18 @@ async fn a_gateway_that_was_away_sends_when_twilio_is_back() {
     let asked = rig.twin.requests().into_iter().filter(|it| it.status == Some(503)).count();
     assert_eq!(asked, 1);
 }
+
+#[tokio::test]
+async fn a_number_that_changes_leaves_the_one_at_twilio_and_its_end_is_told() {
+    let rig = rig().await;
+    let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", rig.vendor.id);
+    let changed = rig.app.admin.put(&path, json!({ "phoneNumber": "+221770008888" })).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    assert_eq!(rig.says("horaires ?").await, 200);
+    let sends = rig.twin.wait_sends(1, DEADLINE).await;
+    assert_eq!(sends[0].from, format!("whatsapp:{VENDOR}"));
+    rig.app.settled_sends().await;
+    let deleted = rig.app.admin.delete(&format!("{path}?force=true")).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text);
+    assert!(deleted.text.contains("twilio goes on calling"), "{}", deleted.text);
+}
