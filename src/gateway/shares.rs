@@ -1,6 +1,6 @@
 //! What of a webhook is whose: some providers send what is for several numbers together.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use metrics::counter;
 
@@ -27,6 +27,7 @@ pub(super) struct Share {
 }
 
 /// Whose a part is.
+#[derive(Clone)]
 enum Whose {
     This(Arc<VendorService>, Arc<WabaInstance>),
     /// A number that nobody here has.
@@ -46,11 +47,23 @@ impl Gateway {
         parsed: Parsed,
     ) -> Result<Vec<Share>, AcceptError> {
         let mut shares: Vec<Share> = Vec::new();
-        for Part { names, mut events } in parsed.parts {
-            let whose = match names {
-                Some(key) if !proven.keys().contains(&key) => {
-                    self.whose(by, service, hook, &key).await?
+        let mut known: HashMap<InstanceKey, Whose> = HashMap::new();
+        for Part { names, account, mut events } in parsed.parts {
+            if let Some(account) = account {
+                for instance in of_account(by, service, proven, hook, &account, &mut events) {
+                    let events = events.clone();
+                    share(&mut shares, Share { service: Arc::clone(service), instance, events });
                 }
+                continue;
+            }
+            let whose = match names {
+                Some(key) if !proven.keys().contains(&key) => match known.get(&key) {
+                    Some(whose) => whose.clone(),
+                    None => {
+                        let whose = self.whose(by, service, hook, &key).await?;
+                        known.entry(key).or_insert(whose).clone()
+                    }
+                },
                 _ => Whose::This(Arc::clone(service), Arc::clone(proven)),
             };
             let (service, instance) = match whose {
@@ -72,10 +85,7 @@ impl Gateway {
             if instance.hears_second(by) {
                 events = events.into_iter().map(heard_second).collect();
             }
-            match shares.iter_mut().find(|it| it.instance.id == instance.id) {
-                Some(share) => share.events.append(&mut events),
-                None => shares.push(Share { service, instance, events }),
-            }
+            share(&mut shares, Share { service, instance, events });
         }
         Ok(shares)
     }
@@ -105,6 +115,34 @@ impl Gateway {
             }
         }
     }
+}
+
+fn share(shares: &mut Vec<Share>, mut more: Share) {
+    match shares.iter_mut().find(|it| it.instance.id == more.instance.id) {
+        Some(share) => share.events.append(&mut more.events),
+        None => shares.push(more),
+    }
+}
+
+/// The vendor's numbers that what is told of an account is about. Of one that none of them names it
+/// is kept at the proven number, and says nothing of that number's state.
+fn of_account(
+    by: ProviderKind,
+    service: &VendorService,
+    proven: &Arc<WabaInstance>,
+    hook: &Webhook<Verified>,
+    account: &str,
+    events: &mut Vec<Event>,
+) -> Vec<Arc<WabaInstance>> {
+    let at_meta = || service.instances().iter().filter(|it| it.meta.is_some());
+    let named = |it: &WabaInstance| it.meta.as_ref().and_then(|it| it.waba_id.clone());
+    let its = at_meta().filter(|it| named(it).as_deref() == Some(account));
+    let its: Vec<_> = its.filter(|it| service.proves(by, hook, it)).cloned().collect();
+    // Whose only number was entered without its account has no other that it could be about.
+    if its.is_empty() && !(at_meta().count() == 1 && named(proven).is_none()) {
+        events.retain(|it| !matches!(it.what, What::Connection(_)));
+    }
+    if its.is_empty() { vec![Arc::clone(proven)] } else { its }
 }
 
 /// Kept, but not as a conversation: it was not written to this number, or is there already.

@@ -245,6 +245,8 @@ pub struct Parsed {
 pub struct Part {
     /// The number that the body names; without one it is that of the secret.
     pub names: Option<InstanceKey>,
+    /// The account at Meta that it is about, where it is about none of its numbers alone.
+    pub account: Option<String>,
     /// Its events.
     pub events: Vec<Event>,
 }
@@ -253,9 +255,13 @@ impl Parsed {
     /// Of the number whose secret proved it.
     #[must_use]
     pub fn of(events: Vec<Event>) -> Self {
-        Self { parts: vec![Part { names: None, events }] }
+        Self { parts: vec![Part { events, ..Part::default() }] }
     }
 }
+
+/// Updates of one webhook: Meta puts up to 1,000 into one (`docs/wire/meta-unipile-twilio.md` A3).
+/// A body with more is kept as it came, for who put it together could make us work for minutes.
+pub(crate) const UPDATES_MAX: usize = 2_000;
 
 /// A proven webhook that is not of the provider's form. It does not quote it.
 #[derive(Debug, Clone, Copy, thiserror::Error)]

@@ -22,7 +22,7 @@ use crate::{
         secret::SecretString,
         waba::InstanceKey,
     },
-    provider::{Parsed, Part, Unreadable, masked::other, raw::tree},
+    provider::{Parsed, Part, UPDATES_MAX, Unreadable, masked::other, raw::tree},
 };
 
 /// What every WhatsApp webhook of Meta's is about.
@@ -38,7 +38,7 @@ const OF_NUMBER: [&str; 4] = ["messages", "message_echoes", "smb_message_echoes"
 pub(super) fn read(body: &[u8], secrets: &[&SecretString]) -> Result<Parsed, Unreadable> {
     let body = tree(body)?;
     let mut parts = Vec::new();
-    if body["object"] == OBJECT {
+    if body["object"] == OBJECT && n_updates(&body) <= UPDATES_MAX {
         for entry in each(&body["entry"]) {
             for change in each(&entry["changes"]) {
                 parts.push(Change { entry, told: change, secrets }.part());
@@ -49,9 +49,19 @@ pub(super) fn read(body: &[u8], secrets: &[&SecretString]) -> Result<Parsed, Unr
         let name = text(&body["object"]).unwrap_or("unknown").to_owned();
         let what = other(&name, body, secrets);
         let events = vec![Event::new(what, Chat::None, Address::default())];
-        parts.push(Part { names: None, events });
+        parts.push(Part { events, ..Part::default() });
     }
     Ok(Parsed { parts })
+}
+
+fn n_updates(body: &Value) -> usize {
+    let of_change = |it: &Value| {
+        let lists =
+            ["messages", "message_echoes", "statuses", "errors", "contacts", "user_id_update"];
+        1 + lists.into_iter().map(|name| each(&it["value"][name]).len()).sum::<usize>()
+    };
+    let changes = each(&body["entry"]).iter().flat_map(|it| each(&it["changes"]));
+    changes.map(of_change).sum()
 }
 
 /// One change of one entry.
@@ -81,7 +91,10 @@ impl Change<'_> {
             event.at = millis(&self.entry["time"]);
             events.push(event);
         }
-        Part { names: self.names(field, value), events }
+        let names = self.names(field, value);
+        // The account that a partner lost, or its own (A7).
+        let account = owned(&value["waba_info"]["waba_id"]).or(owned(&self.entry["id"]));
+        Part { account: account.filter(|_| names.is_none()), names, events }
     }
 
     /// Which number it speaks of: by its id, never by how it is displayed, and by the account's id

@@ -317,6 +317,18 @@ fn statuses_name_our_own_message_and_say_why_they_failed() {
 }
 
 #[test]
+fn a_body_with_more_than_meta_puts_into_one_is_kept_as_it_came() {
+    let hi = said(&message("text", &json!({ "body": "hi" }), &json!({})));
+    let many = |n: usize| {
+        let mut hi = hi.clone();
+        let one = hi["value"]["messages"][0].clone();
+        hi["value"]["messages"] = json!(vec![one; n]);
+        parsed(&body(&[hi])).into_iter().map(|it| it.events.len()).sum::<usize>()
+    };
+    assert_eq!((many(1_000), many(3_000)), (1_000, 1));
+}
+
+#[test]
 fn each_change_goes_to_the_number_that_it_names() {
     let hi = said(&message("text", &json!({ "body": "hi" }), &json!({})));
     let mut other = hi.clone();
@@ -329,7 +341,10 @@ fn each_change_goes_to_the_number_that_it_names() {
         "value": { "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": "DISABLE" } } });
     let mut body = body(&[hi, other, bare, quality]);
     body["entry"].as_array_mut().unwrap().push(json!({ "id": "7", "changes": account }));
-    let names: Vec<_> = parsed(&body).into_iter().map(|it| it.names).collect();
+    let parts = parsed(&body);
+    let accounts: Vec<_> = parts.iter().map(|it| it.account.as_deref()).collect();
+    assert_eq!(accounts, [None, None, None, None, Some("7")], "of what names no number");
+    let names: Vec<_> = parts.into_iter().map(|it| it.names).collect();
     assert_eq!(names[0], Some(InstanceKey::Meta(NUMBER.to_owned())));
     assert_eq!(names[1], Some(InstanceKey::Meta("42".to_owned())));
     assert_eq!(names[2], Some(InstanceKey::Meta(WABA.to_owned())));

@@ -18,7 +18,7 @@ use crate::{
         secret::{SecretString, without},
         waba::{InstanceKey, ProviderKind},
     },
-    provider::{Parsed, Part, Unreadable, files::announced, raw},
+    provider::{Parsed, Part, UPDATES_MAX, Unreadable, files::announced, raw},
 };
 
 /// Files of one message.
@@ -35,7 +35,8 @@ pub(super) fn read(
     chats: ChatsOf<'_>,
 ) -> Result<Parsed, Unreadable> {
     let one = [raw::tree(body)?];
-    let bodies = one[0].as_array().map_or(&one[..], Vec::as_slice);
+    let all = one[0].as_array().map_or(&one[..], Vec::as_slice);
+    let bodies = if all.len() > UPDATES_MAX { &one[..] } else { all };
     Ok(Parsed { parts: bodies.iter().map(|it| part(it, secrets, chats)).collect() })
 }
 
@@ -71,7 +72,7 @@ fn named(
         vec![Event::new(What::Other { name, raw }, Chat::None, Address::default())]
     };
     let names = word(account).map(|it| InstanceKey::Unipile(it.to_owned()));
-    Part { names, events: events.unwrap_or_else(other) }
+    Part { names, events: events.unwrap_or_else(other), ..Part::default() }
 }
 
 fn connection(status: &Value) -> Option<Event> {

@@ -60,7 +60,7 @@ pub(super) fn read(body: &[u8], secrets: &[&SecretString]) -> Result<Parsed, Unr
         reader.tell(what, &Key::default());
     }
     let names = hook.instance_id.word().map(|it| InstanceKey::Wasender(it.into()));
-    Ok(Parsed { parts: vec![Part { names, events: reader.events }] })
+    Ok(Parsed { parts: vec![Part { names, events: reader.events, ..Part::default() }] })
 }
 
 /// Collects the events of one body.

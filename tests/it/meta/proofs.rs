@@ -31,6 +31,34 @@ async fn only_what_the_app_signed_as_it_left_is_believed() {
 }
 
 #[tokio::test]
+async fn what_is_told_of_an_account_is_told_of_its_numbers_alone() {
+    let shop = shop().await;
+    let second = shop.meta.add_number(NewMetaNumber::new("+221770000002"));
+    let made = add_number(&shop.app, &shop.vendor.id, &second, &shop.number.app_secret).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let tell = async |account: &str, event: &str| {
+        let value = json!({ "event": event });
+        let change = json!({ "field": "account_update", "value": value });
+        let body = json!({ "object": "whatsapp_business_account",
+            "entry": [{ "id": account, "time": 1_749_854_575, "changes": [change] }] })
+        .to_string();
+        let signature = format!("sha256={}", sign_hmac(&shop.number.app_secret, body.as_bytes()));
+        let headers = [("x-hub-signature-256", signature.as_str())];
+        assert_eq!(shop.app.post(&shop.vendor.hook, &headers, body.as_bytes()).await.status, 200);
+        let path = format!("/api/admin/vendors/{}/waba-instances", shop.vendor.id);
+        let shown = shop.app.admin.get(&path).await.json();
+        let status = |n: usize| shown["instances"][n]["status"].as_str().unwrap().to_owned();
+        [status(0), status(1)]
+    };
+    let before = tell("1", "ACCOUNT_RESTRICTION").await;
+    assert!(!before.contains(&"error".to_owned()), "an account of nobody here: {before:?}");
+    let after = tell(&second.waba_id, "ACCOUNT_RESTRICTION").await;
+    assert_eq!(after, [before[0].clone(), "error".to_owned()]);
+    let after = tell(&shop.number.waba_id, "ACCOUNT_DELETED").await;
+    assert_eq!(after, ["disconnected", "error"]);
+}
+
+#[tokio::test]
 async fn an_app_secret_that_is_not_the_apps_refuses_everything_until_it_is_right() {
     let shop = shop().await;
     let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", shop.vendor.id);
