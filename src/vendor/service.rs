@@ -150,6 +150,13 @@ impl VendorService {
         hook.is_proven_by(&self.parts.providers.of(by).proofs(instance, now))
     }
 
+    /// Whether an instance of the vendor's has secrets of its own for a provider's webhooks.
+    #[must_use]
+    pub fn has_proof(&self, by: ProviderKind, instance: &WabaInstance) -> bool {
+        let now = self.parts.means.clock.now();
+        !self.parts.providers.of(by).proofs(instance, now).is_empty()
+    }
+
     /// Puts a webhook into our words.
     pub fn parse(&self, by: ProviderKind, hook: &Webhook<Verified>) -> Result<Parsed, Unreadable> {
         self.parts.providers.of(by).parse(hook, &self.secrets())

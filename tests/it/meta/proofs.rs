@@ -31,6 +31,30 @@ async fn only_what_the_app_signed_as_it_left_is_believed() {
 }
 
 #[tokio::test]
+async fn a_number_without_a_secret_is_proven_by_its_vendors_others_alone() {
+    let shop = shop().await;
+    let second = shop.meta.add_number(NewMetaNumber::new("+221770000002"));
+    let path = format!("/api/admin/vendors/{}/waba-instances", shop.vendor.id);
+    let account = json!({ "phoneNumberId": second.id, "accessToken": second.access_token });
+    let body = json!({ "phoneNumber": second.phone_number, "provider": "meta", "meta": account });
+    let made = shop.app.admin.post(&path, body).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let metadata = json!({ "phone_number_id": second.id, "display_phone_number": "221770000002" });
+    let message = json!({ "from": "221705550001", "id": "wamid.SECOND", "type": "text",
+        "timestamp": (shop.app.clock.now() / 1_000).to_string(), "text": { "body": "horaires" } });
+    let value = json!({ "messaging_product": "whatsapp", "metadata": metadata,
+        "messages": [message] });
+    let body = json!({ "object": "whatsapp_business_account",
+        "entry": [{ "id": "1", "changes": [{ "field": "messages", "value": value }] }] })
+    .to_string();
+    let signature = format!("sha256={}", sign_hmac(&shop.number.app_secret, body.as_bytes()));
+    let headers = [("x-hub-signature-256", signature.as_str())];
+    assert_eq!(shop.app.post(&shop.vendor.hook, &headers, body.as_bytes()).await.status, 200);
+    let sent = &shop.meta.wait_sends(1, DEADLINE).await[0];
+    assert_eq!(sent.number, second.id, "answered from the number that was written to");
+}
+
+#[tokio::test]
 async fn what_is_told_of_an_account_is_told_of_its_numbers_alone() {
     let shop = shop().await;
     let second = shop.meta.add_number(NewMetaNumber::new("+221770000002"));
