@@ -109,7 +109,8 @@ pub enum Refusal {
         /// When.
         not_before: Option<Millis>,
     },
-    /// This customer was sent to too fast: again, not before this time, and through no other.
+    /// This customer was sent to too fast, or the like: again, not before this time, and through no
+    /// other.
     Wait {
         /// When.
         not_before: Millis,

@@ -86,9 +86,7 @@ fn refused(fault: &Fault, reply: &Reply, now: Millis) -> Attempt {
     }
     match class(fault.code) {
         Some(Class::Refused(it)) => refusal(it, word(it)),
-        Some(Class::Pair(pause)) => {
-            refusal(Refusal::Wait { not_before: now + pause }, "pair_limit")
-        }
+        Some(Class::Wait(pause)) => refusal(Refusal::Wait { not_before: now + pause }, "wait"),
         Some(Class::Later(Some(pause))) => later(Some(now + pause), "pause"),
         Some(Class::Later(None)) => throttled(reply, now),
         Some(Class::Trouble) if !is_ambiguous(reply.status) => {
@@ -187,7 +185,7 @@ mod tests {
         check(429, &error(130_429), retry(None), "throttled");
         check(400, &error(130_429), retry(None), "throttled");
         let wait = Outcome::Refused(Refusal::Wait { not_before: NOW + 6_000 });
-        check(400, &error(131_056), wait, "pair_limit");
+        check(400, &error(131_056), wait, "wait");
         let park = Outcome::Refused(Refusal::Park(Reason::WindowClosed));
         check(400, &error(131_047), park, "window_closed");
         check(403, &error(368), fail_over(Reason::Restricted), "restricted");

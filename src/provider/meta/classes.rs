@@ -19,8 +19,8 @@ pub(super) enum Class {
     Refused(Refusal),
     /// Not now; after this time where one is known.
     Later(Option<Millis>),
-    /// Not now to this customer, through whatever route; after this time.
-    Pair(Millis),
+    /// Not now, and through no other route; after this time.
+    Wait(Millis),
     /// Meta has trouble of its own and refused for sure.
     Trouble,
     /// Something went wrong there; whether it was sent nobody can say.
@@ -41,7 +41,7 @@ pub(super) fn class(code: u64) -> Option<Class> {
         // The token, and what it may do: nothing was processed.
         0 | 190 | 3 | 10 | 200..=299 | 131_005 => fail_over(Unauthorized),
         4 | 17 | 613 | 80_007 | 130_429 => Class::Later(None),
-        131_056 => Class::Pair(PAIR_PAUSE),
+        131_056 => Class::Wait(PAIR_PAUSE),
         // More sends, from wherever, make it worse: a person looks first.
         131_048 | 131_064 => Class::Refused(Refusal::Park(Quality)),
         368 | 130_497 | 131_031 => fail_over(Restricted),
@@ -60,7 +60,7 @@ pub(super) fn class(code: u64) -> Option<Class> {
         131_053 => Class::Link,
         132_000 | 132_001 | 132_005 | 132_007 | 132_008 | 132_012 | 132_015 | 132_016 | 132_018
         | 132_068 | 132_069 | 134_102 => give_up(Template),
-        134_101 => Class::Later(Some(TEMPLATE_PAUSE)),
+        134_101 => Class::Wait(TEMPLATE_PAUSE),
         131_057 => Class::Later(Some(MAINTENANCE_PAUSE)),
         2 | 131_016 | 133_004 | 2_494_100 => Class::Trouble,
         1 | 131_000 => Class::Ambiguous,
@@ -74,7 +74,7 @@ pub(super) fn late(code: u64) -> Refusal {
     match class(code) {
         Some(Class::Refused(refusal)) => refusal,
         Some(Class::Trouble | Class::Ambiguous | Class::Link) => Refusal::FailOver(Reason::Failed),
-        Some(Class::Later(_) | Class::Pair(_)) | None => Refusal::GiveUp(Reason::Failed),
+        Some(Class::Later(_) | Class::Wait(_)) | None => Refusal::GiveUp(Reason::Failed),
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
         check(&[0, 190], fail_over(Unauthorized), true);
         check(&[3, 10, 200, 250, 299, 131_005], fail_over(Unauthorized), true);
         check(&[4, 80_007, 130_429, 613, 17], Class::Later(None), false);
-        check(&[131_056], Class::Pair(6_000), false);
+        check(&[131_056], Class::Wait(6_000), false);
         check(&[131_048, 131_064], Class::Refused(Refusal::Park(Quality)), false);
         check(&[368, 131_031, 130_497], fail_over(Restricted), true);
         let codes = [
@@ -122,7 +122,7 @@ mod tests {
             132_068, 132_069, 134_102,
         ];
         check(&codes, give_up(Template), false);
-        check(&[134_101], Class::Later(Some(600_000)), false);
+        check(&[134_101], Class::Wait(600_000), false);
         check(&[131_057], Class::Later(Some(20_000)), false);
         check(&[2, 131_016, 133_004, 2_494_100], Class::Trouble, true);
         check(&[1, 131_000], Class::Ambiguous, true);
