@@ -55,8 +55,8 @@ impl Circuit {
     /// [`OPEN_FOR`] after it opened, and after a probe of which nothing was heard, one call passes
     /// as a probe.
     pub fn ask(&mut self, now: Millis) -> Option<Permit> {
-        if matches!(self.state, State::Open { .. }) {
-            if self.shut().is_some_and(|it| it.contains(&now)) {
+        if let Some(shut) = self.shut() {
+            if shut.contains(&now) {
                 return None;
             }
             self.turn(State::Open { since: now });

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::{
     ASKING_PER_VENDOR_MAX, BACKLOG_AFTER, Job, Kind, LANELESS_PER_VENDOR_MAX, Scheduler, Timer,
-    Turn,
 };
 use crate::domain::{
     clock::Millis,
@@ -302,24 +301,6 @@ impl Scheduler {
         }
         if let Some(job) = self.jobs.get(&id) {
             self.vendors.entry(job.vendor.clone()).or_default().started(job);
-        }
-    }
-}
-
-impl Turn {
-    fn started(&mut self, job: &Job) {
-        *self.n_running(job) += 1;
-    }
-
-    pub(super) fn ended(&mut self, job: &Job) {
-        let n = self.n_running(job);
-        *n = n.saturating_sub(1);
-    }
-
-    fn n_running(&mut self, job: &Job) -> &mut usize {
-        match job.kind {
-            Kind::Send => &mut self.sends.entry(job.instance.clone()).or_default().n_running,
-            kind => self.running.entry(kind).or_default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 
-use super::{Kind, lane::LaneKey};
+use super::{Job, Kind, lane::LaneKey};
 use crate::domain::id::{EntryId, InstanceId};
 
 #[derive(Default)]
@@ -34,5 +34,21 @@ impl Turn {
     pub(super) fn left(&mut self, kind: Kind) {
         self.n_jobs -= 1;
         self.n_follows -= usize::from(kind == Kind::Follow);
+    }
+
+    pub(super) fn started(&mut self, job: &Job) {
+        *self.n_running(job) += 1;
+    }
+
+    pub(super) fn ended(&mut self, job: &Job) {
+        let n = self.n_running(job);
+        *n = n.saturating_sub(1);
+    }
+
+    fn n_running(&mut self, job: &Job) -> &mut usize {
+        match job.kind {
+            Kind::Send => &mut self.sends.entry(job.instance.clone()).or_default().n_running,
+            kind => self.running.entry(kind).or_default(),
+        }
     }
 }
