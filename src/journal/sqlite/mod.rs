@@ -9,6 +9,8 @@ mod contacts;
 mod echo;
 mod entries;
 mod erase;
+#[cfg(test)]
+mod fixtures;
 mod forwards;
 mod groups;
 mod heard;

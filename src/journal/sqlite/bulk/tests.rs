@@ -3,20 +3,15 @@
 
 use std::sync::Arc;
 
-use futures_util::FutureExt;
 use proptest::{collection::vec, prelude::*};
 
-use super::*;
+use super::{
+    super::fixtures::{self, customer, now, vendor},
+    *,
+};
 use crate::{
     domain::{
-        bulk::JOBS_MAX,
-        contact::Bsuid,
-        delivery::Policy,
-        id::EntryId,
-        phone::PhoneNumber,
-        route::{ProviderKind, Routes},
-        secret::SecretString,
-        vendor::OnUnknown,
+        bulk::JOBS_MAX, contact::Bsuid, id::EntryId, phone::PhoneNumber, secret::SecretString,
     },
     journal::{Journal, People},
     sqlite::{SharedConnection, backup, in_memory},
@@ -25,48 +20,15 @@ use crate::{
 const START: Millis = 1_760_000_000_000;
 const PEOPLE: usize = 6;
 
-/// The journal does everything at once here.
-fn now<T>(it: impl Future<Output = T>) -> T {
-    it.now_or_never().expect("it waits for nothing")
-}
-
-fn vendor() -> VendorId {
-    VendorId::parse("vendor_001").unwrap()
-}
-
-fn to(n: usize) -> Address {
-    Address::phone(PhoneNumber::from_wire(&format!("+2217055500{n:02}")).unwrap())
-}
-
 fn recipient(n: usize) -> NewRecipient {
     let columns = [("name".to_owned(), format!("n{n}"))].into();
-    NewRecipient { to: to(n), columns }
+    NewRecipient { to: customer(n), columns }
 }
 
 fn intent(to: &Address, at: Millis) -> NewIntent {
-    NewIntent {
-        vendor: vendor(),
-        instance: InstanceId::parse("waba_vendor_001").unwrap(),
-        contact: None,
-        to: to.clone(),
-        content: Content::text("bonjour"),
-        more: Vec::new(),
-        reply_to: None,
-        forward: false,
-        is_automatic: false,
-        origin: None,
-        now: at,
-        send_at: None,
-        only: None,
-        expires: at + 1_000_000,
-        policy: Policy {
-            on_unknown: OnUnknown::GiveUp,
-            unknown_deadline: 1_000,
-            routes: Routes::only(ProviderKind::Wasender),
-        },
-        parked: None,
-        idempotency: None,
-    }
+    let mut it = NewIntent { to: to.clone(), expires: at + 1_000_000, ..fixtures::intent(at) };
+    it.policy.unknown_deadline = 1_000;
+    it
 }
 
 /// A journal that can be closed and opened again.
@@ -271,14 +233,14 @@ fn who_is_erased_is_not_sent_to_and_nothing_of_them_is_left() {
     assert_eq!((place.progress(job).1.n_erased, place.progress(other).1.n_erased), (1, 0));
     let sql = "SELECT count(*) FROM bulk_recipients WHERE (who IS NOT NULL) = (doc = x'')";
     assert_eq!(place.count(sql), 0);
-    assert_eq!(place.look(job, 1)[0].to, to(1));
+    assert_eq!(place.look(job, 1)[0].to, customer(1));
 }
 
 #[test]
 fn who_is_given_under_two_names_is_sent_to_once() {
     let place = Place::new();
     let bsuid = Bsuid::from_wire("SN.1a2b3c4d5e6f7g8h").unwrap();
-    let [phone, name] = [to(0), Address { bsuid: Some(bsuid), ..Address::default() }];
+    let [phone, name] = [customer(0), Address { bsuid: Some(bsuid), ..Address::default() }];
     let both = Address { bsuid: name.bsuid.clone(), ..phone.clone() };
     // Whether they are known before the job, after it was taken, or between their two turns.
     for known_at in 0..3 {
@@ -387,5 +349,5 @@ async fn jobs_and_recipients_are_sealed_again_with_a_new_key() {
     let connection = place.connection.lock().unwrap();
     assert!(next(&connection, &place.vault, job, 1).is_err(), "the old key opens nothing any more");
     let (_, found) = next(&connection, &other, job, 1).unwrap().unwrap();
-    assert_eq!(found[0].to, to(1));
+    assert_eq!(found[0].to, customer(1));
 }

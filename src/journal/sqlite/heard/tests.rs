@@ -1,33 +1,23 @@
 //! Statuses that name a message by our own id, while it has gone more than one way.
 
-use std::sync::Arc;
-
-use futures_util::FutureExt;
-
-use super::*;
+use super::{
+    super::fixtures::{instance, intent, journal, now, vendor},
+    *,
+};
 use crate::{
     domain::{
         clock::HOUR,
         contact::Address,
         delivery::{Outcome, Policy, Reason, Refusal},
         event::{Chat, Failure, What},
-        message::Content,
-        phone::PhoneNumber,
         route::{ProviderSet, Routes},
         vendor::OnUnknown,
     },
     journal::{Journal, NewEvent, NewEvents, NewIntent, SqliteJournal, Step, Submitted, Ways},
-    sqlite::in_memory,
-    vault::Vault,
 };
 use ProviderKind::{Meta, Wasender};
 
 const START: Millis = 1_760_000_000_000;
-
-/// The journal does everything at once here.
-fn now<T>(it: impl Future<Output = T>) -> T {
-    it.now_or_never().expect("it waits for nothing")
-}
 
 /// A journal with one message for a number with a way through Meta and one through Wasender.
 struct World {
@@ -37,30 +27,10 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let key = Vault::new_key().unwrap();
-        let vault = Arc::new(Vault::new(&key, &[]).unwrap());
-        let journal = SqliteJournal::inline(in_memory().unwrap(), vault).unwrap();
         let routes: Routes = [Meta, Wasender].into_iter().collect();
         let policy = Policy { on_unknown: OnUnknown::Retry, unknown_deadline: HOUR, routes };
-        let intent = NewIntent {
-            vendor: VendorId::parse("vendor_001").unwrap(),
-            instance: InstanceId::parse("waba_vendor_001").unwrap(),
-            contact: None,
-            to: Address::phone(PhoneNumber::from_wire("+221705550001").unwrap()),
-            content: Content::text("bonjour"),
-            more: Vec::new(),
-            reply_to: None,
-            forward: false,
-            is_automatic: false,
-            origin: None,
-            now: START,
-            send_at: None,
-            only: None,
-            expires: START + 24 * HOUR,
-            policy,
-            parked: None,
-            idempotency: None,
-        };
+        let journal = journal();
+        let intent = NewIntent { policy, ..intent(START) };
         let Submitted::New(id, _) = now(journal.submit(intent)).unwrap() else {
             panic!("a new one")
         };
@@ -92,8 +62,8 @@ impl World {
         let mut event = Event::new(what, Chat::Private, Address::default());
         (event.reference, event.via) = (Some(self.id), Some(Meta));
         let batch = NewEvents {
-            vendor: VendorId::parse("vendor_001").unwrap(),
-            instance: InstanceId::parse("waba_vendor_001").unwrap(),
+            vendor: vendor(),
+            instance: instance(),
             silence: 0,
             forward: false,
             now: at,

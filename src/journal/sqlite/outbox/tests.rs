@@ -1,74 +1,33 @@
 //! The outbox against every order of statuses: two writes at most, nothing missed, never backwards.
 
-use std::{
-    collections::HashMap,
-    sync::{Arc, Mutex},
-};
+use std::{collections::HashMap, sync::Mutex};
 
-use futures_util::FutureExt;
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::*;
+use super::{
+    super::fixtures::{self, journal, now, vendor},
+    *,
+};
 use crate::{
     domain::{
         clock::{HOUR, MINUTE, SECOND},
-        contact::Address,
-        delivery::{Input, Outcome, Policy, Reason, Refusal},
+        delivery::{Input, Outcome, Reason, Refusal},
         event::Status,
-        id::{InstanceId, VendorId},
-        message::Content,
-        phone::PhoneNumber,
         record::{Record, WRITES_MAX},
         route::{ProviderKind, Routes},
-        vendor::OnUnknown,
     },
     journal::{Due, Journal, NewIntent, Operate, Resume, Step, Submitted, Ways},
-    sqlite::in_memory,
-    vault::Vault,
 };
 
 const START: Millis = 1_760_000_000_000;
 const YEAR: Millis = 365 * 24 * HOUR;
-
-/// The journal does everything at once here.
-fn now<T>(it: impl Future<Output = T>) -> T {
-    it.now_or_never().expect("it waits for nothing")
-}
-
-fn journal() -> SqliteJournal {
-    let key = Vault::new_key().unwrap();
-    let vault = Arc::new(Vault::new(&key, &[]).unwrap());
-    SqliteJournal::inline(in_memory().unwrap(), vault).unwrap()
-}
 
 fn ways() -> Ways {
     Ways::of(Routes::only(ProviderKind::Wasender))
 }
 
 fn intent(at: Millis) -> NewIntent {
-    NewIntent {
-        vendor: VendorId::parse("vendor_001").unwrap(),
-        instance: InstanceId::parse("waba_vendor_001").unwrap(),
-        contact: None,
-        to: Address::phone(PhoneNumber::from_wire("+221705550001").unwrap()),
-        content: Content::text("bonjour"),
-        more: Vec::new(),
-        reply_to: None,
-        forward: false,
-        is_automatic: false,
-        origin: None,
-        now: at,
-        send_at: None,
-        only: None,
-        expires: at + YEAR,
-        policy: Policy {
-            on_unknown: OnUnknown::GiveUp,
-            unknown_deadline: HOUR,
-            routes: ways().routes,
-        },
-        parked: None,
-        idempotency: None,
-    }
+    NewIntent { expires: at + YEAR, ..fixtures::intent(at) }
 }
 
 fn decided(journal: &SqliteJournal) -> EntryId {
@@ -273,7 +232,7 @@ fn a_customer_who_is_erased_while_a_document_is_on_its_way_is_erased_there_too()
 
 fn erase(journal: &SqliteJournal) {
     use crate::journal::People;
-    let vendor = VendorId::parse("vendor_001").unwrap();
+    let vendor = vendor();
     let all = now(journal.conversations(&vendor, None, 10)).unwrap();
     let erased = now(journal.erase(&vendor, all.rows[0].id, 100, START + MINUTE)).unwrap();
     assert!(!erased.is_unknown && !erased.has_more);
