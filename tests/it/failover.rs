@@ -215,16 +215,22 @@ async fn what_meta_refuses_or_fails_later_leaves_through_wasender_when_its_class
 }
 
 #[tokio::test]
-async fn what_cannot_be_reached_over_tls_is_left_for_the_next_provider() {
-    // Nobody speaks TLS there.
-    let meta = MetaTwin::start().await.unwrap();
-    let api = meta.api_url().replace("http://", "https://");
-    let shop = shop_at(api, meta, "meta", "wasender").await;
-    let (before, _) = shop.n_sent();
-    let id = send(&shop.app, &shop.vendor, TO, "bonjour").await;
-    shop.app.twin.wait_sends(before + 1, DEADLINE).await;
-    status_is(&shop.app, &shop.vendor, &id, "read").await;
-    assert_eq!(shop.journey(&id).await["attempts"], 2);
+async fn what_cannot_be_reached_is_left_for_the_next_provider() {
+    // A bound port that nobody listens at.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let refused = format!("http://{}", socket.local_addr().unwrap());
+    for refused in [None, Some(refused)] {
+        let meta = MetaTwin::start().await.unwrap();
+        // Nobody speaks TLS at the twin.
+        let tls = meta.api_url().replace("http://", "https://");
+        let shop = shop_at(refused.unwrap_or(tls), meta, "meta", "wasender").await;
+        let (before, _) = shop.n_sent();
+        let id = send(&shop.app, &shop.vendor, TO, "bonjour").await;
+        shop.app.twin.wait_sends(before + 1, DEADLINE).await;
+        status_is(&shop.app, &shop.vendor, &id, "read").await;
+        assert_eq!(shop.journey(&id).await["attempts"], 2);
+    }
 }
 
 #[tokio::test]
