@@ -143,7 +143,7 @@ impl Gateway {
 
     /// The number that Meta knows by this id, where it tells it.
     pub async fn number_at_meta(&self, id: &str, token: &SecretString) -> Option<PhoneNumber> {
-        self.inner.providers.meta().health_of(id, token).await.ok()?.phone_number
+        self.inner.providers.meta().number_of(id, token).await.ok()
     }
 
     async fn way(&self, instance: &WabaInstance, provider: ProviderKind) -> WayStatus {

@@ -72,18 +72,10 @@ impl Meta {
 
     pub(super) async fn ask_health(&self, instance: &WabaInstance) -> Result<Health, NoAnswer> {
         let account = Account::of(instance).ok_or(NoAnswer)?;
-        self.health_of(account.id, account.token).await
-    }
-
-    /// How the number with this id is, and which one it is.
-    pub(crate) async fn health_of(
-        &self,
-        id: &str,
-        token: &SecretString,
-    ) -> Result<Health, NoAnswer> {
-        let mut url = self.url(&[id]);
+        let mut url = self.url(&[account.id]);
         url.query_pairs_mut().append_pair("fields", FIELDS);
-        let reply = self.call(Method::GET, &url, token, None).await.map_err(|_| NoAnswer)?;
+        let reply =
+            self.call(Method::GET, &url, account.token, None).await.map_err(|_| NoAnswer)?;
         let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         if reply.status.is_success() && body.is_object() {
             return Ok(health(&body));
