@@ -68,7 +68,7 @@ async fn one(gateway: &Gateway, job: &Job, stop: &CancellationToken) -> Next {
             end = gateway.reply(job) => end,
             () = stop.cancelled() => return again(gateway, job),
         },
-        Kind::Send => gateway.deliver(job).await,
+        Kind::Send | Kind::Later => gateway.deliver(job).await,
         Kind::Signal => gateway.signal(job).await,
         Kind::Follow => tokio::select! {
             biased;

@@ -125,6 +125,11 @@ pub enum Todo {
         /// Not before.
         at: Millis,
     },
+    /// Send it as [`Self::Send`] does, but until then it keeps nothing else waiting.
+    Later {
+        /// Not before.
+        at: Millis,
+    },
     /// Ask the provider what became of it.
     Ask {
         /// When.
@@ -223,7 +228,7 @@ impl Delivery {
         let asked = self.asked as usize;
         match self.state {
             State::Waiting { due } => match self.later {
-                Some(at) => Todo::Tick { at },
+                Some(at) => Todo::Later { at },
                 None => Todo::Send { at: due },
             },
             State::Begun => Todo::InHand,
@@ -330,9 +335,6 @@ impl Delivery {
             self.asked += 1;
         }
         match self.state {
-            State::Waiting { .. } if self.later.is_some_and(|it| now >= it) => {
-                (self.later, self.asked) = (None, 0);
-            }
             State::Waiting { .. } if now >= self.expires => {
                 self.enter(State::Dead(Reason::Expired));
             }

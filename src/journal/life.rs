@@ -160,6 +160,7 @@ pub(super) fn next_of(delivery: &Delivery, policy: &Policy) -> Option<Next> {
     let hold = delivery.holds_lane_until();
     match delivery.todo(policy) {
         Todo::Send { at } => Some(Next::Again { kind: Kind::Send, due: at, hold: None }),
+        Todo::Later { at } => Some(Next::Again { kind: Kind::Later, due: at, hold: None }),
         Todo::Ask { at } | Todo::Tick { at } => {
             Some(Next::Again { kind: Kind::Follow, due: at, hold })
         }

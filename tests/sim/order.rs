@@ -369,6 +369,7 @@ impl Play {
                 }
                 self.rng.between(20, 1_000)
             }
+            Kind::Later => unreachable!("it becomes a send first"),
             Kind::Signal | Kind::Follow => self.rng.between(1, 200),
         };
         let process = self.process;
@@ -404,6 +405,7 @@ impl Play {
                 rechecked.next
             }
             Kind::Follow => self.follow(job),
+            Kind::Later => unreachable!("it becomes a send first"),
         };
         self.scheduler.finish(job.id, next, self.now);
     }

@@ -21,6 +21,7 @@ impl Delivery {
         if now >= self.expires {
             self.enter(State::Dead(Reason::Expired));
         } else if due <= now {
+            self.later = None;
             match self.next_route(down, policy) {
                 Some(via) => {
                     if self.via != Some(via) {

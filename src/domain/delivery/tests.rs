@@ -54,6 +54,14 @@ fn may_have_arrived(outcome: Outcome) -> bool {
     !matches!(outcome, Outcome::Refused(_))
 }
 
+fn due_later(at: Option<Millis>) -> Delivery {
+    let delivery = Delivery::new(0, EXPIRES);
+    match at {
+        Some(at) => delivery.later(at),
+        None => delivery,
+    }
+}
+
 proptest! {
     /// The promise: without the vendor's own choice no request leaves after one that may have
     /// arrived, whatever happens in whatever order.
@@ -61,18 +69,24 @@ proptest! {
     fn nothing_is_sent_twice(
         inputs in prop::collection::vec((input(), 0..60_000_i64), 1..60),
         unknown_deadline in 1..1_000_000_i64,
+        later in prop::option::of(0..600_000_i64),
     ) {
         let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline, routes: routes(1) };
-        let (mut delivery, mut now) = (Delivery::new(0, EXPIRES), 0);
-        let mut may_have_it = false;
+        let (mut delivery, mut now) = (due_later(later), 0);
+        let (mut may_have_it, mut is_first) = (false, true);
         for (input, wait) in inputs {
             now += wait;
+            // A person who lets it go on does not wait for its time.
+            is_first &= !matches!(input, Input::Release { .. } | Input::Again { .. });
             let before = delivery.attempts;
             let was_begun = delivery.state == State::Begun;
             delivery = delivery.step(input, now, &policy);
             if delivery.attempts > before {
                 prop_assert!(!may_have_it, "sent again");
                 prop_assert!(now < EXPIRES, "sent after its time");
+                let waits = is_first && later.is_some_and(|it| now < it);
+                prop_assert!(!waits, "sent before its time");
+                is_first = false;
             }
             match input {
                 Input::Outcome(outcome) if was_begun => may_have_it |= may_have_arrived(outcome),
@@ -92,15 +106,16 @@ proptest! {
         policy in policy(),
         inputs in prop::collection::vec((input(), 0..60_000_i64), 0..20),
         outcomes in prop::collection::vec(outcome(), 200),
+        later in prop::option::of(0..600_000_i64),
     ) {
-        let (mut delivery, mut now) = (Delivery::new(0, EXPIRES), 0);
+        let (mut delivery, mut now) = (due_later(later), 0);
         for (input, wait) in inputs {
             now += wait;
             delivery = delivery.step(input, now, &policy);
         }
         for outcome in outcomes {
             let input = match delivery.todo(&policy) {
-                Todo::Send { at } => {
+                Todo::Send { at } | Todo::Later { at } => {
                     now = now.max(at);
                     Input::BEGIN
                 }

@@ -12,6 +12,8 @@ pub enum Kind {
     Message,
     /// An intent, for the provider. Waits in the out lane of its conversation.
     Send,
+    /// An intent that becomes a [`Self::Send`] when it is due: no lane before.
+    Later,
     /// A signal: no lane.
     Signal,
     /// A question to the provider about an intent, or its deadline: no lane.

@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ASKING_PER_VENDOR_MAX, BACKLOG_AFTER, Job, Kind, LANELESS_PER_VENDOR_MAX, Scheduler, Timer,
+    ASKING_PER_VENDOR_MAX, BACKLOG_AFTER, Job, Kind, LANELESS_PER_VENDOR_MAX, Next, Scheduler,
+    Timer,
 };
 use crate::domain::{
     clock::Millis,
@@ -25,7 +26,7 @@ impl LaneKey {
         let is_out = match job.kind {
             Kind::Message => false,
             Kind::Send => true,
-            Kind::Signal | Kind::Follow => return None,
+            Kind::Later | Kind::Signal | Kind::Follow => return None,
         };
         job.contact.map(|contact| Self { contact, is_out })
     }
@@ -177,6 +178,13 @@ impl Scheduler {
         }
         let Some(job) = self.jobs.get(&id) else { return };
         let vendor = job.vendor.clone();
+        if job.kind == Kind::Later {
+            let next = Next::Again { kind: Kind::Send, due, hold: None };
+            let job = self.at_home(job.clone());
+            self.decide(job, next, now);
+            self.enter_ring(&vendor);
+            return;
+        }
         self.vendors.entry(vendor.clone()).or_default().laneless.push_back(id);
         self.enter_ring(&vendor);
     }

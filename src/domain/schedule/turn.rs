@@ -28,12 +28,12 @@ pub(super) struct Sends {
 impl Turn {
     pub(super) fn entered(&mut self, kind: Kind) {
         self.n_jobs += 1;
-        self.n_follows += usize::from(kind == Kind::Follow);
+        self.n_follows += usize::from(matches!(kind, Kind::Follow | Kind::Later));
     }
 
     pub(super) fn left(&mut self, kind: Kind) {
         self.n_jobs -= 1;
-        self.n_follows -= usize::from(kind == Kind::Follow);
+        self.n_follows -= usize::from(matches!(kind, Kind::Follow | Kind::Later));
     }
 
     pub(super) fn started(&mut self, job: &Job) {
