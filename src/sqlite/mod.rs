@@ -187,6 +187,20 @@ impl Db {
         self.write_as(Urgency::Behind, f).await
     }
 
+    /// As [`Self::write_behind`], for what nothing goes on from: it does not make a transaction of
+    /// its own where others come soon.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub async fn write_late<T, F>(&self, f: F) -> Result<T, DbError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, DbError> + Send + 'static,
+    {
+        self.write_as(Urgency::Late, f).await
+    }
+
     async fn write_as<T, F>(&self, urgency: Urgency, f: F) -> Result<T, DbError>
     where
         T: Send + 'static,

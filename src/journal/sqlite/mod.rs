@@ -49,6 +49,7 @@ use crate::{
     domain::{
         clock::Millis,
         contact::Address,
+        delivery::{Input, Outcome},
         id::{ContactId, EntryId, InstanceId, VendorId},
         message::Content,
     },
@@ -209,7 +210,14 @@ impl Journal for SqliteJournal {
     }
 
     async fn step(&self, id: EntryId, step: Step, now: Millis) -> Result<Stepped, JournalError> {
-        self.write_behind(move |cx| intents::step(cx, id, &step, now)).await
+        let is_sent = step.input == Input::Outcome(Outcome::Sent);
+        let write = self.remembering(move |cx| intents::step(cx, id, &step, now));
+        // Only the customer's next message waits for it.
+        Ok(if is_sent {
+            self.db.write_late(write).await
+        } else {
+            self.db.write_behind(write).await
+        }?)
     }
 
     async fn intent(&self, id: EntryId) -> Result<Option<ToFollow>, JournalError> {
