@@ -62,6 +62,12 @@ pub async fn write(data: &Data<'_>, n_vendors: usize, n_entries: usize) -> anyho
     Ok(past)
 }
 
+/// The latest entries: of each customer the turn and the signal, of each vendor the turn. 0 is none.
+struct Ends {
+    contacts: Vec<[i64; 2]>,
+    vendors: Vec<i64>,
+}
+
 struct Writer<'a> {
     db: &'a Connection,
     sample: Sample,
@@ -78,6 +84,10 @@ impl Writer<'_> {
         let first = self.now - DAYS * DAY;
         let mut keys: BTreeMap<i64, Vec<([u8; 24], i64)>> = BTreeMap::new();
         let mut hours = Vec::with_capacity(n_trips);
+        let mut ends = Ends {
+            contacts: vec![[0; 2]; self.n_vendors * CUSTOMERS_PER_VENDOR],
+            vendors: vec![0; self.n_vendors],
+        };
         let places = vec!["?"; self.sample.columns.len()].join(",");
         let mut insert = self.db.prepare(&format!("INSERT INTO entries VALUES ({places})"))?;
         for trip in 0..n_trips {
@@ -86,14 +96,10 @@ impl Writer<'_> {
             // Several of one moment have ids that follow each other.
             let id = EntryId::at(at).0 + i64::try_from(trip % 10_000 * n_per_trip)?;
             let round = trip / self.n_vendors % CUSTOMERS_PER_VENDOR;
-            let contact = i64::try_from(of * CUSTOMERS_PER_VENDOR + round + 1)?;
-            let kinds = self.sample.set(id, &vendor(of), contact, at, trip)?;
+            let made = self.sample.set(id, (of, round), at, trip, &mut ends)?;
             for (n, row) in self.sample.entries.iter().enumerate() {
                 insert.execute(params_from_iter(row))?;
-                if kinds[n] != 2 && self.now - at < KEY_DAYS * DAY {
-                    let mut key = [0; 24];
-                    key[..8].copy_from_slice(&contact.to_be_bytes());
-                    key[8..].copy_from_slice(&token(trip * 16 + n));
+                if let Some(key) = made[n].filter(|_| self.now - at < KEY_DAYS * DAY) {
                     keys.entry(at.div_euclid(DAY)).or_default().push((key, id + i64::try_from(n)?));
                 }
             }
@@ -101,6 +107,8 @@ impl Writer<'_> {
         }
         drop(insert);
         indexes.iter().try_for_each(|it| self.db.execute_batch(it))?;
+        self.ends(&ends)?;
+        self.names()?;
         self.keys(keys)?;
         self.ledger(n_trips, n_per_trip)?;
         self.hours(hours)?;
@@ -140,6 +148,35 @@ impl Writer<'_> {
             self.db.execute_batch(&format!("DROP INDEX {name}"))?;
         }
         Ok(all.into_iter().map(|it| it.1).collect())
+    }
+
+    /// Where conversations end, and that nothing of it is to be read from the entries any more.
+    fn ends(&self, ends: &Ends) -> anyhow::Result<()> {
+        let sql = "UPDATE contacts SET last_turn = nullif(?2, 0), last_signal = nullif(?3, 0)
+            WHERE id = ?1";
+        let mut update = self.db.prepare(sql)?;
+        for (n, [turn, signal]) in ends.contacts.iter().enumerate() {
+            update.execute([i64::try_from(n + 1)?, *turn, *signal])?;
+        }
+        let sql = "INSERT INTO vendor_ends (vendor, last) VALUES (?1, ?2)";
+        let mut insert = self.db.prepare(sql)?;
+        for (n, last) in ends.vendors.iter().enumerate().filter(|it| *it.1 != 0) {
+            insert.execute(params![vendor(n), last])?;
+        }
+        let sql = "INSERT INTO meta (key, value) SELECT 'late', max(id) FROM entries";
+        self.db.execute(sql, ())?;
+        Ok(())
+    }
+
+    /// What the provider calls them, in order.
+    fn names(&self) -> anyhow::Result<()> {
+        let sql = "INSERT INTO names (key, entry)
+            SELECT pid, id FROM entries WHERE pid IS NOT NULL
+            UNION ALL
+            SELECT tid, id FROM entries WHERE tid IS NOT NULL
+            ORDER BY 1";
+        self.db.execute(sql, ())?;
+        Ok(())
     }
 
     fn keys(&self, days: BTreeMap<i64, Vec<([u8; 24], i64)>>) -> anyhow::Result<()> {
@@ -231,30 +268,32 @@ impl Sample {
         })
     }
 
-    /// Makes the rows those of another round trip. The kinds of its entries.
+    /// Makes the rows those of another round trip. Their dedupe keys.
     fn set(
         &mut self,
         first: i64,
-        vendor: &str,
-        contact: i64,
+        (of, round): (usize, usize),
         at: Millis,
         trip: usize,
-    ) -> anyhow::Result<Vec<i64>> {
+        ends: &mut Ends,
+    ) -> anyhow::Result<Vec<Option<[u8; 24]>>> {
         let column = |name: &str| self.columns.iter().position(|it| it == name);
         let column = |name: &str| column(name).with_context(|| format!("no column {name}"));
         let (id, origin, kind) = (column("id")?, column("origin")?, column("kind")?);
-        let (of, instance, to) = (column("vendor")?, column("instance")?, column("contact")?);
+        let (of_vendor, instance, to) =
+            (column("vendor")?, column("instance")?, column("contact")?);
         let (pid, tid, begun_at) = (column("pid")?, column("tid")?, column("begun_at")?);
+        let (prev, prev_of_vendor) = (column("prev")?, column("prev_of_vendor")?);
+        let dedupe = column("dedupe")?;
+        let n_contact = of * CUSTOMERS_PER_VENDOR + round;
+        let contact = i64::try_from(n_contact + 1)?;
         let ids: Vec<Value> = self.entries.iter().map(|it| it[id].clone()).collect();
-        let mut kinds = Vec::new();
+        let mut keys = Vec::new();
         for (n, row) in self.entries.iter_mut().enumerate() {
-            row[id] = (first + i64::try_from(n)?).into();
-            row[of] = vendor.to_owned().into();
-            row[instance] = format!("waba_{vendor}").into();
-            // What names no customer, or speaks of nothing, goes on doing so.
-            if row[to] != Value::Null {
-                row[to] = contact.into();
-            }
+            let own = first + i64::try_from(n)?;
+            row[id] = own.into();
+            row[of_vendor] = vendor(of).into();
+            row[instance] = format!("waba_{}", vendor(of)).into();
             if let Some(speaks_of) = ids.iter().position(|it| *it == row[origin]) {
                 row[origin] = (first + i64::try_from(speaks_of)?).into();
             }
@@ -267,10 +306,38 @@ impl Sample {
                 row[begun_at] = at.into();
             }
             let Value::Integer(of_row) = row[kind] else { anyhow::bail!("an entry of no kind") };
-            kinds.push(of_row);
+            let is_signal = of_row == 1;
+            // What names no customer, or speaks of nothing, goes on doing so.
+            if row[to] != Value::Null {
+                row[to] = contact.into();
+                let end = &mut ends.contacts[n_contact][usize::from(is_signal)];
+                row[prev] = link(end, own);
+            }
+            if !is_signal {
+                row[prev_of_vendor] = std::mem::replace(&mut ends.vendors[of], own).into();
+            }
+            keys.push((row[dedupe] != Value::Null).then(|| key(contact, trip * 16 + n)));
+            if let Some(Some(key)) = keys.last() {
+                row[dedupe] = key.to_vec().into();
+            }
         }
-        Ok(kinds)
+        Ok(keys)
     }
+}
+
+/// The end before, and a new one.
+fn link(end: &mut i64, new: i64) -> Value {
+    match std::mem::replace(end, new) {
+        0 => Value::Null,
+        before => before.into(),
+    }
+}
+
+fn key(contact: i64, n: usize) -> [u8; 24] {
+    let mut key = [0; 24];
+    key[..8].copy_from_slice(&contact.to_be_bytes());
+    key[8..].copy_from_slice(&token(n));
+    key
 }
 
 fn rows(db: &Connection, sql: &str) -> anyhow::Result<(Vec<String>, Vec<Vec<Value>>)> {

@@ -54,6 +54,7 @@ pub(crate) const SCRIPTS: &[&str] = &[
     include_str!("schema_7.sql"),
     include_str!("schema_8.sql"),
     include_str!("schema_9.sql"),
+    include_str!("schema_10.sql"),
 ];
 
 /// The database could not do what was asked. Nothing of it was written.

@@ -10,7 +10,7 @@ use super::{
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, SIGNAL},
     forwards, heard, hours, intents,
     marks::{self, Mark},
-    outbox,
+    names, outbox,
     state::Cx,
 };
 use crate::{
@@ -141,14 +141,10 @@ pub(super) fn join_orphans(
     if !cx.memory.orphans.may_wait(&pid) {
         return Ok(Vec::new());
     }
-    let sql =
-        format!("SELECT {COLUMNS} FROM entries WHERE pid = ?1 AND is_open = 1 AND kind IN (1, 3)");
-    let mut statement = cx.connection.prepare_cached(&sql)?;
-    let rows: Vec<EntryRow> =
-        statement.query_map([pid], EntryRow::read)?.collect::<Result<_, _>>()?;
-    drop(statement);
+    let waits =
+        |it: &EntryRow| it.pid == Some(pid) && it.is_open && matches!(it.kind, SIGNAL | ECHO);
     let mut joined = Vec::new();
-    for mut row in rows {
+    for mut row in names::find(cx, pid)?.into_iter().filter(waits) {
         let (mark, _) = marks::of_waiting(cx, &row)?;
         let input = told(cx, &row)?;
         no_echo(cx, &mut row)?;
@@ -178,6 +174,9 @@ fn no_echo(cx: &mut Cx<'_>, row: &mut EntryRow) -> Result<(), DbError> {
     let sql = "UPDATE entries SET kind = ?2, pid = NULL WHERE id = ?1 AND kind = ?3";
     let values = params![row.id.0, SIGNAL, row.kind];
     let is_news = cx.connection.prepare_cached(sql)?.execute(values)? > 0;
+    if is_news {
+        names::changed(cx, row.id, [row.pid, None], [None; 2])?;
+    }
     if is_news && row.kind == ECHO {
         let word = hours::echo_word(row.is_open, row.status);
         cx.delta(&row.vendor).hours.outbound(row.id, word, -1);
@@ -186,35 +185,33 @@ fn no_echo(cx: &mut Cx<'_>, row: &mut EntryRow) -> Result<(), DbError> {
     Ok(())
 }
 
-pub(super) fn by_pid(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
-    if let Some(found) = by_whatsapp_id(cx, pid)? {
-        return Ok(Some(found));
-    }
-    if let Some(found) = cx.memory.recent.by_tid(pid) {
-        return Ok(Some(found));
-    }
-    // Some dialects speak of a send by the provider's own number for it.
-    let sql = format!("SELECT {COLUMNS} FROM entries WHERE tid = ?1 LIMIT 1");
-    Ok(cx.connection.prepare_cached(&sql)?.query_row([pid], EntryRow::read).optional()?)
-}
-
-pub(super) fn by_whatsapp_id(cx: &Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
+pub(super) fn by_pid(cx: &mut Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
     if let Some(found) = cx.memory.recent.by_pid(pid) {
         return Ok(Some(found));
     }
-    // In any order and as none of a list: sorting and lists set up tables first.
-    let sql = format!("SELECT {COLUMNS} FROM entries WHERE pid = ?1 AND kind <> {SIGNAL}");
-    let mut statement = cx.connection.prepare_cached(&sql)?;
-    let mut found = None;
-    for row in statement.query_map([pid], EntryRow::read)? {
-        let row = row?;
-        // An intent before anything else: it is what somebody waits for.
-        if row.kind == INTENT {
-            return Ok(Some(row));
-        }
-        found = found.or(Some(row));
+    let mut named = names::find(cx, pid)?;
+    if let Some(found) = of_whatsapp_id(&named, pid) {
+        return Ok(Some(named.swap_remove(found)));
     }
-    Ok(found)
+    // Some dialects speak of a send by the provider's own number for it.
+    let found = cx.memory.recent.by_tid(pid);
+    Ok(found.or_else(|| named.into_iter().find(|it| it.tid == Some(pid))))
+}
+
+pub(super) fn by_whatsapp_id(cx: &mut Cx<'_>, pid: Token) -> Result<Option<EntryRow>, DbError> {
+    if let Some(found) = cx.memory.recent.by_pid(pid) {
+        return Ok(Some(found));
+    }
+    let mut named = names::find(cx, pid)?;
+    Ok(of_whatsapp_id(&named, pid).map(|it| named.swap_remove(it)))
+}
+
+/// Which of these has this `WhatsApp` id.
+fn of_whatsapp_id(rows: &[EntryRow], pid: Token) -> Option<usize> {
+    let is_its = |it: &EntryRow| it.pid == Some(pid) && it.kind != SIGNAL;
+    // An intent before anything else: it is what somebody waits for.
+    let intent = rows.iter().position(|it| is_its(it) && it.kind == INTENT);
+    intent.or_else(|| rows.iter().position(is_its))
 }
 
 enum Whose {

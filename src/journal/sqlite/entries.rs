@@ -2,7 +2,7 @@
 
 use rusqlite::{OptionalExtension, Row, params};
 
-use super::{hours, keys::KeyBytes, late::Chain, state::Cx};
+use super::{hours, keys::KeyBytes, late::Chain, names, state::Cx};
 use crate::{
     domain::{
         clock::Millis,
@@ -72,6 +72,9 @@ pub(super) fn insert(cx: &mut Cx<'_>, row: &NewRow<'_>) -> Result<(), DbError> {
         prev_of_vendor,
         row.dedupe,
     ])?;
+    if let Some(pid) = row.pid {
+        names::put(cx, pid, row.id)?;
+    }
     let account = usize::try_from(row.account).unwrap_or_default();
     let delta = cx.delta(row.vendor);
     match row.kind {

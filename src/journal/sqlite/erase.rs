@@ -9,7 +9,7 @@ use super::{
     entries::{self, COLUMNS, ERASED, EntryRow, INTENT, MESSAGE},
     forwards,
     intents::{self, Outbound},
-    keys, outbox, people,
+    keys, names, outbox, people,
     state::Cx,
     windows,
 };
@@ -19,7 +19,7 @@ use crate::{
         contact::Address,
         delivery::{Input, Reason, State},
         event::{Chat, Event, What},
-        id::{ContactId, EntryId, VendorId},
+        id::{ContactId, VendorId},
         message::{Content, Text},
         schedule::{Kind, Next},
     },
@@ -117,16 +117,16 @@ fn erase(cx: &mut Cx<'_>, row: &EntryRow, now: Millis) -> Result<(), DbError> {
     let body = entries::seal(cx.vault, &row.instance, &blank(row.kind)?)?;
     let values = params![row.id.0, ERASED, body, life.text()];
     cx.connection.prepare_cached(sql)?.execute(values)?;
-    if after.is_open { Ok(()) } else { ended(cx, row.id) }
+    if after.is_open { Ok(()) } else { ended(cx, row) }
 }
 
 /// Nothing that comes will speak of it. While a send is on its way, its keyed hashes tell that its
 /// echo is ours and not a human's.
-pub(super) fn ended(cx: &Cx<'_>, id: EntryId) -> Result<(), DbError> {
+pub(super) fn ended(cx: &mut Cx<'_>, row: &EntryRow) -> Result<(), DbError> {
     let sql = "UPDATE entries SET pid = NULL, tid = NULL, text_key = NULL, begun_at = NULL
         WHERE id = ?1";
-    cx.connection.prepare_cached(sql)?.execute([id.0])?;
-    Ok(())
+    cx.connection.prepare_cached(sql)?.execute([row.id.0])?;
+    names::changed(cx, row.id, [row.pid, row.tid], [None; 2])
 }
 
 /// What may still leave does not. What has begun goes its way, and tells nothing of it.

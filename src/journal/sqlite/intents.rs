@@ -10,7 +10,7 @@ pub(super) use self::begin::begin;
 use super::{
     answered, contacts, echo,
     entries::{self, ERASED, EntryRow, INTENT, NewRow},
-    erase, forwards, groups, outbox,
+    erase, forwards, groups, names, outbox,
     state::Cx,
 };
 use crate::{
@@ -251,14 +251,14 @@ pub(super) fn advance(
 
 /// Whether what was found when the provider was asked is a later send with the same words to the
 /// same person: its number is known to be that one's.
-fn is_of_another(cx: &Cx<'_>, row: &EntryRow, step: &Step) -> Result<bool, DbError> {
+fn is_of_another(cx: &mut Cx<'_>, row: &EntryRow, step: &Step) -> Result<bool, DbError> {
     let Some(ticket) = &step.ticket else { return Ok(false) };
     if matches!(step.input, Input::Outcome(_)) {
         return Ok(false);
     }
     let tid = entries::pid(cx.vault, &row.instance, ticket);
-    let sql = "SELECT 1 FROM entries WHERE tid = ?1 AND id <> ?2";
-    Ok(cx.connection.prepare_cached(sql)?.exists(params![tid, row.id.0])?)
+    let others = names::find(cx, tid)?;
+    Ok(others.iter().any(|it| it.tid == Some(tid) && it.id != row.id))
 }
 
 fn advance_with(
@@ -272,6 +272,7 @@ fn advance_with(
     let Some(before) = row.life.delivery.take() else { return Ok(gone(cx)) };
     let (attempts, told, stood) = (before.attempts, life::told(&before), Standing::of(&before));
     let word = life::status_word(Some(&before));
+    let called = [row.pid, row.tid];
     let mut after = before.step(step.input, now, &policy);
     if after.attempts > attempts {
         // Another attempt has other ids.
@@ -307,8 +308,9 @@ fn advance_with(
         ..row
     };
     entries::write_intent(cx, &row)?;
+    names::changed(cx, row.id, called, [row.pid, row.tid])?;
     if is_erased && next == Some(Next::Gone) {
-        erase::ended(cx, row.id)?;
+        erase::ended(cx, &row)?;
     }
     let news = life::told(&after).filter(|it| row.life.forward && told != Some(it));
     if news.is_some() {

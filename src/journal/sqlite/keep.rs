@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{SqliteJournal, chains, entries, keys, outbox, state::Cx, windows};
+use super::{SqliteJournal, chains, entries, keys, names, outbox, state::Cx, windows};
 use crate::{
     domain::{
         clock::Millis,
@@ -125,13 +125,23 @@ fn remove(cx: &mut Cx<'_>, after: EntryId, through: EntryId) -> Result<usize, Db
     }
     let sql = format!(
         "DELETE FROM entries WHERE id > ?1 AND id <= ?2 AND {IS_ENDED}
-            RETURNING vendor, kind = 2, account"
+            RETURNING vendor, kind = 2, account, id, pid, tid"
     );
     let mut removed: HashMap<(String, bool, i64), i64> = HashMap::new();
+    let mut called = Vec::new();
     let mut statement = cx.connection.prepare_cached(&sql)?;
     let mut rows = statement.query([after.0, through.0])?;
     while let Some(row) = rows.next()? {
         *removed.entry((row.get(0)?, row.get(1)?, row.get(2)?)).or_default() += 1;
+        let id = EntryId(row.get(3)?);
+        let names: [Option<Token>; 2] = [row.get(4)?, row.get(5)?];
+        called.extend(names.into_iter().flatten().map(|it| (it, id)));
+    }
+    drop(rows);
+    // In the order of the table: neighbours share a page.
+    called.sort_unstable();
+    for (name, id) in called {
+        names::remove(cx, name, id)?;
     }
     let sql = "INSERT INTO removed (vendor, kind, account, n) VALUES (?1, ?2, ?3, ?4)
         ON CONFLICT DO UPDATE SET n = n + excluded.n";

@@ -8,7 +8,7 @@ mod days;
 
 use rusqlite::params;
 
-pub(super) use self::days::{Days, Filters};
+pub(super) use self::days::{Days, Filters, insert_pairs};
 use super::{erase, state::Cx};
 use crate::{
     domain::{

@@ -1,4 +1,5 @@
-//! What is written late: dedupe keys, and where each conversation and each vendor's messages end.
+//! What is written late: dedupe keys, what providers call an entry, and where each conversation and
+//! each vendor's messages end.
 //!
 //! All of it is in the entries themselves, so it need not be on disk elsewhere when a webhook is
 //! answered. It is kept in memory and written in order, many at a time: at the random places where
@@ -20,11 +21,12 @@ use super::{
 use crate::{
     domain::id::{ContactId, EntryId, VendorId},
     sqlite::DbError,
+    vault::Token,
 };
 
 /// Entries after which what they tell is written.
 const WRITE_AFTER: usize = 32_768;
-/// Rows written in a transaction besides two for each of its entries.
+/// Rows written in a transaction besides three for each of its entries.
 const ROWS_AT_LEAST: usize = 64;
 /// Ends found without asking the database.
 const ENDS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
@@ -58,6 +60,9 @@ pub(super) struct Late {
     open: Part,
     waiting: Part,
     leaving: Option<Leaving>,
+    /// What these entries and those before them tell is in the tables, or leaving: what is told of
+    /// them from now on would not be read again after a restart.
+    through: EntryId,
     ends: LruCache<End, Option<EntryId>>,
     vendors: LruCache<VendorId, Option<EntryId>>,
 }
@@ -71,6 +76,7 @@ impl Default for Late {
             open: Part::default(),
             waiting: Part::default(),
             leaving: None,
+            through: EntryId::default(),
             ends: LruCache::new(ENDS_REMEMBERED),
             vendors: LruCache::new(ENDS_REMEMBERED),
         }
@@ -86,7 +92,7 @@ impl Late {
     /// Reads what the tables do not have yet; from then on it is kept up to date here.
     pub(super) fn take(&mut self, connection: &Connection) -> Result<(), DbError> {
         if !self.is_ours {
-            self.waiting = Part::load(connection)?;
+            (self.through, self.waiting) = Part::load(connection)?;
             self.is_ours = true;
         }
         Ok(())
@@ -95,7 +101,7 @@ impl Late {
     /// Reads it anew when another process may have written entries.
     fn look(&mut self, connection: &Connection) -> Result<(), DbError> {
         if !self.is_ours {
-            self.waiting = Part::load(connection)?;
+            (self.through, self.waiting) = Part::load(connection)?;
         }
         Ok(())
     }
@@ -238,13 +244,38 @@ impl Late {
         keys.into_iter().collect()
     }
 
+    /// Whether it is written late that an entry is called this.
+    pub(super) fn put_name(&mut self, name: Token, id: EntryId) -> bool {
+        let is_late = id > self.through;
+        if is_late {
+            self.open.names.insert((name, id));
+        }
+        is_late
+    }
+
+    pub(super) fn remove_name(&mut self, name: Token, id: EntryId) {
+        self.open.names.remove(&(name, id));
+        if self.waiting.names.contains(&(name, id)) {
+            self.open.former_names.push((name, id));
+        }
+    }
+
+    /// The entries that are, or were, called this, as far as the table may not have it.
+    pub(super) fn named(&self, name: Token) -> Vec<EntryId> {
+        let all = (name, EntryId(i64::MIN))..=(name, EntryId(i64::MAX));
+        let parts = [&self.waiting, &self.open];
+        let late = parts.into_iter().flat_map(|it| it.names.range(all.clone())).copied();
+        let leaving = self.leaving.as_ref().map_or(&[][..], |it| it.named(name));
+        late.chain(leaving.iter().copied()).map(|it| it.1).collect()
+    }
+
     /// Writes some of it into the open transaction.
     pub(super) fn write(
         &mut self,
         connection: &Connection,
         days: &mut Days,
     ) -> Result<(), DbError> {
-        let mut budget = self.rows_at_least + 2 * self.open.n_entries;
+        let mut budget = self.rows_at_least + 3 * self.open.n_entries;
         if let Some(leaving) = &mut self.leaving {
             leaving.write(connection, days, &mut budget)?;
         }
@@ -255,6 +286,10 @@ impl Late {
     pub(super) fn committed(&mut self) {
         let open = std::mem::take(&mut self.open);
         self.waiting.keys.extend(open.keys);
+        for former in &open.former_names {
+            self.waiting.names.remove(former);
+        }
+        self.waiting.names.extend(open.names);
         self.waiting.ends.extend(open.ends);
         self.waiting.vendors.extend(open.vendors);
         self.waiting.n_entries += open.n_entries;
@@ -276,7 +311,10 @@ impl Late {
         if self.leaving.as_ref().is_some_and(Leaving::is_written) {
             self.leaving = None;
         }
-        if self.leaving.is_none() && self.waiting.n_entries >= self.write_after {
+        // What was only looked at is read again by who takes it, and may be more by then.
+        let is_much = self.is_ours && self.waiting.n_entries >= self.write_after;
+        if self.leaving.is_none() && is_much {
+            self.through = self.waiting.last;
             self.leaving = Some(std::mem::take(&mut self.waiting).into());
         }
     }
@@ -299,5 +337,34 @@ impl Late {
     fn late_end_of_vendor(&self, vendor: &VendorId) -> Option<EntryId> {
         let leaving = || self.leaving.as_ref().and_then(|it| found(&it.vendors, vendor));
         self.waiting.vendors.get(vendor).copied().or_else(leaving)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sqlite::SCRIPTS;
+
+    /// Its names would be told from then on, and what was told before the writer takes it lost.
+    #[test]
+    fn what_was_only_looked_at_is_not_on_its_way_into_the_tables() {
+        let connection = Connection::open_in_memory().unwrap();
+        SCRIPTS.iter().for_each(|it| connection.execute_batch(it).unwrap());
+        let sql = "INSERT INTO entries (id, kind, account, is_open, vendor, instance, body, life)
+            VALUES (?1, 2, 0, 1, 'v', 'w', x'', '')";
+        for id in 1..=20 {
+            connection.execute(sql, [id]).unwrap();
+        }
+        let mut late = Late::default();
+        late.simulated();
+        late.end_of_vendor(&connection, &VendorId::parse("v").unwrap()).unwrap();
+        late.committed();
+        assert!(late.leaving.is_none(), "it is not the writer's");
+        late.take(&connection).unwrap();
+        assert!(late.put_name([7; 16], EntryId(3)), "a restart would find it");
+        late.committed();
+        assert_eq!(late.leaving.as_ref().map(|it| it.until), Some(EntryId(20)));
+        assert_eq!(late.named([7; 16]), [EntryId(3)]);
+        assert!(!late.put_name([8; 16], EntryId(3)), "a restart would not");
     }
 }

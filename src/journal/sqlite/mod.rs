@@ -22,6 +22,7 @@ mod late;
 mod ledger;
 mod marks;
 mod media;
+mod names;
 mod operate;
 mod outbox;
 mod people;

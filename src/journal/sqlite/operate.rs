@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     SqliteJournal,
     entries::{self, COLUMNS, DONE, ECHO, EntryRow, INTENT, MESSAGE, WAITING},
-    hours, intents, keep, ledger,
+    hours, intents, keep, ledger, names,
     state::Cx,
 };
 use crate::{
@@ -218,6 +218,7 @@ fn resume_intent(
     let expires = if row.life.is_automatic { how.reply_expires } else { how.send_expires };
     row.life.place = Some(place.0);
     row.life.note(how.now, if how.only_parked { "released" } else { "replayed" });
+    names::changed(cx, row.id, [row.pid, row.tid], [None; 2])?;
     // What an earlier attempt was known by is not the next one's: its echo is its own.
     (row.pid, row.tid, row.begun_at, row.life.ticket) = (None, None, None, None);
     renew_followers(cx, &row, expires)?;

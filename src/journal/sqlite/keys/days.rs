@@ -131,7 +131,6 @@ impl Days {
         keys: &[(KeyBytes, EntryId)],
     ) -> Result<(), DbError> {
         let day = |it: &(KeyBytes, EntryId)| it.1.ms().div_euclid(DAY);
-        let rows = ["(?, ?)"; ROWS_AT_ONCE].join(", ");
         for some in keys.chunk_by(|a, b| day(a) == day(b)) {
             let day = day(&some[0]);
             if self.is_past(some[0].1) {
@@ -140,17 +139,9 @@ impl Days {
             if !self.live.contains(&day) {
                 self.make(connection, day)?;
             }
-            let sql = format!("INSERT OR REPLACE INTO keys_{day} (key, entry) VALUES {rows}");
-            let chunks = some.chunks_exact(ROWS_AT_ONCE);
-            for (key, id) in chunks.remainder() {
-                self.put_into(connection, day, key, *id)?;
-            }
-            for chunk in chunks {
-                let values: Vec<&dyn ToSql> =
-                    chunk.iter().flat_map(|it| [&it.0 as &dyn ToSql, &it.1.0]).collect();
-                connection.prepare_cached(&sql)?.execute(values.as_slice())?;
-                self.written.extend(chunk.iter().map(|it| (day, it.0)));
-            }
+            let into = format!("INSERT OR REPLACE INTO keys_{day} (key, entry)");
+            insert_pairs(connection, &into, some)?;
+            self.written.extend(some.iter().map(|it| (day, it.0)));
         }
         Ok(())
     }
@@ -210,6 +201,24 @@ impl Days {
             }
         }
     }
+}
+
+/// Inserts these, some in each statement.
+pub(in crate::journal::sqlite) fn insert_pairs<K: ToSql>(
+    connection: &Connection,
+    into: &str,
+    rows: &[(K, EntryId)],
+) -> Result<(), DbError> {
+    let many = format!("{into} VALUES {}", ["(?, ?)"; ROWS_AT_ONCE].join(", "));
+    let one = format!("{into} VALUES (?, ?)");
+    let chunks = rows.chunks_exact(ROWS_AT_ONCE);
+    let rest = chunks.remainder().chunks(1).map(|it| (&one, it));
+    for (sql, rows) in chunks.map(|it| (&many, it)).chain(rest) {
+        let values: Vec<&dyn ToSql> =
+            rows.iter().flat_map(|it| [&it.0 as &dyn ToSql, &it.1.0]).collect();
+        connection.prepare_cached(sql)?.execute(values.as_slice())?;
+    }
+    Ok(())
 }
 
 fn tables(connection: &Connection) -> Result<Vec<i64>, DbError> {

@@ -1,19 +1,26 @@
 //! The parts of what is written late: what gathers, and what is on its way into the tables.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{Chain, End};
 use crate::{
     domain::id::{ContactId, EntryId, VendorId},
-    journal::sqlite::keys::{Days, KeyBytes},
+    journal::sqlite::keys::{Days, KeyBytes, insert_pairs},
     sqlite::DbError,
+    vault::Token,
 };
+
+/// What a provider calls an entry.
+type Name = (Token, EntryId);
 
 #[derive(Default)]
 pub(super) struct Part {
     pub(super) keys: BTreeMap<KeyBytes, EntryId>,
+    pub(super) names: BTreeSet<Name>,
+    /// Names of the part before that are none any more.
+    pub(super) former_names: Vec<Name>,
     pub(super) ends: BTreeMap<End, EntryId>,
     pub(super) vendors: BTreeMap<VendorId, EntryId>,
     pub(super) n_entries: usize,
@@ -24,24 +31,26 @@ pub(super) struct Part {
 #[derive(Default)]
 pub(super) struct Leaving {
     pub(super) keys: Vec<(KeyBytes, EntryId)>,
+    pub(super) names: Vec<Name>,
     pub(super) ends: Vec<(End, EntryId)>,
     pub(super) vendors: Vec<(VendorId, EntryId)>,
     pub(super) until: EntryId,
     /// How many of each are in the tables, and how many the open transaction makes of that.
-    pub(super) written: [usize; 3],
-    pub(super) writing: [usize; 3],
+    pub(super) written: [usize; 4],
+    pub(super) writing: [usize; 4],
 }
 
 impl Part {
-    /// What the entries tell from `meta.late` on.
-    pub(super) fn load(connection: &Connection) -> Result<Self, DbError> {
+    /// `meta.late`, and what the entries after that tell.
+    pub(super) fn load(connection: &Connection) -> Result<(EntryId, Self), DbError> {
         let sql = "SELECT value FROM meta WHERE key = 'late'";
         let until: Option<i64> =
             connection.prepare_cached(sql)?.query_row((), |row| row.get(0)).optional()?;
-        let sql = "SELECT id, vendor, contact, prev_of_vendor IS NULL, dedupe FROM entries
-            WHERE id > ?1 ORDER BY id";
+        let sql = "SELECT id, vendor, contact, prev_of_vendor IS NULL, dedupe, pid, tid
+            FROM entries WHERE id > ?1 ORDER BY id";
         let mut statement = connection.prepare_cached(sql)?;
-        let mut rows = statement.query([until.unwrap_or_default()])?;
+        let until = until.unwrap_or_default();
+        let mut rows = statement.query([until])?;
         let mut part = Self::default();
         while let Some(row) = rows.next()? {
             let id = EntryId(row.get(0)?);
@@ -57,10 +66,12 @@ impl Part {
             if let Some(key) = row.get::<_, Option<KeyBytes>>(4)? {
                 part.keys.insert(key, id);
             }
+            let names: [Option<Token>; 2] = [row.get(5)?, row.get(6)?];
+            part.names.extend(names.into_iter().flatten().map(|it| (it, id)));
             part.n_entries += 1;
             part.last = id;
         }
-        Ok(part)
+        Ok((EntryId(until), part))
     }
 }
 
@@ -68,6 +79,7 @@ impl From<Part> for Leaving {
     fn from(part: Part) -> Self {
         Self {
             keys: part.keys.into_iter().collect(),
+            names: part.names.into_iter().collect(),
             ends: part.ends.into_iter().collect(),
             vendors: part.vendors.into_iter().collect(),
             until: part.last,
@@ -77,8 +89,15 @@ impl From<Part> for Leaving {
 }
 
 impl Leaving {
-    fn sizes(&self) -> [usize; 3] {
-        [self.ends.len(), self.vendors.len(), self.keys.len()]
+    fn sizes(&self) -> [usize; 4] {
+        [self.ends.len(), self.vendors.len(), self.keys.len(), self.names.len()]
+    }
+
+    /// Those with this name.
+    pub(super) fn named(&self, name: Token) -> &[Name] {
+        let from = self.names.partition_point(|it| it.0 < name);
+        let n = self.names[from..].partition_point(|it| it.0 == name);
+        &self.names[from..from + n]
     }
 
     pub(super) fn is_written(&self) -> bool {
@@ -99,8 +118,10 @@ impl Leaving {
         let ends = span(self.written[0], self.ends.len());
         let vendors = span(self.written[1], self.vendors.len());
         let keys = span(self.written[2], self.keys.len());
-        self.writing = [ends.end, vendors.end, keys.end];
+        let names = span(self.written[3], self.names.len());
+        self.writing = [ends.end, vendors.end, keys.end, names.end];
         days.put_all(connection, &self.keys[keys])?;
+        insert_pairs(connection, "INSERT OR IGNORE INTO names (key, entry)", &self.names[names])?;
         for ((contact, chain), last) in &self.ends[ends] {
             // What a merge has written meanwhile is later.
             let sql = match chain {
