@@ -242,12 +242,7 @@ pub fn check_meta(column: &'static str, change: MetaChange) -> Result<(), Fault>
 
 fn apply(instance: &mut WabaInstance, change: MetaChange) -> Result<(), Fault> {
     let change = AccountsChange { meta: Some(Some(change)), ..AccountsChange::default() };
-    change.apply(instance).map_err(|it| {
-        // It says which field first.
-        let why = it.to_string();
-        let why = why.split_once(": ").map_or(why.as_str(), |it| it.1).to_owned();
-        Fault::Bad { column: META_ID, why }
-    })
+    change.apply(instance).map_err(|it| Fault::Bad { column: META_ID, why: it.why })
 }
 
 /// Puts the responder of a chatbot in the place of the one that there is of it, else last: what was

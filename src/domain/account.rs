@@ -1,5 +1,8 @@
 //! What the other providers gave a vendor for one number.
 
+mod change;
+
+pub use self::change::{AccountFault, AccountsChange, MetaChange, TwilioChange, UnipileChange};
 use super::{phone::PhoneNumber, secret::SecretString};
 
 /// A number at Meta's Cloud API.

@@ -10,6 +10,12 @@ pub fn same(left: &[u8], right: &[u8]) -> bool {
     Sha256::digest(left).ct_eq(&Sha256::digest(right)).into()
 }
 
+/// A secret of nothing but blanks is none.
+#[must_use]
+pub fn unless_blank(secret: SecretString) -> Option<SecretString> {
+    Some(secret).filter(|it| !it.expose_secret().trim().is_empty())
+}
+
 /// A tail by which its owner recognises a secret: the last four characters of one that is long
 /// enough for that to give nothing away.
 #[must_use]

@@ -5,6 +5,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use super::{Gateway, content};
 use crate::{
     domain::{
+        account::AccountFault,
         clock::Millis,
         hours::Zone,
         id::VendorId,
@@ -61,6 +62,12 @@ impl From<StoreError> for AdminError {
             StoreError::Claimed => Self::Conflict(error.to_string()),
             error => Self::Store(error),
         }
+    }
+}
+
+impl From<AccountFault> for AdminError {
+    fn from(fault: AccountFault) -> Self {
+        Self::Invalid(fault.to_string())
     }
 }
 

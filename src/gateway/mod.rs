@@ -1,7 +1,6 @@
 //! What the program does, one file each.
 
 mod access;
-mod accounts;
 mod admin;
 mod alerts;
 mod analytics;
@@ -51,7 +50,6 @@ use url::Url;
 
 pub use self::{
     access::{Access, AccessError, Caller, KeysUsed, NewKey, hash, is_adopted, random_key},
-    accounts::{AccountsChange, MetaChange, TwilioChange, UnipileChange},
     admin::{AdminError, VendorChange, signing_secret},
     alerts::Alerts,
     analytics::{Asked, Counted},
@@ -82,6 +80,7 @@ pub use self::{
     waba::InstanceChange,
     work::Work,
 };
+pub use crate::domain::account::{AccountsChange, MetaChange, TwilioChange, UnipileChange};
 use crate::{
     config::Apis,
     domain::{

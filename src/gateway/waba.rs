@@ -9,7 +9,7 @@ use crate::{
     domain::{
         id::{InstanceId, VendorId},
         phone::PhoneNumber,
-        secret::{ExposeSecret, SecretString},
+        secret::{SecretString, unless_blank},
         waba::{OLD_SECRET_LASTS, ProviderKind, SignatureSchemes, WabaInstance},
     },
     provider::wasender::SessionFault,
@@ -193,10 +193,10 @@ impl InstanceChange {
             account.instance_id = id;
         }
         if let Some(key) = self.session_key {
-            account.session_key = key.filter(|it| !it.expose_secret().trim().is_empty());
+            account.session_key = key.and_then(unless_blank);
         }
         if let Some(token) = self.token {
-            account.token = token.filter(|it| !it.expose_secret().trim().is_empty());
+            account.token = token.and_then(unless_blank);
         }
         if let Some(is_protected) = self.account_protection {
             instance.account_protection = is_protected.unwrap_or_default();

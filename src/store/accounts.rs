@@ -1,4 +1,4 @@
-//! An instance's accounts at the other providers, as they are stored and exchanged.
+//! An instance's accounts at the other providers, as they are stored.
 
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize, Serializer};
@@ -9,7 +9,7 @@ use crate::domain::{
     waba::{MetaAccount, TwilioAccount, UnipileAccount},
 };
 
-/// A secret in clear; what it is in is sealed as a whole, or was asked for with its secrets.
+/// A secret in clear; what it is in is sealed as a whole.
 #[expect(clippy::ref_option, reason = "serde passes references")]
 fn clear<S: Serializer>(it: &Option<SecretString>, to: S) -> Result<S::Ok, S::Error> {
     it.as_ref().map(ExposeSecret::expose_secret).serialize(to)
@@ -18,7 +18,7 @@ fn clear<S: Serializer>(it: &Option<SecretString>, to: S) -> Result<S::Ok, S::Er
 /// A number at Meta.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct MetaDocument {
+pub(super) struct MetaDocument {
     phone_number_id: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     waba_id: Option<String>,
@@ -35,7 +35,7 @@ pub struct MetaDocument {
 /// A number that Unipile is linked to.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct UnipileDocument {
+pub(super) struct UnipileDocument {
     account_id: String,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clear")]
     api_key: Option<SecretString>,
@@ -50,7 +50,7 @@ pub struct UnipileDocument {
 /// A sender at Twilio.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
-pub struct TwilioDocument {
+pub(super) struct TwilioDocument {
     account_sid: String,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "clear")]
     auth_token: Option<SecretString>,
@@ -63,20 +63,19 @@ pub struct TwilioDocument {
 /// A document of an account, and back.
 pub(super) trait Account: Sized {
     /// What it is a document of.
-    type Of: Clone;
+    type Of;
 
-    /// Of this account; without its secrets where these are not wanted.
-    fn of(account: &Self::Of, with_secrets: bool) -> Self;
+    /// Of this account.
+    fn of(account: &Self::Of) -> Self;
 
-    /// The account. A secret that is not in it is that of the known one.
-    fn account(self, known: Option<&Self::Of>) -> Self::Of;
+    /// The account.
+    fn account(self) -> Self::Of;
 }
 
 impl Account for MetaDocument {
     type Of = MetaAccount;
 
-    fn of(account: &MetaAccount, with_secrets: bool) -> Self {
-        let secret = |it: &Option<SecretString>| it.clone().filter(|_| with_secrets);
+    fn of(account: &MetaAccount) -> Self {
         // Taken apart, so that a field that is added is not forgotten here.
         let MetaAccount {
             phone_number_id,
@@ -85,27 +84,20 @@ impl Account for MetaDocument {
             app_secret,
             verify_token,
             phone_number,
-        } = account;
-        Self {
-            phone_number_id: phone_number_id.clone(),
-            waba_id: waba_id.clone(),
-            access_token: secret(access_token),
-            app_secret: secret(app_secret),
-            verify_token: secret(verify_token),
-            phone_number: phone_number.clone(),
-        }
+        } = account.clone();
+        Self { phone_number_id, waba_id, access_token, app_secret, verify_token, phone_number }
     }
 
-    fn account(self, known: Option<&MetaAccount>) -> MetaAccount {
-        let known =
-            |it: fn(&MetaAccount) -> &Option<SecretString>| known.and_then(|of| it(of).clone());
+    fn account(self) -> MetaAccount {
+        let Self { phone_number_id, waba_id, access_token, app_secret, verify_token, phone_number } =
+            self;
         MetaAccount {
-            phone_number_id: self.phone_number_id,
-            waba_id: self.waba_id,
-            access_token: self.access_token.or_else(|| known(|it| &it.access_token)),
-            app_secret: self.app_secret.or_else(|| known(|it| &it.app_secret)),
-            verify_token: self.verify_token.or_else(|| known(|it| &it.verify_token)),
-            phone_number: self.phone_number,
+            phone_number_id,
+            waba_id,
+            access_token,
+            app_secret,
+            verify_token,
+            phone_number,
         }
     }
 }
@@ -113,53 +105,29 @@ impl Account for MetaDocument {
 impl Account for UnipileDocument {
     type Of = UnipileAccount;
 
-    fn of(account: &UnipileAccount, with_secrets: bool) -> Self {
-        let secret = |it: &Option<SecretString>| it.clone().filter(|_| with_secrets);
-        let UnipileAccount { account_id, api_key, dsn, webhook_secret, phone_number } = account;
-        Self {
-            account_id: account_id.clone(),
-            api_key: secret(api_key),
-            dsn: dsn.clone(),
-            webhook_secret: secret(webhook_secret),
-            phone_number: phone_number.clone(),
-        }
+    fn of(account: &UnipileAccount) -> Self {
+        let UnipileAccount { account_id, api_key, dsn, webhook_secret, phone_number } =
+            account.clone();
+        Self { account_id, api_key, dsn, webhook_secret, phone_number }
     }
 
-    fn account(self, known: Option<&UnipileAccount>) -> UnipileAccount {
-        UnipileAccount {
-            account_id: self.account_id,
-            api_key: self.api_key.or_else(|| known?.api_key.clone()),
-            dsn: self.dsn,
-            webhook_secret: self.webhook_secret.or_else(|| known?.webhook_secret.clone()),
-            phone_number: self.phone_number,
-        }
+    fn account(self) -> UnipileAccount {
+        let Self { account_id, api_key, dsn, webhook_secret, phone_number } = self;
+        UnipileAccount { account_id, api_key, dsn, webhook_secret, phone_number }
     }
 }
 
 impl Account for TwilioDocument {
     type Of = TwilioAccount;
 
-    fn of(account: &TwilioAccount, with_secrets: bool) -> Self {
-        let TwilioAccount { account_sid, auth_token, from, messaging_service_sid } = account;
-        Self {
-            account_sid: account_sid.clone(),
-            auth_token: auth_token.clone().filter(|_| with_secrets),
-            from: from.clone(),
-            messaging_service_sid: messaging_service_sid.clone(),
-        }
+    fn of(account: &TwilioAccount) -> Self {
+        let TwilioAccount { account_sid, auth_token, from, messaging_service_sid } =
+            account.clone();
+        Self { account_sid, auth_token, from, messaging_service_sid }
     }
 
-    fn account(self, known: Option<&TwilioAccount>) -> TwilioAccount {
-        TwilioAccount {
-            account_sid: self.account_sid,
-            auth_token: self.auth_token.or_else(|| known?.auth_token.clone()),
-            from: self.from,
-            messaging_service_sid: self.messaging_service_sid,
-        }
+    fn account(self) -> TwilioAccount {
+        let Self { account_sid, auth_token, from, messaging_service_sid } = self;
+        TwilioAccount { account_sid, auth_token, from, messaging_service_sid }
     }
-}
-
-/// The document of an account that there may be.
-pub(super) fn document<D: Account>(account: Option<&D::Of>, with_secrets: bool) -> Option<D> {
-    account.map(|it| D::of(it, with_secrets))
 }

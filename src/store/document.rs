@@ -3,7 +3,7 @@
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
-use super::accounts::{Account, MetaDocument, TwilioDocument, UnipileDocument, document};
+use super::accounts::{Account, MetaDocument, TwilioDocument, UnipileDocument};
 use crate::domain::{
     clock::Millis,
     event::Connection,
@@ -247,9 +247,9 @@ impl InstanceDocument {
                 .collect(),
             wasender_token: account.token.as_ref().map(expose),
             failover: Some(instance.failover).filter(|it| !it.is_empty()),
-            meta: document(instance.meta.as_deref(), true),
-            unipile: document(instance.unipile.as_deref(), true),
-            twilio: document(instance.twilio.as_deref(), true),
+            meta: instance.meta.as_deref().map(MetaDocument::of),
+            unipile: instance.unipile.as_deref().map(UnipileDocument::of),
+            twilio: instance.twilio.as_deref().map(TwilioDocument::of),
             created_at: instance.created_at,
             updated_at: instance.updated_at,
         }
@@ -282,9 +282,9 @@ impl InstanceDocument {
                 webhook_secrets: self.webhook_secrets.into_iter().map(secret).collect(),
                 token: self.wasender_token.map(SecretString::from),
             },
-            meta: self.meta.map(|it| Box::new(it.account(None))),
-            unipile: self.unipile.map(|it| Box::new(it.account(None))),
-            twilio: self.twilio.map(|it| Box::new(it.account(None))),
+            meta: self.meta.map(|it| Box::new(it.account())),
+            unipile: self.unipile.map(|it| Box::new(it.account())),
+            twilio: self.twilio.map(|it| Box::new(it.account())),
             created_at: self.created_at,
             updated_at: self.updated_at,
             last_sync,

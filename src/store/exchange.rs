@@ -3,6 +3,7 @@
 //! A field that is absent stays as it is, or at its default; null takes away what may be missing.
 //! Secrets are in it only when they were asked for.
 
+mod accounts;
 mod instance;
 mod responders;
 
@@ -11,11 +12,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value, value::RawValue};
 
 pub use self::instance::InstanceExchange;
-use self::responders::{HoursExchange, ResponderExchange};
+use self::responders::{HoursExchange, ResponderExchange, TemplateExchange};
 use crate::domain::{
     clock::{Millis, from_iso, iso},
     id::VendorId,
-    message::Template,
     secret::SecretString,
     vendor::{OnUnknown, Vendor, VendorStatus},
     waba::WabaInstance,
@@ -61,7 +61,7 @@ impl Fault {
 }
 
 /// A vendor of a document.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct VendorExchange {
     /// Its id.
@@ -99,7 +99,7 @@ pub struct VendorExchange {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
     forward_url: Option<Option<String>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    fallback_template: Option<Option<Template>>,
+    fallback_template: Option<Option<TemplateExchange>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     paused: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -159,7 +159,7 @@ impl VendorExchange {
             typing: Some(*typing),
             business_hours: Some(hours.as_ref().map(|it| HoursExchange::of(it, with_secrets))),
             forward_url: Some(forward_url.clone()),
-            fallback_template: fallback_template.as_deref().cloned().map(Some),
+            fallback_template: Some(fallback_template.as_deref().map(TemplateExchange::of)),
             paused: Some(*paused),
             created_at: Some(iso(*created_at)),
             updated_at: Some(iso(*updated_at)),
@@ -204,7 +204,7 @@ impl VendorExchange {
         set(&mut vendor.mark_as_read, self.mark_as_read);
         set(&mut vendor.typing, self.typing);
         if let Some(template) = &self.fallback_template {
-            vendor.fallback_template = template.clone().map(Box::new);
+            vendor.fallback_template = template.as_ref().map(|it| Box::new(it.read()));
         }
         if let Some(hours) = &self.business_hours {
             let known = vendor.hours.as_ref().map_or(&[][..], |it| it.out_of_hours.as_slice());

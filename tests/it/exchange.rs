@@ -10,20 +10,24 @@ use waba_gateway::{
     domain::{
         event::Connection,
         id::{InstanceId, VendorId},
+        message::{Template, Text},
         phone::PhoneNumber,
         vendor::{
             BusinessHours, Dialect, OnUnknown, ResponderConfig, ResponseApi, Rule, Vendor,
             VendorStatus,
         },
         waba::{
-            ProviderKind, Routes, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret,
+            MetaAccount, ProviderKind, Routes, SignatureSchemes, TwilioAccount, UnipileAccount,
+            WabaInstance, WasenderAccount, WebhookSecret,
         },
     },
     gateway::VendorChange,
     twin::Customer,
 };
 
-use crate::support::{Answer, DEADLINE, TestApp, rules, spawn_app};
+use crate::support::{
+    Answer, DEADLINE, Emulator, Options, TestApp, rules, spawn_app, spawn_app_with,
+};
 
 const EXPORT: &str = "/api/admin/export?secrets=true";
 const IMPORT: &str = "/api/admin/import";
@@ -97,7 +101,23 @@ fn vendor() -> impl Strategy<Value = Vendor> {
     let status = prop::sample::select(vec![Active, Inactive, Suspended]);
     let forward = prop::option::of("https://[a-z]{1,9}\\.example/hook");
     let responders = prop::collection::vec(responder(), 0..3);
-    let rest = (responders, prop::option::of(hours()), forward, "whsec_[a-zA-Z0-9]{32}");
+    let template =
+        ("[a-z_]{1,9}", prop::option::of("HX[0-9a-f]{32}"), "[a-z]{0,9}").prop_map(|it| {
+            let (name, content_sid, text) = it;
+            let components = vec![json!({ "type": "body" })];
+            let language = "fr".to_owned();
+            let text = Text(text);
+            Box::new(Template {
+                name,
+                language,
+                components,
+                content_sid,
+                text,
+                ..Template::default()
+            })
+        });
+    let template = prop::option::of(template);
+    let rest = (responders, prop::option::of(hours()), forward, "whsec_[a-zA-Z0-9]{32}", template);
     let times = (0..2_000_000_000_000_i64, 0..2_000_000_000_000_i64);
     ("[ -~é]{0,20}", texts, spans, switches, status, rest, times).prop_map(
         |(business_name, texts, spans, switches, status, rest, times)| Vendor {
@@ -118,12 +138,64 @@ fn vendor() -> impl Strategy<Value = Vendor> {
             typing: switches[3],
             hours: rest.1,
             forward_url: rest.2,
-            fallback_template: None,
+            fallback_template: rest.4,
             paused: switches[4],
             created_at: times.0,
             updated_at: times.1,
         },
     )
+}
+
+fn accounts() -> impl Strategy<Value = Accounts> {
+    let secret = || prop::option::of("[!-~]{1,30}");
+    let other = || prop::option::of(Just(PhoneNumber::from_wire("221780000000").unwrap()));
+    let meta =
+        ("[0-9]{1,15}", prop::option::of("[0-9]{1,15}"), secret(), secret(), secret(), other())
+            .prop_map(|it| MetaAccount {
+                phone_number_id: it.0,
+                waba_id: it.1,
+                access_token: it.2.map(Into::into),
+                app_secret: it.3.map(Into::into),
+                verify_token: it.4.map(Into::into),
+                phone_number: it.5,
+            });
+    let dsn = prop::option::of("https://[a-z]{1,9}\\.example(:13111)?(/api/v1|/v2)?");
+    let unipile = ("[a-z]{1,9}", secret(), dsn, secret(), other()).prop_map(|it| UnipileAccount {
+        account_id: it.0,
+        api_key: it.1.map(Into::into),
+        dsn: it.2,
+        webhook_secret: it.3.map(Into::into),
+        phone_number: it.4,
+    });
+    let service = prop::option::of("MG[0-9a-f]{32}");
+    let twilio = ("AC[0-9a-f]{32}", secret(), other(), service).prop_map(|it| TwilioAccount {
+        account_sid: it.0,
+        auth_token: it.1.map(Into::into),
+        from: it.2,
+        messaging_service_sid: it.3,
+    });
+    let order = Just(ProviderKind::ALL.to_vec()).prop_shuffle();
+    let accounts = (
+        prop::option::of(meta.prop_map(Box::new)),
+        prop::option::of(unipile.prop_map(Box::new)),
+        prop::option::of(twilio.prop_map(Box::new)),
+    );
+    (accounts, order, 1..=4_usize)
+}
+
+type Accounts = (
+    (Option<Box<MetaAccount>>, Option<Box<UnipileAccount>>, Option<Box<TwilioAccount>>),
+    Vec<ProviderKind>,
+    usize,
+);
+
+/// With these accounts; it goes through some of those that it has.
+fn with_accounts(mut it: WabaInstance, (accounts, order, n_ways): Accounts) -> WabaInstance {
+    (it.meta, it.unipile, it.twilio) = accounts;
+    it.provider = order.iter().copied().find(|kind| it.has(*kind)).unwrap_or(it.provider);
+    let others = order.into_iter().filter(|kind| *kind != it.provider && it.has(*kind));
+    it.failover = others.take(n_ways - 1).collect();
+    it
 }
 
 fn instance() -> impl Strategy<Value = WabaInstance> {
@@ -136,7 +208,7 @@ fn instance() -> impl Strategy<Value = WabaInstance> {
     let schemes = prop::sample::select(vec![(true, true), (true, false), (false, true)]);
     let times = (0..2_000_000_000_000_i64, 0..2_000_000_000_000_i64);
     let sync = prop::option::of(0..2_000_000_000_000_i64);
-    (account, states, schemes, any::<(bool, bool)>(), times, sync).prop_map(
+    let one = (account, states, schemes, any::<(bool, bool)>(), times, sync).prop_map(
         |(account, status, schemes, (is_protected, has_session), times, last_sync)| WabaInstance {
             id: "waba_x".parse().unwrap(),
             vendor_id: "vendor_x".parse().unwrap(),
@@ -167,7 +239,8 @@ fn instance() -> impl Strategy<Value = WabaInstance> {
             updated_at: times.1,
             last_sync,
         },
-    )
+    );
+    (one, accounts()).prop_map(|(it, accounts)| with_accounts(it, accounts))
 }
 
 /// So many vendors, each with up to three instances, nothing twice.
@@ -185,6 +258,19 @@ pub fn any_vendors(runner: &mut TestRunner, n: usize) -> (Vec<Vendor>, Vec<WabaI
             it.wasender.instance_id = it.wasender.instance_id.map(|_| number.to_string());
             for (s, secret) in it.wasender.webhook_secrets.iter_mut().enumerate() {
                 secret.secret = format!("secret-{number}-{s}").into();
+            }
+            let other =
+                |provider| PhoneNumber::from_wire(&format!("2217{provider}{number:07}")).unwrap();
+            if let Some(meta) = &mut it.meta {
+                meta.phone_number_id = number.to_string();
+                meta.phone_number = meta.phone_number.take().map(|_| other(8));
+            }
+            if let Some(unipile) = &mut it.unipile {
+                unipile.account_id = format!("account-{number}");
+                unipile.phone_number = unipile.phone_number.take().map(|_| other(6));
+            }
+            if let Some(twilio) = &mut it.twilio {
+                twilio.from = twilio.from.take().map(|_| other(5));
             }
             instances.push(it);
         }
@@ -219,6 +305,155 @@ async fn what_is_imported_elsewhere_is_what_was_exported() {
         let paused = vendors.iter().filter(|it| it.paused).count();
         assert_eq!(other.gateway.store().paused().await.unwrap().0.len(), paused);
     }
+}
+
+/// What is there already has everything where the document has nothing, and the other way round.
+#[tokio::test]
+async fn an_import_leaves_nothing_of_what_was_there_before_on_either_store() {
+    let emulator = Emulator::start();
+    let variables = Options { variables: emulator.variables(), ..Options::default() };
+    for app in [spawn_app().await, spawn_app_with(variables).await] {
+        let mut runner = TestRunner::deterministic();
+        let (mut vendors, mut instances) = any_vendors(&mut runner, 6);
+        for it in &mut vendors {
+            // What is blank is nothing in Firestore.
+            it.welcome_message = it.welcome_message.take().filter(|it| !it.trim().is_empty());
+            it.business_name += "x";
+        }
+        app.gateway.store().import(&vendors, &instances).await.unwrap();
+        let whole = export(&app, EXPORT).await;
+        for it in &mut vendors {
+            let bare = Vendor::new(it.id.clone(), it.id.to_string(), "whsec_bare".into(), 7);
+            let _ = std::mem::replace(it, bare);
+        }
+        for it in &mut instances {
+            it.wasender = WasenderAccount::default();
+            (it.provider, it.failover) = (ProviderKind::Wasender, Routes::default());
+            (it.meta, it.unipile, it.twilio) = (None, None, None);
+        }
+        let other = spawn_app().await;
+        other.gateway.store().import(&vendors, &instances).await.unwrap();
+        let bare = export(&other, EXPORT).await;
+        for document in [bare, whole] {
+            let answer = app.admin.post(IMPORT, document.clone()).await;
+            assert_eq!(answer.status, 200, "{}", answer.text);
+            assert_eq!(export(&app, EXPORT).await, document);
+        }
+    }
+}
+
+/// Instances with an account that is at fault, and which field it is.
+fn bad_accounts() -> Vec<(Value, &'static str)> {
+    let meta = |it: Value| json!({ "provider": "meta", "meta": it });
+    let unipile = |it: Value| json!({ "unipile": it });
+    let twilio = |it: Value| json!({ "twilio": it });
+    vec![
+        (meta(json!({})), "meta.phoneNumberId"),
+        (meta(json!({ "phoneNumberId": "" })), "meta.phoneNumberId"),
+        (meta(json!({ "phoneNumberId": "12a" })), "meta.phoneNumberId"),
+        (meta(json!({ "phoneNumberId": null })), "meta.phoneNumberId"),
+        (meta(json!({ "phoneNumberId": "1", "wabaId": "x" })), "meta.wabaId"),
+        (
+            meta(json!({ "phoneNumberId": "1", "accessToken": "hunter2 hunter2" })),
+            "meta.accessToken",
+        ),
+        (meta(json!({ "phoneNumberId": "1", "appSecret": "" })), "meta.appSecret"),
+        (meta(json!({ "phoneNumberId": "1", "phoneNumber": "12" })), "meta.phoneNumber"),
+        (meta(json!({ "phoneNumberId": "1", "hunter2": 1 })), "meta.hunter2"),
+        (meta(json!({ "phoneNumberId": 1 })), "meta.phoneNumberId"),
+        (meta(json!("hunter2")), "meta"),
+        (meta(json!(null)), "meta"),
+        (json!({ "failover": ["twilio"] }), "twilio"),
+        (unipile(json!({ "apiKey": "k" })), "unipile.accountId"),
+        (unipile(json!({ "accountId": "a", "dsn": "ftp://api1.unipile.com" })), "unipile.dsn"),
+        (unipile(json!({ "accountId": "a", "password": "hunter2" })), "unipile.password"),
+        (twilio(json!({ "accountSid": "SK1" })), "twilio.accountSid"),
+        (twilio(json!({ "accountSid": "AC1", "from": "whatsapp:" })), "twilio.from"),
+        (
+            twilio(json!({ "accountSid": "AC1", "messagingServiceSid": "AC1" })),
+            "twilio.messagingServiceSid",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn accounts_of_a_document_keep_to_the_rules_of_the_administration() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let before = export(&app, EXPORT).await;
+    let cases = bad_accounts();
+    let waba = |n: usize, it: &Value| {
+        let mut all =
+            json!({ "id": format!("waba_v{n}"), "phoneNumber": format!("+2217700{n:05}") });
+        all.as_object_mut().unwrap().extend(it.as_object().unwrap().clone());
+        json!({ "vendorId": format!("v{n}"), "instances": [all] })
+    };
+    let mut vendors: Vec<Value> = cases.iter().enumerate().map(|(n, it)| waba(n, &it.0)).collect();
+    let mut want: Vec<(u64, String)> =
+        (0..).zip(&cases).map(|(n, it)| (n, format!("instances[0].{}", it.1))).collect();
+    // One account for two numbers, and what is wrong with a vendor's template.
+    let both = [1, 2].map(|n| {
+        json!({ "id": format!("waba_w{n}"), "phoneNumber": format!("+22177100000{n}"), "meta": { "phoneNumberId": "77" } })
+    });
+    vendors.push(json!({ "vendorId": "w", "instances": both }));
+    want.extend([0, 1].map(|n| (19, format!("instances[{n}].metaPhoneNumberId"))));
+    vendors.push(json!({ "vendorId": "x", "fallbackTemplate": { "name": "x" } }));
+    vendors
+        .push(json!({ "vendorId": "y", "fallbackTemplate": { "contentSid": "HX1", "nom": "x" } }));
+    want.extend([20, 21].map(|n| (n, "fallbackTemplate".to_owned())));
+    let document = json!({ "version": 1, "vendors": vendors });
+    let answer = app.admin.post(IMPORT, document).await;
+    assert_eq!(faults(&answer), want);
+    assert!(!answer.text.contains("hunter2 hunter2"));
+    assert_eq!(export(&app, EXPORT).await, before);
+    // The same words as the administration's own.
+    let path = format!("/api/admin/vendors/{}/waba/waba_{}", vendor.id, vendor.id);
+    for (n, (body, _)) in
+        cases.iter().enumerate().filter(|it| ![8, 9, 10, 15].contains(&it.0)).take(8)
+    {
+        let told = app.admin.put(&path, body.clone()).await.json()["error"].to_string();
+        let why = answer.json()["faults"][n]["error"].as_str().unwrap().to_owned();
+        assert!(told.contains(&why), "{told}: {why}");
+    }
+}
+
+#[tokio::test]
+async fn of_an_account_what_is_absent_stays_and_null_takes_away() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let of = |it: Value| {
+        let id = format!("waba_{}", vendor.id);
+        json!({ "version": 1, "vendors": [
+            { "vendorId": vendor.id.as_str(), "instances": [{ "id": id, "meta": it }] },
+        ]})
+    };
+    let steps = [
+        (
+            json!({ "phoneNumberId": "155", "wabaId": "9", "accessToken": "t", "appSecret": "s",
+            "phoneNumber": "+221780000001" }),
+            ("155", Some("9"), true, true, true),
+        ),
+        (json!({}), ("155", Some("9"), true, true, true)),
+        (json!({ "wabaId": null, "appSecret": null }), ("155", None, true, false, true)),
+        (json!({ "phoneNumberId": "156", "phoneNumber": null }), ("156", None, true, false, false)),
+    ];
+    for (meta, want) in steps {
+        let answer = app.admin.post(IMPORT, of(meta)).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let it = app.gateway.instances(&vendor.id).await.unwrap().remove(0).meta.unwrap();
+        let has = (it.access_token.is_some(), it.app_secret.is_some(), it.phone_number.is_some());
+        let found = (it.phone_number_id.as_str(), it.waba_id.as_deref(), has.0, has.1, has.2);
+        assert_eq!(found, want);
+    }
+    let mut none = of(Value::Null);
+    // Nor is what is blank anything at Wasender.
+    let blank = json!({ "wasenderInstanceId": " ", "wasenderApiKey": "", "wasenderToken": "" });
+    let instance = none["vendors"][0]["instances"][0].as_object_mut().unwrap();
+    instance.extend(blank.as_object().unwrap().clone());
+    assert_eq!(app.admin.post(IMPORT, none).await.status, 200);
+    let it = app.gateway.instances(&vendor.id).await.unwrap().remove(0);
+    assert!(it.meta.is_none() && it.wasender.instance_id.is_none());
+    assert!(it.wasender.session_key.is_none() && it.wasender.token.is_none());
 }
 
 #[test]

@@ -10,9 +10,9 @@ use crate::{
         hours::{DAY_MINUTES, Zone},
         secret::ExposeSecret,
         vendor::{BusinessHours, Dialect, ResponderConfig, ResponseApi, Vendor},
-        waba::{INSTANCES_PER_VENDOR_MAX, WabaInstance, WebhookSecret},
+        waba::{INSTANCES_PER_VENDOR_MAX, InstanceKey, WabaInstance, WebhookSecret},
     },
-    gateway::WEBHOOK_SECRET_CHARS_MIN,
+    gateway::{WEBHOOK_SECRET_CHARS_MIN, content},
     store::exchange::Fault,
 };
 
@@ -52,6 +52,10 @@ pub(super) fn vendor(it: &Vendor) -> Vec<Fault> {
     demand(is_forward, "forwardUrl", "an http or https URL of at most 2048 characters");
     let secret = it.signing_secret.expose_secret();
     demand((1..=NAME_CHARS_MAX).contains(&secret.len()), "signingSecret", "1 to 1024 characters");
+    if let Some(Err(why)) = it.fallback_template.as_deref().map(content::template) {
+        let why = why.split_once(": ").map_or(why.as_str(), |it| it.1);
+        faults.push(Fault::new("fallbackTemplate", why));
+    }
     faults.extend(responders(&it.responders, "responders"));
     faults.extend(it.hours.as_ref().map(hours).unwrap_or_default());
     faults
@@ -149,13 +153,10 @@ fn instance(it: &WabaInstance, others: &[&WabaInstance]) -> Vec<Fault> {
             faults.push(Fault::new(field, why));
         }
     };
-    let is_its = |other: &&WabaInstance| other.phone_number.alias() == it.phone_number.alias();
-    demand(!others.iter().any(is_its), "phoneNumber", "another instance of the vendor has it");
-    let session = &it.wasender.instance_id;
-    let is_its =
-        |other: &&WabaInstance| session.is_some() && other.wasender.instance_id == *session;
-    let why = "another instance of the vendor has it";
-    demand(!others.iter().any(is_its), "wasenderInstanceId", why);
+    let taken: Vec<InstanceKey> = others.iter().flat_map(|it| it.keys()).collect();
+    for key in it.keys() {
+        demand(!taken.contains(&key), key.field(), "another instance of the vendor has it");
+    }
     let has_scheme = it.schemes.hmac || it.schemes.secret;
     demand(has_scheme, "signatureSchemes", "at least one of hmac and secret");
     let secrets = &it.wasender.webhook_secrets;

@@ -4,23 +4,23 @@ use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Fault, fault_of, present, set, shown_or_null, stamp};
-use crate::{
-    domain::{
-        clock::{Millis, from_iso, iso},
-        event::Connection,
-        id::{InstanceId, VendorId},
-        phone::PhoneNumber,
-        secret::SecretString,
-        waba::{
-            ProviderKind, Routes, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret,
-        },
-    },
-    store::accounts::{Account, MetaDocument, TwilioDocument, UnipileDocument},
+use super::{
+    Fault,
+    accounts::{Account, MetaExchange, TwilioExchange, UnipileExchange},
+    fault_of, present, set, shown_or_null, stamp,
+};
+use crate::domain::{
+    account::AccountsChange,
+    clock::{Millis, from_iso, iso},
+    event::Connection,
+    id::{InstanceId, VendorId},
+    phone::PhoneNumber,
+    secret::{SecretString, unless_blank},
+    waba::{ProviderKind, Routes, SignatureSchemes, WabaInstance, WasenderAccount, WebhookSecret},
 };
 
 /// An instance of a document.
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct InstanceExchange {
     /// Its id.
@@ -60,11 +60,11 @@ pub struct InstanceExchange {
     #[serde(skip_serializing_if = "Option::is_none")]
     failover: Option<Routes>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    meta: Option<Option<MetaDocument>>,
+    meta: Option<Option<MetaExchange>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    unipile: Option<Option<UnipileDocument>>,
+    unipile: Option<Option<UnipileExchange>>,
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "present")]
-    twilio: Option<Option<TwilioDocument>>,
+    twilio: Option<Option<TwilioExchange>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     created_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +74,7 @@ pub struct InstanceExchange {
     last_sync: Option<Option<String>>,
 }
 
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct SecretExchange {
     #[serde(serialize_with = "clear")]
@@ -129,10 +129,10 @@ impl InstanceExchange {
             wasender_webhook_secrets: with_secrets
                 .then(|| webhook_secrets.iter().map(webhook_secret).collect()),
             wasender_token: with_secrets.then(|| token.clone()),
-            failover: Some(*failover).filter(|it| !it.is_empty()),
-            meta: meta.as_deref().map(|it| Some(MetaDocument::of(it, with_secrets))),
-            unipile: unipile.as_deref().map(|it| Some(UnipileDocument::of(it, with_secrets))),
-            twilio: twilio.as_deref().map(|it| Some(TwilioDocument::of(it, with_secrets))),
+            failover: Some(*failover),
+            meta: Some(meta.as_deref().map(|it| MetaExchange::of(it, with_secrets))),
+            unipile: Some(unipile.as_deref().map(|it| UnipileExchange::of(it, with_secrets))),
+            twilio: Some(twilio.as_deref().map(|it| TwilioExchange::of(it, with_secrets))),
             created_at: Some(iso(*created_at)),
             updated_at: Some(iso(*updated_at)),
             last_sync: Some(last_sync.map(iso)),
@@ -165,11 +165,12 @@ impl InstanceExchange {
         };
         let Some(number) = number else { return Err(faults) };
         let mut instance = known.cloned().unwrap_or_else(|| blank(id, vendor, number.clone(), now));
-        instance.phone_number = number;
+        instance.renumber(number);
         if known.is_none() {
             self.read_state(&mut instance, &mut faults);
         }
-        self.read_account(&mut instance, &mut faults);
+        self.read_session(&mut instance, &mut faults);
+        self.read_ways(&mut instance, &mut faults);
         let times = (&self.created_at, &self.updated_at);
         let stamps = (&mut instance.created_at, &mut instance.updated_at);
         faults.extend(stamp(times, stamps, now));
@@ -196,7 +197,7 @@ impl InstanceExchange {
             time(self.last_sync.as_ref().and_then(Option::as_ref), "lastSync", faults);
     }
 
-    fn read_account(&self, instance: &mut WabaInstance, faults: &mut Vec<Fault>) {
+    fn read_session(&self, instance: &mut WabaInstance, faults: &mut Vec<Fault>) {
         if let Some(schemes) = &self.signature_schemes {
             let has = |word: &str| schemes.iter().any(|it| it == word);
             instance.schemes = SignatureSchemes { hmac: has("hmac"), secret: has("secret") };
@@ -205,21 +206,13 @@ impl InstanceExchange {
             }
         }
         set(&mut instance.account_protection, self.account_protection);
-        if let Some(word) = &self.provider {
-            match ProviderKind::parse(word) {
-                Some(kind) => instance.provider = kind,
-                None => faults
-                    .push(Fault::new("provider", "provider is wasender, meta, unipile or twilio")),
-            }
-        }
-        set(&mut instance.failover, self.failover);
-        set_account(&mut instance.meta, self.meta.as_ref());
-        set_account(&mut instance.unipile, self.unipile.as_ref());
-        set_account(&mut instance.twilio, self.twilio.as_ref());
         let account = &mut instance.wasender;
-        set(&mut account.instance_id, self.wasender_instance_id.clone());
-        set(&mut account.session_key, self.wasender_api_key.clone());
-        set(&mut account.token, self.wasender_token.clone());
+        let id = |it: &String| Some(it.trim().to_owned()).filter(|it| !it.is_empty());
+        let id = self.wasender_instance_id.as_ref().map(|it| it.as_ref().and_then(id));
+        set(&mut account.instance_id, id);
+        let secret = |it: &Option<SecretString>| it.clone().and_then(unless_blank);
+        set(&mut account.session_key, self.wasender_api_key.as_ref().map(secret));
+        set(&mut account.token, self.wasender_token.as_ref().map(secret));
         if let Some(secrets) = &self.wasender_webhook_secrets {
             let secret = |it: &SecretExchange| WebhookSecret {
                 secret: it.secret.clone(),
@@ -228,6 +221,23 @@ impl InstanceExchange {
             };
             account.webhook_secrets = secrets.iter().map(secret).collect();
         }
+    }
+
+    /// As the administration would change them, by the same rules.
+    fn read_ways(&self, instance: &mut WabaInstance, faults: &mut Vec<Fault>) {
+        let provider = self.provider.as_deref().map(ProviderKind::parse);
+        if provider == Some(None) {
+            let why = "provider is wasender, meta, unipile or twilio";
+            faults.push(Fault::new("provider", why));
+        }
+        let change = AccountsChange {
+            provider: provider.flatten(),
+            failover: self.failover,
+            meta: change_of(self.meta.as_ref(), &mut instance.meta),
+            unipile: change_of(self.unipile.as_ref(), &mut instance.unipile),
+            twilio: change_of(self.twilio.as_ref(), &mut instance.twilio),
+        };
+        faults.extend(change.apply(instance).err().map(|it| Fault::new(it.field, it.why)));
     }
 }
 
@@ -251,11 +261,11 @@ fn blank(id: InstanceId, vendor: &VendorId, number: PhoneNumber, now: Millis) ->
     }
 }
 
-/// What is absent stays; null takes it away; a secret that is not told is the known one.
-fn set_account<D: Account + Clone>(known: &mut Option<Box<D::Of>>, new: Option<&Option<D>>) {
-    if let Some(new) = new {
-        *known = new.clone().map(|it| Box::new(it.account(known.as_deref())));
-    }
+fn change_of<D: Account + Clone>(
+    new: Option<&Option<D>>,
+    known: &mut Option<Box<D::Of>>,
+) -> Option<Option<D::Change>> {
+    new.map(|it| it.clone().map(|it| it.change(known.as_deref_mut())))
 }
 
 fn time(text: Option<&String>, name: &str, faults: &mut Vec<Fault>) -> Option<Millis> {
@@ -275,10 +285,25 @@ pub(super) fn faults_of(n: usize, instance: &Value) -> Vec<Fault> {
     if !fields.contains_key("id") {
         return vec![Fault::new(&place, "missing field `id`")];
     }
-    let one = |(name, value): (&String, &Value)| {
-        let mut one = Map::from_iter([("id".to_owned(), Value::from("x"))]);
-        one.insert(name.clone(), value.clone());
-        fault_of::<InstanceExchange>(name, one)
+    let one = |(name, value): (&String, &Value)| match (name.as_str(), value) {
+        ("meta", Value::Object(it)) => of_account::<MetaExchange>(name, it),
+        ("unipile", Value::Object(it)) => of_account::<UnipileExchange>(name, it),
+        ("twilio", Value::Object(it)) => of_account::<TwilioExchange>(name, it),
+        _ => {
+            let id = ("id".to_owned(), Value::from("x"));
+            let one = Map::from_iter([id, (name.clone(), value.clone())]);
+            fault_of::<InstanceExchange>(name, one).into_iter().collect()
+        }
     };
-    fields.iter().filter_map(one).map(|it| it.of(&place)).collect()
+    fields.iter().flat_map(one).map(|it| it.of(&place)).collect()
+}
+
+fn of_account<T: for<'de> Deserialize<'de>>(
+    place: &str,
+    fields: &Map<String, Value>,
+) -> Vec<Fault> {
+    let one = |(name, value): (&String, &Value)| {
+        fault_of::<T>(name, Map::from_iter([(name.clone(), value.clone())]))
+    };
+    fields.iter().filter_map(one).map(|it| it.of(place)).collect()
 }

@@ -1,15 +1,19 @@
-//! Responders and business hours of a document.
+//! Responders, business hours and templates of a document.
+
+use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::{Fault, present, shown, shown_or_null};
 use crate::domain::{
+    message::{Template, Text},
     secret::SecretString,
     vendor::{BusinessHours, Dialect, ResponderConfig, ResponseApi, Rule},
 };
 
 /// Who answers.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "camelCase", deny_unknown_fields)]
 pub(super) enum ResponderExchange {
     Rules {
@@ -37,7 +41,7 @@ pub(super) enum ResponderExchange {
     },
 }
 
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct RuleExchange {
     contains: String,
@@ -45,7 +49,7 @@ pub(super) struct RuleExchange {
 }
 
 /// Without a value it has the one that is stored for the same URL and name.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct HeaderExchange {
     name: String,
@@ -165,7 +169,7 @@ pub(super) fn read_all(
 }
 
 /// When a vendor is open: seven days from Monday on, each with spans of `HH:MM`.
-#[derive(Debug, Serialize, Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct HoursExchange {
     #[serde(default)]
@@ -210,4 +214,35 @@ fn minutes(text: &str) -> Option<u16> {
     let number = |it: &str| it.parse::<u16>().ok().filter(|_| it.len() == 2);
     let (hours, minutes) = (number(hours)?, number(minutes)?);
     (minutes < 60).then_some(hours * 60 + minutes)
+}
+
+/// What is sent where a text may not be.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub(super) struct TemplateExchange {
+    name: String,
+    language: String,
+    components: Vec<Value>,
+    content_sid: Option<String>,
+    variables: BTreeMap<String, String>,
+    text: String,
+}
+
+impl TemplateExchange {
+    pub(super) fn of(template: &Template) -> Self {
+        let Template { name, language, components, content_sid, variables, text } =
+            template.clone();
+        Self { name, language, components, content_sid, variables, text: text.0 }
+    }
+
+    pub(super) fn read(&self) -> Template {
+        Template {
+            name: self.name.clone(),
+            language: self.language.clone(),
+            components: self.components.clone(),
+            content_sid: self.content_sid.clone(),
+            variables: self.variables.clone(),
+            text: Text(self.text.clone()),
+        }
+    }
 }

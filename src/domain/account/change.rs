@@ -2,18 +2,28 @@
 
 use url::Url;
 
-use super::AdminError;
+use super::{MetaAccount, TwilioAccount, UnipileAccount};
 use crate::domain::{
     phone::PhoneNumber,
     route::{ProviderKind, Routes},
     secret::{ExposeSecret, SecretString},
-    waba::{MetaAccount, TwilioAccount, UnipileAccount, WabaInstance},
+    waba::WabaInstance,
 };
 
 /// The longest id, in characters; no provider's is nearly as long.
 const ID_CHARS_MAX: usize = 128;
 /// The longest credential, in characters.
 const SECRET_CHARS_MAX: usize = 4_096;
+
+/// What of an account cannot be as somebody wants it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field}: {why}")]
+pub struct AccountFault {
+    /// Which field, like `meta.phoneNumberId`.
+    pub field: &'static str,
+    /// Why. It quotes no value, which may be a secret.
+    pub why: String,
+}
 
 /// What to change of an instance's ways out. `None` leaves it as it is; `Some(None)` takes it away.
 #[derive(Default)]
@@ -80,8 +90,8 @@ impl AccountsChange {
     ///
     /// # Errors
     ///
-    /// [`AdminError::Invalid`] with the field; no value, which may be a secret.
-    pub fn apply(self, instance: &mut WabaInstance) -> Result<(), AdminError> {
+    /// The first fault; the instance is then to be thrown away.
+    pub fn apply(self, instance: &mut WabaInstance) -> Result<(), AccountFault> {
         let own = instance.phone_number.clone();
         change(&mut instance.meta, self.meta, |it, account| it.apply(account, &own))?;
         change(&mut instance.unipile, self.unipile, |it, account| it.apply(account, &own))?;
@@ -97,9 +107,7 @@ impl AccountsChange {
         let all = std::iter::once(instance.provider).chain(instance.failover.iter());
         for kind in all {
             if !instance.has(kind) {
-                return Err(invalid(format!(
-                    "{kind}: is missing; it is the number's account there"
-                )));
+                return Err(fault(kind.as_str(), "is missing; it is the number's account there"));
             }
         }
         Ok(())
@@ -109,8 +117,8 @@ impl AccountsChange {
 fn change<A: Default, C>(
     known: &mut Option<Box<A>>,
     change: Option<Option<C>>,
-    apply: impl FnOnce(C, &mut A) -> Result<(), AdminError>,
-) -> Result<(), AdminError> {
+    apply: impl FnOnce(C, &mut A) -> Result<(), AccountFault>,
+) -> Result<(), AccountFault> {
     match change {
         None => Ok(()),
         Some(None) => {
@@ -122,7 +130,7 @@ fn change<A: Default, C>(
 }
 
 impl MetaChange {
-    fn apply(self, account: &mut MetaAccount, own: &PhoneNumber) -> Result<(), AdminError> {
+    fn apply(self, account: &mut MetaAccount, own: &PhoneNumber) -> Result<(), AccountFault> {
         let is_number = |it: &str| it.bytes().all(|it| it.is_ascii_digit());
         set_id(
             "meta.phoneNumberId",
@@ -142,7 +150,7 @@ impl MetaChange {
 }
 
 impl UnipileChange {
-    fn apply(self, account: &mut UnipileAccount, own: &PhoneNumber) -> Result<(), AdminError> {
+    fn apply(self, account: &mut UnipileAccount, own: &PhoneNumber) -> Result<(), AccountFault> {
         set_id("unipile.accountId", &mut account.account_id, self.account_id, is_word)?;
         set_secret("unipile.apiKey", &mut account.api_key, self.api_key)?;
         set_secret("unipile.webhookSecret", &mut account.webhook_secret, self.webhook_secret)?;
@@ -151,7 +159,7 @@ impl UnipileChange {
             let url = url.filter(|it| matches!(it.scheme(), "https" | "http") && it.has_host());
             let url = url.filter(|it| it.username().is_empty() && it.query().is_none());
             let url = url.ok_or_else(|| {
-                invalid("unipile.dsn: is like https://api1.unipile.com:13111/api/v1".to_owned())
+                fault("unipile.dsn", "is like https://api1.unipile.com:13111/api/v1")
             })?;
             account.dsn = Some(url.as_str().trim_end_matches('/').to_owned());
         }
@@ -160,7 +168,7 @@ impl UnipileChange {
 }
 
 impl TwilioChange {
-    fn apply(self, account: &mut TwilioAccount, own: &PhoneNumber) -> Result<(), AdminError> {
+    fn apply(self, account: &mut TwilioAccount, own: &PhoneNumber) -> Result<(), AccountFault> {
         let is_account = |it: &str| it.starts_with("AC") && is_word(it);
         set_id("twilio.accountSid", &mut account.account_sid, self.account_sid, is_account)?;
         set_secret("twilio.authToken", &mut account.auth_token, self.auth_token)?;
@@ -181,42 +189,40 @@ fn is_word(text: &str) -> bool {
     text.bytes().all(|it| it.is_ascii_alphanumeric() || matches!(it, b'-' | b'_'))
 }
 
-fn invalid(why: String) -> AdminError {
-    AdminError::Invalid(why)
+fn fault(field: &'static str, why: impl Into<String>) -> AccountFault {
+    AccountFault { field, why: why.into() }
 }
 
 fn set_id(
-    field: &str,
+    field: &'static str,
     known: &mut String,
     new: Option<String>,
     is_fine: impl Fn(&str) -> bool,
-) -> Result<(), AdminError> {
+) -> Result<(), AccountFault> {
     if let Some(new) = new {
         new.trim().clone_into(known);
     }
     if known.is_empty() {
-        return Err(invalid(format!("{field}: is missing")));
+        return Err(fault(field, "is missing"));
     }
     if known.len() > ID_CHARS_MAX || !is_fine(known) {
-        return Err(invalid(format!("{field}: is not an id of this provider's")));
+        return Err(fault(field, "is not an id of this provider's"));
     }
     Ok(())
 }
 
 /// A credential with a line break or a space in it is none: it was copied with what is around it.
 fn set_secret(
-    field: &str,
+    field: &'static str,
     known: &mut Option<SecretString>,
     new: Option<SecretString>,
-) -> Result<(), AdminError> {
+) -> Result<(), AccountFault> {
     let Some(new) = new else { return Ok(()) };
     let text = new.expose_secret();
     let is_fine = (1..=SECRET_CHARS_MAX).contains(&text.len())
         && text.bytes().all(|it| it.is_ascii_graphic());
     if !is_fine {
-        return Err(invalid(format!(
-            "{field}: has 1 to {SECRET_CHARS_MAX} characters and no spaces"
-        )));
+        return Err(fault(field, format!("has 1 to {SECRET_CHARS_MAX} characters and no spaces")));
     }
     *known = Some(new);
     Ok(())
@@ -224,14 +230,14 @@ fn set_secret(
 
 /// The instance's own number need not be kept twice.
 fn set_number(
-    field: &str,
+    field: &'static str,
     known: &mut Option<PhoneNumber>,
     new: Option<String>,
     own: &PhoneNumber,
-) -> Result<(), AdminError> {
+) -> Result<(), AccountFault> {
     let Some(new) = new else { return Ok(()) };
     let number = PhoneNumber::from_person(&new, Some(own));
-    let number = number.map_err(|it| invalid(format!("{field}: {it}")))?;
+    let number = number.map_err(|it| fault(field, it.to_string()))?;
     *known = Some(number).filter(|it| it.alias() != own.alias());
     Ok(())
 }
