@@ -1,14 +1,14 @@
 //! Many vendors at once, in few requests: documents by name a hundred at a time, and queries of
 //! thirty values each.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
-use firestore::gcloud_sdk::google::firestore::v1::{Document, Value};
+use firestore::gcloud_sdk::google::firestore::v1::Document;
 
 use super::{
-    BATCH_MAX, Fault, FirestoreStore,
-    find::{self, Config, spellings},
+    BATCH_MAX, Fault, FirestoreStore, claims,
+    find::{self, Config},
     instance::{self, INSTANCES},
     session::{Session, all_of},
     shared::{FORMER, PAUSES},
@@ -41,20 +41,8 @@ impl Bulk for FirestoreStore {
             let found = ids.iter().filter(|it| found.contains_key(it.as_str()));
             looked.instances.extend(found.cloned());
         }
-        let mut values: BTreeMap<&str, Vec<Value>> = BTreeMap::new();
-        for key in &wanted.keys {
-            let (field, spelled) = spellings(key);
-            values.entry(field).or_default().extend(spelled);
-        }
-        let keys: HashSet<InstanceKey> = wanted.keys.into_iter().collect();
-        for (field, values) in values {
-            for document in session.find(INSTANCES, field, values).await? {
-                let Some(vendor) = instance::vendor_of(&document) else { continue };
-                for key in instance::keys(&document).into_iter().filter(|it| keys.contains(it)) {
-                    looked.owners.entry(key).or_default().insert(vendor.clone());
-                }
-            }
-        }
+        let keys: BTreeSet<InstanceKey> = wanted.keys.into_iter().collect();
+        looked.owners = claims::owners(&session, &self.vault, &keys).await?;
         Ok(looked)
     }
 

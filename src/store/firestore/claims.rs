@@ -1,12 +1,12 @@
 //! Who has a number or a session. What this gateway writes is claimed by a document under a keyed
 //! hash, decided in a transaction; documents of other programs count by what is in them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Write};
 
 use super::{
-    Fault, FirestoreStore,
+    BATCH_MAX, Fault, FirestoreStore,
     find::spellings,
     instance::{self, INSTANCES},
     session::Session,
@@ -47,16 +47,20 @@ impl Holders {
             values.entry(field).or_default().extend(spelled);
         }
         let ids: Vec<String> = keys.iter().map(|it| claim_id(vault, it)).collect();
-        let claims = session.get(CLAIMS, &ids).await?;
-        let mut found = Vec::new();
+        let (mut claims, mut found) = (HashMap::new(), Vec::new());
+        for ids in ids.chunks(BATCH_MAX) {
+            claims.extend(session.get(CLAIMS, ids).await?);
+        }
         for (field, values) in values {
             found.extend(session.find(INSTANCES, field, values).await?);
         }
         // A claim also holds what a query does not find, as long as its instance is as it says.
         let named = claims.values().filter_map(|it| get_text(&it.fields, "instanceId"));
-        let named: Vec<String> =
-            named.filter(|id| !found.iter().any(|it| id_of(&it.name) == *id)).collect();
-        found.extend(session.get(INSTANCES, &named).await?.into_values());
+        let present: HashSet<&str> = found.iter().map(|it| id_of(&it.name)).collect();
+        let named: Vec<String> = named.filter(|it| !present.contains(it.as_str())).collect();
+        for named in named.chunks(BATCH_MAX) {
+            found.extend(session.get(INSTANCES, named).await?.into_values());
+        }
         Ok(Self { claims, found })
     }
 
@@ -79,6 +83,22 @@ pub(super) async fn having(
 ) -> Result<Vec<Document>, Fault> {
     let found = Holders::of(session, vault, &BTreeSet::from([key.clone()])).await?.found;
     Ok(found.into_iter().filter(|it| instance::keys(it).contains(key)).collect())
+}
+
+/// Who has these keys, each as [`having`] finds it.
+pub(super) async fn owners(
+    session: &Session,
+    vault: &Vault,
+    keys: &BTreeSet<InstanceKey>,
+) -> Result<HashMap<InstanceKey, BTreeSet<VendorId>>, Fault> {
+    let mut owners: HashMap<InstanceKey, BTreeSet<VendorId>> = HashMap::new();
+    for document in Holders::of(session, vault, keys).await?.found {
+        let Some(vendor) = instance::vendor_of(&document) else { continue };
+        for key in instance::keys(&document).into_iter().filter(|it| keys.contains(it)) {
+            owners.entry(key).or_default().insert(vendor.clone());
+        }
+    }
+    Ok(owners)
 }
 
 /// What is to be written so that these instances have their keys and no longer those they had

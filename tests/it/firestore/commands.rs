@@ -104,10 +104,19 @@ async fn many_rows_go_in_together_and_one_in_the_way_is_that_ones_trouble() {
     std::fs::write(place.join("rival.csv"), format!("{header}{}", row("rival", 70))).unwrap();
     let (code, told) = run(&migrate_binary(), &["batch", "rival.csv"], &emulator, place);
     assert!(code == 0, "{told}");
-    // As no query finds it; the claim holds it all the same.
+    // As no query finds it; the claim holds it all the same, and the first look finds that.
     let spelled =
         serde_json::json!({ "phoneNumber": "+221 77 100 00 70", "wasenderInstanceId": null });
     program.update("waba_instances", "waba_rival", spelled).await;
+    std::fs::write(place.join("one.csv"), format!("{header}{}", row("shop_070", 70))).unwrap();
+    let (code, told) = run(&migrate_binary(), &["batch", "one.csv"], &emulator, place);
+    let why = "line 2 (shop_070): phoneNumber belongs to vendor rival";
+    assert!(code == 1 && told.contains(why) && told.contains("nothing was written"), "{told}");
+    // A document that nothing is served of says that it is shop_070's too: only the write tells.
+    let unserved = serde_json::json!({
+        "vendorId": "shop_070", "provider": "telegram", "phoneNumber": "+221771000070",
+    });
+    program.set("waba_instances", "auto", unserved).await;
     let rows: String = (0..120).map(|n| row(&format!("shop_{n:03}"), n)).collect();
     std::fs::write(place.join("many.csv"), format!("{header}{rows}")).unwrap();
     let many = ["batch", "many.csv", "--report", "done.csv"];
@@ -117,7 +126,7 @@ async fn many_rows_go_in_together_and_one_in_the_way_is_that_ones_trouble() {
     assert!(code == 1 && told.contains("120 rows: 119 created"), "{told}");
     let why = "line 72 (shop_070): the number or its account has just been taken";
     assert!(told.contains(why), "{told}");
-    assert_eq!(program.all("waba_instances").await.len(), 120);
+    assert_eq!(program.all("waba_instances").await.len(), 121);
     assert!(program.get("vendor_configs", "shop_070").await.is_null());
     let report = std::fs::read_to_string(place.join("done.csv")).unwrap();
     assert_eq!(report.matches(",row,created,").count(), 119);

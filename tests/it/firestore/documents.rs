@@ -1,16 +1,20 @@
 //! Documents as other programs have written them: read in every form, and left as they are where
 //! nothing of ours changes.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
 use waba_gateway::{
     domain::{
         event::Connection,
         id::{InstanceId, VendorId},
+        phone::PhoneNumber,
         secret::ExposeSecret,
         vendor::VendorStatus,
-        waba::{ProviderKind, WabaInstance},
+        waba::{InstanceKey, ProviderKind, WabaInstance},
     },
-    gateway::{AccountsChange, InstanceChange, MetaChange, VendorChange},
+    gateway::{AccountsChange, InstanceChange, MetaChange, TwilioChange, VendorChange},
+    store::Wanted,
 };
 
 use super::{app, secrets, vendor_id};
@@ -207,6 +211,92 @@ async fn what_the_configuration_lent_stays_when_another_provider_carries_message
     let (before, after) = to("binta", ProviderKind::Meta).await;
     assert_eq!(secrets(&before), ["configs-secret", "configs-key"]);
     assert_eq!(secrets(&after), secrets(&before));
+}
+
+/// Numbers of seven vendors, each written in another way; two of them have one session.
+async fn put_every_form(program: &Program) {
+    let double = |vendor: &str, number: &str| json!({ "vendorId": vendor, "phoneNumber": number, "wasenderInstanceId": "4009" });
+    let documents = [
+        ("waba_anna", json!({ "phoneNumber": "221771234567", "wasenderInstanceId": 4001 })),
+        ("binta", json!({ "phoneNumber": 221_771_234_568_i64, "metaPhoneNumberId": 15_550_001 })),
+        (
+            "Xq3auto",
+            json!({ "vendorId": "cara", "phoneNumber": "2290197123456", "unipileInstanceId": "u-4003" }),
+        ),
+        ("Xq4auto", double("dora", "+221771234570")),
+        ("waba_eve", double("eve", "+221771234571")),
+        ("waba_fanta", json!({ "phoneNumber": "+221771234572" })),
+        ("waba_gina", json!({ "phoneNumber": "+221771234574" })),
+    ];
+    for (id, fields) in documents {
+        program.set("waba_instances", id, fields).await;
+    }
+    let older = json!({ "vendorId": "gina", "businessName": "Gina", "wasenderAccessToken": "key" });
+    program.set("vendorConfigs", "gQ7auto", older).await;
+}
+
+#[tokio::test]
+async fn many_vendors_and_keys_are_found_in_every_form_in_which_one_is() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let store = app.gateway.store();
+    put_every_form(&program).await;
+    // In no field that is asked for: this gateway's claim says whose it is.
+    for (vendor, from) in [("fanta", "+14155238886"), ("gina", "+14155238887")] {
+        let twilio = TwilioChange {
+            account_sid: Some("AC1".to_owned()),
+            from: Some(from.to_owned()),
+            ..TwilioChange::default()
+        };
+        let accounts = AccountsChange { twilio: Some(Some(twilio)), ..AccountsChange::default() };
+        let change = InstanceChange { accounts, ..InstanceChange::default() };
+        let id = InstanceId::nth(&vendor_id(vendor), 1);
+        app.gateway.change_instance(&vendor_id(vendor), &id, change).await.unwrap();
+    }
+    let phone = |it: &str| InstanceKey::Phone(PhoneNumber::from_wire(it).unwrap().alias());
+    let keys = [
+        (phone("221771234567"), &["anna"][..]),
+        (InstanceKey::Wasender("4001".to_owned()), &["anna"]),
+        (phone("221771234568"), &["binta"]),
+        (InstanceKey::Meta("15550001".to_owned()), &["binta"]),
+        (phone("22997123456"), &["cara"]),
+        (InstanceKey::Unipile("u-4003".to_owned()), &["cara"]),
+        (InstanceKey::Wasender("4009".to_owned()), &["dora", "eve"]),
+        (phone("14155238886"), &["fanta"]),
+        (phone("14155238887"), &["gina"]),
+        (phone("221799999999"), &[]),
+    ];
+    let vendors = ["anna", "binta", "cara", "dora", "eve", "fanta", "gina", "nobody"];
+    let wanted = Wanted {
+        vendors: vendors.iter().map(|it| vendor_id(it)).collect(),
+        keys: keys.iter().map(|it| it.0.clone()).collect(),
+        instances: documents_ids(&["waba_anna", "binta", "Xq3auto", "waba_nobody"]),
+    };
+    let looked = store.look(wanted.clone()).await.unwrap();
+    for (key, owners) in keys {
+        let want: BTreeSet<VendorId> = owners.iter().map(|it| vendor_id(it)).collect();
+        assert_eq!(looked.owners.get(&key).cloned().unwrap_or_default(), want, "{key:?}");
+        // What two have is nobody's.
+        let alone = store.instance_by_key(&key).await.unwrap().map(|it| it.0);
+        assert_eq!(alone, want.first().filter(|_| want.len() == 1).cloned(), "{key:?}");
+    }
+    for id in wanted.vendors {
+        let alone = (store.vendor(&id).await.unwrap(), store.instances(&id).await.unwrap());
+        let many = looked.vendors.get(&id).map(|it| it.as_ref().unwrap().clone());
+        let many = many.map(|it| (it.vendor, it.instances)).unwrap_or_default();
+        assert_eq!(format!("{many:?}"), format!("{alone:?}"));
+        assert_eq!(alone.1.len(), usize::from(id.as_str() != "nobody"));
+    }
+    for id in wanted.instances {
+        let is_there = store.has_instance(&id).await.unwrap();
+        assert_eq!(looked.instances.contains(&id), is_there, "{id}");
+    }
+    assert_eq!(looked.instances.len(), 3);
+}
+
+fn documents_ids(ids: &[&str]) -> Vec<InstanceId> {
+    ids.iter().map(|it| InstanceId::parse(it).unwrap()).collect()
 }
 
 /// What another program keeps in the documents, in forms that are none of ours.

@@ -91,5 +91,6 @@ cases! {
     an_instance_of_another_vendor_is_not_overwritten,
     changes_on_record_come_newest_first_page_by_page,
     many_are_looked_at_as_each_by_itself,
+    who_has_what_is_the_same_for_many_keys_as_for_each,
     ids_of_former_instances_are_kept_once,
 }
