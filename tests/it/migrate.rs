@@ -3,6 +3,7 @@
 mod export;
 mod import;
 mod import_hub;
+mod import_kills;
 mod interactive;
 mod moving;
 mod place;

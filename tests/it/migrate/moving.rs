@@ -39,8 +39,8 @@ fn run(place: &Place, emulator: &Emulator, arguments: &[&str]) -> Ran {
 }
 
 /// A store of a place, as a gateway opens it.
-struct Opened {
-    store: SharedStore,
+pub(super) struct Opened {
+    pub(super) store: SharedStore,
     journal: SqliteJournal,
 }
 
@@ -50,8 +50,13 @@ impl Drop for Opened {
     }
 }
 
-async fn open(place: &Place, emulator: &Emulator, store: &str) -> Opened {
-    let mut all = variables(emulator);
+pub(super) async fn open(
+    place: &Place,
+    variables: &[(&'static str, String)],
+    store: &str,
+) -> Opened {
+    let mut all = variables.to_vec();
+    all.retain(|it| it.0 != "STORE");
     all.push(("STORE", store.to_owned()));
     all.push(("DATA_DIR", place.data().display().to_string()));
     let get = |name: &str| all.iter().find(|it| it.0 == name).map(|it| it.1.clone());
@@ -138,7 +143,7 @@ async fn fill(store: &SharedStore, n_vendors: usize) {
 async fn everything_is_moved_to_firestore_and_back_without_losing_a_vendor() {
     let (place, emulator) = (Place::new(), Emulator::start());
     let before = {
-        let sqlite = open(&place, &emulator, "sqlite").await;
+        let sqlite = open(&place, &variables(&emulator), "sqlite").await;
         fill(&sqlite.store, 70).await;
         all_of(&sqlite.store).await
     };
@@ -154,7 +159,7 @@ async fn everything_is_moved_to_firestore_and_back_without_losing_a_vendor() {
     let again = run(&place, &emulator, &["--to", "firestore"]);
     again.says(0, &["0 moved, 70 were there, 0 differed"]);
     {
-        let firestore = open(&place, &emulator, "firestore").await;
+        let firestore = open(&place, &variables(&emulator), "firestore").await;
         assert_same(&all_of(&firestore.store).await, &before);
     }
     // Where it came from, it is as it was.
@@ -162,7 +167,7 @@ async fn everything_is_moved_to_firestore_and_back_without_losing_a_vendor() {
     let home = Place::new();
     let ran = run(&home, &emulator, &["--to", "sqlite"]);
     ran.says(0, &["70 moved, 0 were there", "now set STORE=sqlite"]);
-    let sqlite = open(&home, &emulator, "sqlite").await;
+    let sqlite = open(&home, &variables(&emulator), "sqlite").await;
     assert_same(&all_of(&sqlite.store).await, &before);
 }
 
@@ -186,7 +191,7 @@ async fn a_kill_in_the_middle_loses_nobody_either_way() {
     const N: usize = 200;
     let (place, emulator) = (Place::new(), Emulator::start());
     let before = {
-        let sqlite = open(&place, &emulator, "sqlite").await;
+        let sqlite = open(&place, &variables(&emulator), "sqlite").await;
         fill(&sqlite.store, N).await;
         all_of(&sqlite.store).await
     };
@@ -196,7 +201,7 @@ async fn a_kill_in_the_middle_loses_nobody_either_way() {
     assert!((1..N).contains(&n_there().await), "{} were moved", n_there().await);
     run(&place, &emulator, &["--to", "firestore"]).says(0, &["0 differed", "is the same"]);
     {
-        let firestore = open(&place, &emulator, "firestore").await;
+        let firestore = open(&place, &variables(&emulator), "firestore").await;
         assert_same(&all_of(&firestore.store).await, &before);
     }
     let home = Place::new();
@@ -208,7 +213,7 @@ async fn a_kill_in_the_middle_loses_nobody_either_way() {
     kill_when(&home, &emulator, "sqlite", async || n_here() > 0).await;
     assert!((1..200).contains(&n_here()), "{} were moved", n_here());
     run(&home, &emulator, &["--to", "sqlite"]).says(0, &["0 differed", "is the same"]);
-    let sqlite = open(&home, &emulator, "sqlite").await;
+    let sqlite = open(&home, &variables(&emulator), "sqlite").await;
     assert_same(&all_of(&sqlite.store).await, &before);
 }
 
@@ -216,11 +221,11 @@ async fn a_kill_in_the_middle_loses_nobody_either_way() {
 async fn what_differs_over_there_is_listed_and_left_until_it_is_said_whose_is_kept() {
     let (place, emulator) = (Place::new(), Emulator::start());
     let (source, target) = {
-        let sqlite = open(&place, &emulator, "sqlite").await;
+        let sqlite = open(&place, &variables(&emulator), "sqlite").await;
         let (mut vendors, mut instances) = any_vendors(6);
         sqlite.store.import(&vendors, &instances).await.unwrap();
         sqlite.store.put_key(&key(1, None)).await.unwrap();
-        let firestore = open(&place, &emulator, "firestore").await;
+        let firestore = open(&place, &variables(&emulator), "firestore").await;
         vendors[1].business_name = "Somebody else".to_owned();
         instances.retain(|it| it.vendor_id != vendors[1].id);
         firestore.store.import(&vendors[..3], &instances[..2]).await.unwrap();
@@ -231,20 +236,20 @@ async fn what_differs_over_there_is_listed_and_left_until_it_is_said_whose_is_ke
     let ran = run(&place, &emulator, &["--to", "firestore"]);
     ran.says(1, &["nothing was written", "vendor vendor_001", "API key key_3 (of 3), only there"]);
     {
-        let firestore = open(&place, &emulator, "firestore").await;
+        let firestore = open(&place, &variables(&emulator), "firestore").await;
         assert_same(&all_of(&firestore.store).await, &target);
     }
     let ran = run(&place, &emulator, &["--to", "firestore", "--on-conflict", "target"]);
     ran.says(0, &["differed"]);
     {
-        let firestore = open(&place, &emulator, "firestore").await;
+        let firestore = open(&place, &variables(&emulator), "firestore").await;
         let kept = all_of(&firestore.store).await;
         assert_eq!(kept["vendor_001"], target["vendor_001"]);
         assert_eq!(kept["vendor_005"], source["vendor_005"]);
         assert_eq!(firestore.store.keys().await.unwrap().len(), 2);
     }
     run(&place, &emulator, &["--to", "firestore", "--on-conflict", "source"]).says(0, &["same"]);
-    let firestore = open(&place, &emulator, "firestore").await;
+    let firestore = open(&place, &variables(&emulator), "firestore").await;
     let mut moved = all_of(&firestore.store).await;
     // A number that only the target had is remembered as a former one.
     moved.insert("*former".to_owned(), source["*former"].clone());
@@ -255,9 +260,9 @@ async fn what_differs_over_there_is_listed_and_left_until_it_is_said_whose_is_ke
 async fn numbers_that_were_swapped_since_are_moved_in_one_step() {
     let (place, emulator) = (Place::new(), Emulator::start());
     let source = {
-        let sqlite = open(&place, &emulator, "sqlite").await;
+        let sqlite = open(&place, &variables(&emulator), "sqlite").await;
         let (vendors, mut instances) = any_vendors(8);
-        let firestore = open(&place, &emulator, "firestore").await;
+        let firestore = open(&place, &variables(&emulator), "firestore").await;
         firestore.store.import(&vendors, &instances).await.unwrap();
         let last = instances.len() - 1;
         assert_ne!(instances[0].vendor_id, instances[last].vendor_id);
@@ -270,7 +275,7 @@ async fn numbers_that_were_swapped_since_are_moved_in_one_step() {
     ran.says(1, &["has its phone number there", ": waba_vendor_"]);
     let ran = run(&place, &emulator, &["--to", "firestore", "--on-conflict", "source"]);
     ran.says(0, &["2 differed", "is the same"]);
-    let firestore = open(&place, &emulator, "firestore").await;
+    let firestore = open(&place, &variables(&emulator), "firestore").await;
     assert_same(&all_of(&firestore.store).await, &source);
 }
 
@@ -330,7 +335,7 @@ async fn it_says_why_it_does_not_move() {
         0,
         &["2 vendors with 1 numbers: 2 moved", "1 documents of waba_instances stay behind"],
     );
-    let sqlite = open(&place, &emulator, "sqlite").await;
+    let sqlite = open(&place, &variables(&emulator), "sqlite").await;
     let anna = sqlite.store.instances(&vendor_id("anna")).await.unwrap();
     assert_eq!(super::place::secrets(&anna[0]), ["marked-secret"]);
     assert_eq!(anna[0].status, Connection::Pending);
