@@ -2,16 +2,14 @@
 //! come from standard input.
 
 use std::{
-    io::{self, BufRead, IsTerminal, Write},
+    io::{self, BufRead, IsTerminal, Stdin, Write},
     thread,
-    time::Duration,
 };
 
-use rpassword::ConfigBuilder;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
-    time::timeout,
 };
 use zeroize::Zeroizing;
 
@@ -19,9 +17,6 @@ use super::report::complain;
 
 /// As much of a line is kept, in bytes; more than any answer may have.
 const LINE_BYTES_MAX: usize = 16 * 1024;
-
-/// How long the terminal has to become as it was after Ctrl-C.
-const RESTORE: Duration = Duration::from_millis(500);
 
 /// There is no answer.
 #[derive(Debug, thiserror::Error)]
@@ -62,45 +57,60 @@ impl Person {
 
     /// Asks for a line, without its end.
     pub async fn line(&mut self, prompt: &str) -> Result<Answer, NoAnswer> {
-        self.ask(prompt, read_line).await
-    }
-
-    /// Asks for a secret: on a terminal it is not shown.
-    pub async fn secret(&mut self, prompt: &str) -> Result<Answer, NoAnswer> {
-        if self.is_at_terminal() {
-            let answer = self.ask(prompt, read_hidden).await;
-            complain("");
-            return answer;
-        }
-        self.line(prompt).await
-    }
-
-    async fn ask(
-        &mut self,
-        prompt: &str,
-        read: fn() -> Result<Answer, NoAnswer>,
-    ) -> Result<Answer, NoAnswer> {
         let mut stderr = io::stderr();
         // As in `complain`.
         let _ = stderr.write_all(prompt.as_bytes()).and_then(|()| stderr.flush());
         let Some(interrupt) = &mut self.interrupt else {
-            let answer = read();
+            let answer = read_line();
             // Nobody typed Enter on this side.
             complain("");
             return answer;
         };
-        let (answered, mut answer) = oneshot::channel();
+        let (answered, answer) = oneshot::channel();
         // Not the runtime's: it would wait for a line at the end of the program.
-        thread::spawn(move || answered.send(read()));
+        thread::spawn(move || answered.send(read_line()));
         let answer = tokio::select! {
-            answer = &mut answer => answer.ok(),
-            _ = interrupt.recv() => {
-                // Reading a secret ends by itself, and puts the terminal right.
-                let _ = timeout(RESTORE, answer).await;
-                None
-            }
+            answer = answer => answer.ok(),
+            _ = interrupt.recv() => None,
         };
         answer.unwrap_or(Err(NoAnswer::Interrupted))
+    }
+
+    /// Asks for a secret: on a terminal it is not shown.
+    pub async fn secret(&mut self, prompt: &str) -> Result<Answer, NoAnswer> {
+        if !self.is_at_terminal() {
+            return self.line(prompt).await;
+        }
+        // Before it is asked for: what is typed or pasted at once would be shown.
+        let hidden = Hidden::on(io::stdin()).map_err(NoAnswer::Unreadable)?;
+        let answer = self.line(prompt).await;
+        drop(hidden);
+        // Nor was Enter.
+        complain("");
+        answer
+    }
+}
+
+/// A terminal that does not show what is typed; as it was, once this is dropped.
+struct Hidden {
+    terminal: Stdin,
+    before: Termios,
+}
+
+impl Hidden {
+    fn on(terminal: Stdin) -> io::Result<Self> {
+        let before = tcgetattr(&terminal)?;
+        let mut hiding = before.clone();
+        hiding.local_modes.remove(LocalModes::ECHO | LocalModes::ECHONL);
+        tcsetattr(&terminal, OptionalActions::Now, &hiding)?;
+        Ok(Self { terminal, before })
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        // There may be no terminal any more.
+        let _ = tcsetattr(&self.terminal, OptionalActions::Now, &self.before);
     }
 }
 
@@ -130,15 +140,5 @@ fn read_line() -> Result<Answer, NoAnswer> {
             }
             return Ok(line);
         }
-    }
-}
-
-fn read_hidden() -> Result<Answer, NoAnswer> {
-    let config = ConfigBuilder::new().password_feedback_hide().output_discard().build();
-    match rpassword::read_password_with_config(config) {
-        Ok(text) => Ok(Zeroizing::new(text.into_bytes())),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(NoAnswer::Ended),
-        Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(NoAnswer::Interrupted),
-        Err(error) => Err(NoAnswer::Unreadable(error)),
     }
 }
