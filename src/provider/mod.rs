@@ -8,6 +8,7 @@ mod masked;
 pub mod meta;
 pub(crate) mod plain;
 mod raw;
+mod refused;
 pub mod twilio;
 pub mod unipile;
 pub mod wasender;

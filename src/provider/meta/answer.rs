@@ -6,25 +6,26 @@ use serde_json::Value;
 use super::classes::{Class, class};
 use crate::{
     domain::{
-        clock::{Millis, SECOND},
+        clock::Millis,
         delivery::{Outcome, Reason, Refusal},
     },
     http::{HttpError, Reply},
-    provider::{Attempt, is_ambiguous},
+    provider::{
+        Attempt, is_ambiguous,
+        refused::{refused, refused_as, retry_after, throttled},
+    },
 };
 
 /// With code 100: the number does not exist, or the token may not see it (B4).
 const NO_SUCH_OBJECT: u64 = 33;
 const BAD_PARAMETER: u64 = 100;
-/// A longer wait than this is not believed.
-const RETRY_AFTER_MAX: Millis = 3_600 * SECOND;
 
 /// What a send came to.
 pub(super) fn attempt(reply: Result<Reply, HttpError>, now: Millis) -> Attempt {
     match reply {
         Ok(reply) => read(&reply, now),
         Err(HttpError::NoConnection | HttpError::Forbidden) => {
-            Attempt::of(Outcome::Refused(Refusal::Down(Reason::Disconnected)), "no_connection")
+            refused(Refusal::Down(Reason::Disconnected), "no_connection")
         }
         Err(HttpError::NoAnswer | HttpError::TooLarge) => {
             Attempt::of(Outcome::Unknown, "no_answer")
@@ -35,7 +36,7 @@ pub(super) fn attempt(reply: Result<Reply, HttpError>, now: Millis) -> Attempt {
 fn read(reply: &Reply, now: Millis) -> Attempt {
     let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
     if let Some(fault) = Fault::read(&body) {
-        return refused(&fault, reply, now);
+        return by_fault(&fault, reply, now);
     }
     let wamid = body.pointer("/messages/0/id").and_then(Value::as_str);
     match (reply.status, wamid) {
@@ -79,18 +80,17 @@ impl Fault {
     }
 }
 
-fn refused(fault: &Fault, reply: &Reply, now: Millis) -> Attempt {
-    let refusal = |it: Refusal, word| Attempt::of(Outcome::Refused(it), word);
+fn by_fault(fault: &Fault, reply: &Reply, now: Millis) -> Attempt {
     if fault.is_no_such_object() {
-        return refusal(Refusal::FailOver(Reason::Unauthorized), "no_such_number");
+        return refused(Refusal::FailOver(Reason::Unauthorized), "no_such_number");
     }
     match class(fault.code) {
-        Some(Class::Refused(it)) => refusal(it, word(it)),
-        Some(Class::Wait(pause)) => refusal(Refusal::Wait { not_before: now + pause }, "wait"),
+        Some(Class::Refused(it)) => refused_as(it),
+        Some(Class::Wait(pause)) => refused(Refusal::Wait { not_before: now + pause }, "wait"),
         Some(Class::Later(Some(pause))) => later(Some(now + pause), "pause"),
-        Some(Class::Later(None)) => throttled(reply, now),
+        Some(Class::Later(None)) => throttled(retry_after(&reply.headers), now),
         Some(Class::Trouble) if !is_ambiguous(reply.status) => {
-            refusal(Refusal::Down(Reason::Failed), "trouble")
+            refused(Refusal::Down(Reason::Failed), "trouble")
         }
         Some(Class::Trouble | Class::Ambiguous) => Attempt::of(Outcome::Unknown, "failed"),
         // Where it could not be fetched now it may be in a moment.
@@ -103,18 +103,15 @@ fn refused(fault: &Fault, reply: &Reply, now: Millis) -> Attempt {
 /// An answer without a code that is known.
 fn by_status(status: StatusCode, reply: &Reply, now: Millis) -> Attempt {
     match status {
-        StatusCode::TOO_MANY_REQUESTS => throttled(reply, now),
-        StatusCode::SERVICE_UNAVAILABLE => {
-            Attempt::of(Outcome::Refused(Refusal::Down(Reason::Failed)), "unavailable")
-        }
+        StatusCode::TOO_MANY_REQUESTS => throttled(retry_after(&reply.headers), now),
+        StatusCode::SERVICE_UNAVAILABLE => refused(Refusal::Down(Reason::Failed), "unavailable"),
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
-            let refusal = Refusal::FailOver(Reason::Unauthorized);
-            Attempt::of(Outcome::Refused(refusal), "unauthorized")
+            refused(Refusal::FailOver(Reason::Unauthorized), "unauthorized")
         }
         StatusCode::REQUEST_TIMEOUT => Attempt::of(Outcome::Unknown, "timeout"),
         // Only Graph's own word is believed that a message will never be taken.
         status if status.is_client_error() && has_error(reply) => {
-            Attempt::of(Outcome::Refused(Refusal::GiveUp(Reason::Invalid)), "invalid")
+            refused(Refusal::GiveUp(Reason::Invalid), "invalid")
         }
         status if status.is_redirection() => later(None, "redirected"),
         _ => Attempt::of(Outcome::Unknown, "failed"),
@@ -126,24 +123,8 @@ fn has_error(reply: &Reply) -> bool {
     body["error"].is_object()
 }
 
-fn throttled(reply: &Reply, now: Millis) -> Attempt {
-    let seconds = reply.headers.get("retry-after").and_then(|it| it.to_str().ok());
-    let seconds = seconds.and_then(|it| it.trim().parse::<i64>().ok());
-    let until = seconds.map(|it| now + it.saturating_mul(SECOND).clamp(SECOND, RETRY_AFTER_MAX));
-    Attempt { blocked_until: until, ..later(until, "throttled") }
-}
-
 fn later(not_before: Option<Millis>, word: &'static str) -> Attempt {
-    Attempt::of(Outcome::Refused(Refusal::Retry { not_before }), word)
-}
-
-fn word(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::Retry { .. } | Refusal::Wait { .. } => "throttled",
-        Refusal::Down(it) | Refusal::FailOver(it) | Refusal::Park(it) | Refusal::GiveUp(it) => {
-            it.as_str()
-        }
-    }
+    refused(Refusal::Retry { not_before }, word)
 }
 
 #[cfg(test)]

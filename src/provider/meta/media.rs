@@ -22,7 +22,7 @@ use crate::{
         waba::WabaInstance,
     },
     http::{Download, HttpError, Reply, Request, Trust},
-    provider::{Attempt, OpenFault, Upload, bearer, files::boundary},
+    provider::{Attempt, OpenFault, Upload, bearer, files::boundary, refused::refused},
 };
 
 /// For one file.
@@ -148,10 +148,6 @@ impl Meta {
         let is_metas = url.scheme() == "https" && FILE_HOSTS.iter().any(|it| host.ends_with(it));
         is_metas.then_some(Trust::Vendor)
     }
-}
-
-fn refused(refusal: Refusal, word: &'static str) -> Attempt {
-    Attempt::of(Outcome::Refused(refusal), word)
 }
 
 fn not_taken() -> Attempt {

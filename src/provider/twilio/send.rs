@@ -1,6 +1,6 @@
 //! `POST …/Messages.json` and what its answers mean (`docs/wire/meta-unipile-twilio.md` E1).
 
-use reqwest::{Method, header::HeaderMap};
+use reqwest::Method;
 use serde_json::Value;
 use url::{Host, Url, form_urlencoded};
 
@@ -12,18 +12,18 @@ use super::{
 };
 use crate::{
     domain::{
-        clock::{Millis, SECOND},
         contact::Address,
         delivery::{Outcome, Reason, Refusal},
         id::EntryId,
         waba::WabaInstance,
     },
     http::{HttpError, Reach, Reply, reach},
-    provider::{Attempt, Outgoing},
+    provider::{
+        Attempt, Outgoing,
+        refused::{refused, refused_as, retry_after, throttled},
+    },
 };
 
-/// A longer wait than this is not believed, in seconds.
-const RETRY_AFTER_MAX: i64 = 3_600;
 /// The parameter of a status callback's address that is our own id of the message.
 pub(super) const REFERENCE: &str = "message";
 
@@ -104,26 +104,9 @@ impl Twilio {
         let known = code.and_then(refusal);
         let known = known.filter(|_| !reply.status.is_server_error());
         match known.or_else(|| refusal_by_status(reply.status, code.is_some())) {
-            Some(Refusal::Retry { .. }) => {
-                let until = wait(&reply.headers).map(|it| self.clock.now() + it);
-                let throttled = refused(Refusal::Retry { not_before: until }, "throttled");
-                Attempt { blocked_until: until, ..throttled }
-            }
-            Some(refusal) => refused(refusal, word(refusal)),
+            Some(Refusal::Retry { .. }) => throttled(retry_after(&reply.headers), self.clock.now()),
+            Some(refusal) => refused_as(refusal),
             None => Attempt::of(Outcome::Unknown, "failed"),
-        }
-    }
-}
-
-fn refused(refusal: Refusal, word: &'static str) -> Attempt {
-    Attempt::of(Outcome::Refused(refusal), word)
-}
-
-fn word(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::Retry { .. } | Refusal::Wait { .. } => "throttled",
-        Refusal::Down(it) | Refusal::FailOver(it) | Refusal::Park(it) | Refusal::GiveUp(it) => {
-            it.as_str()
         }
     }
 }
@@ -137,12 +120,6 @@ pub(super) fn recipient(to: &Address) -> Option<String> {
 fn code_of(value: &Value) -> Option<u32> {
     let code = value.as_u64().or_else(|| value.as_str()?.parse().ok())?;
     u32::try_from(code).ok()
-}
-
-/// At least a second: a wait of none would be the next refusal.
-fn wait(headers: &HeaderMap) -> Option<Millis> {
-    let seconds: i64 = headers.get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
-    Some(seconds.clamp(1, RETRY_AFTER_MAX) * SECOND)
 }
 
 fn is_private(url: &Url) -> bool {

@@ -7,7 +7,7 @@ use futures_util::{StreamExt, stream};
 use reqwest::{Method, StatusCode, header::HeaderMap};
 use url::Url;
 
-use super::{Generation, Unipile, send::refused};
+use super::{Generation, Unipile};
 use crate::{
     domain::{
         delivery::{Reason, Refusal},
@@ -16,7 +16,7 @@ use crate::{
         waba::WabaInstance,
     },
     http::{Download, HttpError, Request, Trust},
-    provider::{Attempt, OpenFault, Upload},
+    provider::{Attempt, OpenFault, Upload, refused::refused},
 };
 
 /// For one file, from the connection to its last byte.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use reqwest::{
     Method, StatusCode,
-    header::{CONTENT_TYPE, HeaderMap, HeaderValue},
+    header::{CONTENT_TYPE, HeaderValue},
 };
 use serde_json::Value;
 use url::Url;
@@ -18,19 +18,19 @@ use super::{
 };
 use crate::{
     domain::{
-        clock::{Millis, SECOND},
         delivery::{Outcome, Reason, Refusal},
         message::Content,
         waba::WabaInstance,
     },
     http::{HttpError, Reply, Request},
-    provider::{Attempt, Outgoing, Upload, plain},
+    provider::{
+        Attempt, Outgoing, Upload, plain,
+        refused::{refused, refused_as, retry_after, throttled},
+    },
 };
 
 /// For one message with a file.
 const FILE_WITHIN: Duration = Duration::from_mins(5);
-/// A longer wait than this is not believed, in seconds.
-const RETRY_AFTER_MAX: i64 = 3_600;
 
 impl Unipile {
     pub(super) async fn send_message(
@@ -171,21 +171,8 @@ impl Unipile {
 
     pub(super) fn refused_by(&self, reply: &Reply) -> Attempt {
         match refusal(reply) {
-            Some(Refusal::Retry { .. }) => {
-                let until = wait(&reply.headers).map(|it| self.clock.now() + it);
-                let throttled = refused(Refusal::Retry { not_before: until }, "throttled");
-                Attempt { blocked_until: until, ..throttled }
-            }
-            Some(refusal) => {
-                let word = match refusal {
-                    Refusal::Down(it)
-                    | Refusal::FailOver(it)
-                    | Refusal::Park(it)
-                    | Refusal::GiveUp(it) => it.as_str(),
-                    Refusal::Retry { .. } | Refusal::Wait { .. } => "throttled",
-                };
-                refused(refusal, word)
-            }
+            Some(Refusal::Retry { .. }) => throttled(retry_after(&reply.headers), self.clock.now()),
+            Some(refusal) => refused_as(refusal),
             None => Attempt::of(Outcome::Unknown, "failed"),
         }
     }
@@ -193,10 +180,6 @@ impl Unipile {
 
 /// A body that is larger has a file.
 const SMALL_BYTES: u64 = 64 * 1024;
-
-pub(super) fn refused(refusal: Refusal, word: &'static str) -> Attempt {
-    Attempt::of(Outcome::Refused(refusal), word)
-}
 
 /// The number by which a message is asked about: its chat and its id.
 pub(super) fn ticket(chat: &str, id: &str) -> Option<String> {
@@ -215,10 +198,4 @@ fn quoted<'a>(message: &Outgoing<'a>) -> QuotedIn<'a> {
     // What came with several files is one message there.
     let own = quoted.id.map(|it| it.split('/').next().unwrap_or(it));
     QuotedIn { chat: ticket.map(|it| it.0), id: own.or(ticket.map(|it| it.1)) }
-}
-
-/// At least a second: a wait of none would be the next refusal.
-fn wait(headers: &HeaderMap) -> Option<Millis> {
-    let seconds: i64 = headers.get("retry-after")?.to_str().ok()?.trim().parse().ok()?;
-    Some(seconds.clamp(1, RETRY_AFTER_MAX) * SECOND)
 }

@@ -11,11 +11,12 @@ use crate::{
         waba::WabaInstance,
     },
     http::{HttpError, Reply},
-    provider::{Attempt, Outgoing},
+    provider::{
+        Attempt, Outgoing,
+        refused::{self, refused, refused_as, throttled},
+    },
 };
 
-/// A longer wait than this is not believed.
-const RETRY_AFTER_MAX: Millis = 3_600 * SECOND;
 /// `X-RateLimit-Reset` is a time when it is later than this from now, in seconds; else a delay.
 const RESET_IS_TIME_AFTER: i64 = 5;
 
@@ -29,22 +30,19 @@ impl Wasender {
         message: &Outgoing<'_>,
     ) -> Attempt {
         let Some(key) = &instance.wasender.session_key else {
-            let refusal = Refusal::FailOver(Reason::NoSessionKey);
-            return Attempt::of(Outcome::Refused(refusal), "no_session_key");
+            return refused(Refusal::FailOver(Reason::NoSessionKey), "no_session_key");
         };
         if message.to.phone.is_none() {
-            let refusal = Refusal::FailOver(Reason::NoPhone);
-            return Attempt::of(Outcome::Refused(refusal), "no_phone");
+            return refused(Refusal::FailOver(Reason::NoPhone), "no_phone");
         }
         let Some(body) = content::body(message) else {
-            let refusal = Refusal::FailOver(Reason::Unsupported);
-            return Attempt::of(Outcome::Refused(refusal), "unsupported_content");
+            return refused(Refusal::FailOver(Reason::Unsupported), "unsupported_content");
         };
         let reply = self.call(Method::POST, &self.url(&["send-message"]), key, Some(&body)).await;
         match reply {
             Ok(reply) => self.read_answer(&reply),
             Err(HttpError::NoConnection | HttpError::Forbidden) => {
-                Attempt::of(Outcome::Refused(Refusal::Down(Reason::Disconnected)), "no_connection")
+                refused(Refusal::Down(Reason::Disconnected), "no_connection")
             }
             Err(HttpError::NoAnswer | HttpError::TooLarge) => {
                 Attempt::of(Outcome::Unknown, "no_answer")
@@ -55,10 +53,8 @@ impl Wasender {
     pub(super) fn read_answer(&self, reply: &Reply) -> Attempt {
         let now = self.clock.now();
         let body: Option<Value> = serde_json::from_slice(&reply.body).ok().filter(Value::is_object);
-        let retry = |not_before| Outcome::Refused(Refusal::Retry { not_before });
         if reply.status == StatusCode::TOO_MANY_REQUESTS {
-            let until = wait(body.as_ref(), &reply.headers, now).map(|it| now + it);
-            return Attempt { blocked_until: until, ..Attempt::of(retry(until), "throttled") };
+            return throttled(wait(body.as_ref(), &reply.headers, now), now);
         }
         if let Some(attempt) = body.as_ref().and_then(known_refusal) {
             return attempt;
@@ -74,16 +70,18 @@ impl Wasender {
                 Attempt::of(Outcome::Unknown, "garbled")
             }
             StatusCode::SERVICE_UNAVAILABLE => {
-                Attempt::of(Outcome::Refused(Refusal::Down(Reason::Failed)), "unavailable")
+                refused(Refusal::Down(Reason::Failed), "unavailable")
             }
             StatusCode::REQUEST_TIMEOUT => Attempt::of(Outcome::Unknown, "timeout"),
             StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => park(Reason::Unauthorized),
             StatusCode::PAYMENT_REQUIRED => park(Reason::Plan),
-            status if status.is_redirection() => Attempt::of(retry(None), "redirected"),
+            status if status.is_redirection() => {
+                refused(Refusal::Retry { not_before: None }, "redirected")
+            }
             status
                 if (status.is_client_error() || status.is_success()) && is_told(body.as_ref()) =>
             {
-                Attempt::of(Outcome::Refused(Refusal::GiveUp(Reason::Invalid)), "invalid")
+                refused(Refusal::GiveUp(Reason::Invalid), "invalid")
             }
             _ => Attempt::of(Outcome::Unknown, "failed"),
         }
@@ -91,7 +89,7 @@ impl Wasender {
 }
 
 fn park(reason: Reason) -> Attempt {
-    Attempt::of(Outcome::Refused(Refusal::FailOver(reason)), reason.as_str())
+    refused_as(Refusal::FailOver(reason))
 }
 
 /// Whether the body says in Wasender's form that it was refused.
@@ -110,8 +108,7 @@ pub(super) fn known_refusal(body: &Value) -> Option<Attempt> {
     let said = said.collect::<Vec<_>>().join(" ").to_lowercase();
     let has = |words: &str| said.contains(words);
     if has("session is not connected") || has("session not ready") || has("session not connected") {
-        let outcome = Outcome::Refused(Refusal::Down(Reason::Disconnected));
-        Some(Attempt::of(outcome, NOT_CONNECTED))
+        Some(refused(Refusal::Down(Reason::Disconnected), NOT_CONNECTED))
     } else if has("invalid api key") || has("api key is required") || has("unauthenticated") {
         Some(park(Reason::Unauthorized))
     } else if has("subscription") || has("trial plan") {
@@ -131,8 +128,7 @@ fn wait(body: Option<&Value>, headers: &HeaderMap, now: Millis) -> Option<Millis
         Some(if reset > now_seconds + RESET_IS_TIME_AFTER { reset - now_seconds } else { reset })
     };
     let seconds = told.or_else(|| header("retry-after")).or_else(reset)?;
-    // At least a second: a wait of none would be the next refusal.
-    Some((seconds.clamp(1, RETRY_AFTER_MAX / SECOND)) * SECOND)
+    Some(refused::wait(seconds))
 }
 
 fn number(value: &Value) -> Option<i64> {
