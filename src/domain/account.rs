@@ -3,6 +3,8 @@
 mod change;
 
 pub use self::change::{AccountFault, AccountsChange, MetaChange, TwilioChange, UnipileChange};
+use url::Url;
+
 use super::{phone::PhoneNumber, secret::SecretString};
 
 /// A number at Meta's Cloud API.
@@ -29,7 +31,7 @@ pub struct UnipileAccount {
     pub account_id: String,
     /// What asks and sends.
     pub api_key: Option<SecretString>,
-    /// The base of the API; one that ends in `/v2` is of its second generation.
+    /// The base of the API, where it has one of its own.
     pub dsn: Option<String>,
     /// What its webhooks carry, or are signed with.
     pub webhook_secret: Option<SecretString>,
@@ -63,11 +65,42 @@ impl UnipileAccount {
         self.api_key.iter().chain(&self.webhook_secret)
     }
 
-    /// Whether its API is of the second generation (`docs/wire/meta-unipile-twilio.md` D5).
+    /// Where its API is: at an address of its own, else at the operator's. `None`: its own cannot
+    /// be read.
     #[must_use]
-    pub fn is_v2(&self) -> bool {
-        self.dsn.as_deref().is_some_and(|it| it.trim_end_matches('/').ends_with("/v2"))
+    pub fn base(&self, operators: &Url) -> Option<Url> {
+        match self.own_dsn() {
+            Some(dsn) => read_dsn(dsn),
+            None => Some(operators.clone()),
+        }
     }
+
+    /// Whether it has an address of its own.
+    #[must_use]
+    pub fn has_own_base(&self) -> bool {
+        self.own_dsn().is_some()
+    }
+
+    /// Whether its API is of the second generation (`docs/wire/meta-unipile-twilio.md` D5): its
+    /// base ends in `/v2`.
+    #[must_use]
+    pub fn is_v2(&self, operators: &Url) -> bool {
+        self.base(operators).is_some_and(|it| it.path().trim_end_matches('/').ends_with("/v2"))
+    }
+
+    fn own_dsn(&self) -> Option<&str> {
+        self.dsn.as_deref().map(str::trim).filter(|it| !it.is_empty())
+    }
+}
+
+/// Reads the address of an account's API. People write it without a scheme, as Unipile shows it.
+fn read_dsn(text: &str) -> Option<Url> {
+    let text = text.trim();
+    let with_scheme =
+        if text.contains("://") { text.to_owned() } else { format!("https://{text}") };
+    let url = Url::parse(&with_scheme).ok();
+    let url = url.filter(|it| matches!(it.scheme(), "https" | "http") && it.has_host());
+    url.filter(|it| it.username().is_empty() && it.query().is_none())
 }
 
 impl TwilioAccount {

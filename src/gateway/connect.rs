@@ -55,13 +55,11 @@ pub struct WayStatus {
 
 /// Where the provider's API is for this number.
 fn api_of(settings: &Settings, instance: &WabaInstance, provider: ProviderKind) -> Url {
-    let own = instance.unipile.as_ref().and_then(|it| it.dsn.as_deref());
+    let own = instance.unipile.as_ref().and_then(|it| it.base(&settings.apis.unipile));
     match provider {
         ProviderKind::Wasender => settings.wasender_url.clone(),
         ProviderKind::Meta => settings.apis.meta.clone(),
-        ProviderKind::Unipile => {
-            own.and_then(|it| Url::parse(it).ok()).unwrap_or_else(|| settings.apis.unipile.clone())
-        }
+        ProviderKind::Unipile => own.unwrap_or_else(|| settings.apis.unipile.clone()),
         ProviderKind::Twilio => settings.apis.twilio.clone(),
     }
 }
@@ -190,7 +188,8 @@ impl Gateway {
             }
             ProviderKind::Unipile => {
                 let account = instance.unipile.as_ref();
-                account.is_some_and(|it| it.webhook_secret.is_none() && !it.is_v2())
+                let base = &self.inner.settings.apis.unipile;
+                account.is_some_and(|it| it.webhook_secret.is_none() && !it.is_v2(base))
             }
             ProviderKind::Wasender | ProviderKind::Twilio => false,
         };

@@ -46,7 +46,7 @@ pub(super) struct UnipileBody {
     /// What asks and sends.
     #[schema(value_type = Option<String>, format = Password, write_only)]
     api_key: Option<SecretString>,
-    /// The base of its API; `UNIPILE_API_URL` without it.
+    /// The base of its API, as Unipile shows it; `UNIPILE_API_URL` without it.
     #[schema(example = "https://api1.unipile.com:13111/api/v1")]
     dsn: Option<String>,
     /// What its webhooks carry; set-up makes one.

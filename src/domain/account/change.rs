@@ -1,8 +1,6 @@
 //! An instance's accounts at Meta, Unipile and Twilio, and the order of the ways out: changed.
 
-use url::Url;
-
-use super::{MetaAccount, TwilioAccount, UnipileAccount};
+use super::{MetaAccount, TwilioAccount, UnipileAccount, read_dsn};
 use crate::domain::{
     phone::PhoneNumber,
     route::{ProviderKind, Routes},
@@ -155,10 +153,7 @@ impl UnipileChange {
         set_secret("unipile.apiKey", &mut account.api_key, self.api_key)?;
         set_secret("unipile.webhookSecret", &mut account.webhook_secret, self.webhook_secret)?;
         if let Some(dsn) = self.dsn {
-            let url = Url::parse(dsn.trim()).ok();
-            let url = url.filter(|it| matches!(it.scheme(), "https" | "http") && it.has_host());
-            let url = url.filter(|it| it.username().is_empty() && it.query().is_none());
-            let url = url.ok_or_else(|| {
+            let url = read_dsn(&dsn).ok_or_else(|| {
                 fault("unipile.dsn", "is like https://api1.unipile.com:13111/api/v1")
             })?;
             account.dsn = Some(url.as_str().trim_end_matches('/').to_owned());
@@ -240,4 +235,34 @@ fn set_number(
     let number = number.map_err(|it| fault(field, it.to_string()))?;
     *known = Some(number).filter(|it| it.alias() != own.alias());
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_taken_as_it_is_shown_and_kept_as_it_is_called() {
+        let own = PhoneNumber::from_wire("221770000001").unwrap();
+        for (told, kept) in [
+            ("api1.unipile.com:13111", Some("https://api1.unipile.com:13111")),
+            (
+                " https://api1.unipile.com:13111/api/v1/ ",
+                Some("https://api1.unipile.com:13111/api/v1"),
+            ),
+            ("http://127.0.0.1:1/v2", Some("http://127.0.0.1:1/v2")),
+            ("ftp://api1.unipile.com", None),
+            ("https://somebody@api1.unipile.com", None),
+            ("https://api1.unipile.com/?key=1", None),
+            ("", None),
+        ] {
+            let mut account = UnipileAccount::default();
+            let id = Some("a".to_owned());
+            let dsn = Some(told.to_owned());
+            let change = UnipileChange { account_id: id, dsn, ..UnipileChange::default() };
+            let end = change.apply(&mut account, &own).map_err(|it| it.field);
+            assert_eq!(end, kept.map(|_| ()).ok_or("unipile.dsn"), "{told}");
+            assert_eq!(account.dsn.as_deref(), kept);
+        }
+    }
 }

@@ -90,11 +90,9 @@ impl Unipile {
 
     fn account<'a>(&'a self, instance: &'a WabaInstance) -> Option<Account<'a>> {
         let of = instance.unipile.as_deref()?;
-        let (mut base, trust) = match of.dsn.as_deref().map(str::trim).filter(|it| !it.is_empty()) {
-            Some(dsn) => (dsn_url(dsn)?, Trust::Vendor),
-            None => (self.base.clone(), Trust::Operator),
-        };
-        let generation = generation_of(&base);
+        let trust = if of.has_own_base() { Trust::Vendor } else { Trust::Operator };
+        let mut base = of.base(&self.base)?;
+        let generation = self.generation(of);
         if generation == Generation::V1 && !base.path().trim_end_matches('/').ends_with("/v1") {
             base = below(&base, &["api", "v1"]);
         }
@@ -103,11 +101,7 @@ impl Unipile {
     }
 
     fn generation(&self, account: &UnipileAccount) -> Generation {
-        let own = account.dsn.as_deref().map(str::trim).filter(|it| !it.is_empty());
-        own.map_or_else(
-            || generation_of(&self.base),
-            |dsn| dsn_url(dsn).map_or(Generation::V1, |it| generation_of(&it)),
-        )
+        if account.is_v2(&self.base) { Generation::V2 } else { Generation::V1 }
     }
 
     async fn call(
@@ -262,17 +256,6 @@ impl Hooks for Unipile {
     async fn remove_webhooks(&self, instance: &WabaInstance, former: &[String]) -> Vec<String> {
         self.remove_hooks(instance, former).await
     }
-}
-
-/// People write it without a scheme, as Unipile shows it.
-fn dsn_url(dsn: &str) -> Option<Url> {
-    let url = if dsn.contains("://") { dsn.to_owned() } else { format!("https://{dsn}") };
-    Url::parse(&url).ok().filter(|it| matches!(it.scheme(), "http" | "https"))
-}
-
-fn generation_of(base: &Url) -> Generation {
-    let is_v2 = base.path().trim_end_matches('/').ends_with("/v2");
-    if is_v2 { Generation::V2 } else { Generation::V1 }
 }
 
 fn below(base: &Url, segments: &[&str]) -> Url {
