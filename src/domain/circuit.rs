@@ -1,8 +1,6 @@
 //! Stops asking a service that fails every time, and tries it again now and then. Pure: whoever
 //! calls the service asks here first and tells what came of it.
 
-use std::ops::Range;
-
 use super::clock::{Millis, SECOND};
 
 /// This many failures in a row open a circuit.
@@ -22,8 +20,14 @@ pub struct Circuit {
 enum State {
     /// Calls pass; so many have failed in a row.
     Closed { n_failures: u32 },
-    /// Calls do not pass since then; since the probe, once there was one.
-    Open { since: Millis },
+    /// Calls do not pass.
+    Open {
+        since: Millis,
+        /// What it was last found down by.
+        why: &'static str,
+        /// When that was, or when a probe passed after it.
+        last: Millis,
+    },
 }
 
 impl Default for State {
@@ -38,6 +42,19 @@ impl Default for State {
 #[must_use]
 pub struct Permit {
     turn: u64,
+}
+
+/// A circuit that is open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shut {
+    /// Since when.
+    pub since: Millis,
+    /// Why: the word of the call or the state that it was last found down by.
+    pub why: &'static str,
+    /// Until when no call passes. Once that has passed, the next one may try.
+    pub until: Millis,
+    /// No call passes now.
+    pub is_passed_over: bool,
 }
 
 /// What telling the end of a call has changed.
@@ -55,46 +72,54 @@ impl Circuit {
     /// [`OPEN_FOR`] after it opened, and after a probe of which nothing was heard, one call passes
     /// as a probe.
     pub fn ask(&mut self, now: Millis) -> Option<Permit> {
-        if let Some(shut) = self.shut() {
-            if shut.contains(&now) {
+        if let Some(Shut { since, why, is_passed_over, .. }) = self.shut(now) {
+            if is_passed_over {
                 return None;
             }
-            self.turn(State::Open { since: now });
+            self.turn(State::Open { since, why, last: now });
         }
         Some(Permit { turn: self.turn })
     }
 
-    /// Tells what a call came to. Calls that began before the last change of the state are not
+    /// Tells what a call came to; of one that failed, the word for it. Calls that began before the last change of the state are not
     /// counted: they say how it was before.
-    pub fn tell(&mut self, permit: Permit, is_ok: bool, now: Millis) -> Option<Turned> {
+    pub fn tell(
+        &mut self,
+        permit: Permit,
+        end: Result<(), &'static str>,
+        now: Millis,
+    ) -> Option<Turned> {
         if permit.turn != self.turn {
             return None;
         }
-        match (self.state, is_ok) {
-            (State::Closed { .. }, true) => {
+        match (self.state, end) {
+            (State::Closed { .. }, Ok(())) => {
                 self.state = State::default();
                 None
             }
-            (State::Closed { n_failures }, false) if n_failures + 1 < FAILURES_MAX => {
+            (State::Closed { n_failures }, Err(_)) if n_failures + 1 < FAILURES_MAX => {
                 self.state = State::Closed { n_failures: n_failures + 1 };
                 None
             }
-            (State::Open { .. }, true) => {
+            (State::Open { .. }, Ok(())) => {
                 self.turn(State::default());
                 Some(Turned::Closed)
             }
-            (State::Closed { .. } | State::Open { .. }, false) => {
-                self.turn(State::Open { since: now });
+            (State::Closed { .. } | State::Open { .. }, Err(why)) => {
+                self.open(why, now);
                 Some(Turned::Opened)
             }
         }
     }
 
     /// Opens it, because it is known that calls would fail.
-    pub fn open(&mut self, now: Millis) -> Option<Turned> {
-        let was_closed = matches!(self.state, State::Closed { .. });
-        self.turn(State::Open { since: now });
-        was_closed.then_some(Turned::Opened)
+    pub fn open(&mut self, why: &'static str, now: Millis) -> Option<Turned> {
+        let since = match self.state {
+            State::Open { since, .. } => Some(since),
+            State::Closed { .. } => None,
+        };
+        self.turn(State::Open { since: since.unwrap_or(now), why, last: now });
+        since.is_none().then_some(Turned::Opened)
     }
 
     /// Closes it, because it is known that calls would pass.
@@ -104,12 +129,15 @@ impl Circuit {
         was_open.then_some(Turned::Closed)
     }
 
-    /// When no call passes; `None` while it is closed. A clock that was set back to before then
-    /// does not keep it open.
+    /// Since when and why calls do not pass; `None` while it is closed. A clock that was set back
+    /// to before it opened does not keep it so.
     #[must_use]
-    pub fn shut(&self) -> Option<Range<Millis>> {
+    pub fn shut(&self, now: Millis) -> Option<Shut> {
         match self.state {
-            State::Open { since } => Some(since..since.saturating_add(OPEN_FOR)),
+            State::Open { since, why, last } => {
+                let until = last.saturating_add(OPEN_FOR);
+                Some(Shut { since, why, until, is_passed_over: (last..until).contains(&now) })
+            }
             State::Closed { .. } => None,
         }
     }
@@ -126,12 +154,14 @@ mod tests {
 
     use super::*;
 
+    const DOWN: Result<(), &str> = Err("down");
+
     fn opened(at: Millis) -> Circuit {
         let mut circuit = Circuit::default();
         for n in 1..=FAILURES_MAX {
             let permit = circuit.ask(at).unwrap();
             let want = (n == FAILURES_MAX).then_some(Turned::Opened);
-            assert_eq!(circuit.tell(permit, false, at), want);
+            assert_eq!(circuit.tell(permit, DOWN, at), want);
         }
         circuit
     }
@@ -143,7 +173,7 @@ mod tests {
         assert_eq!(circuit.ask(1_000 + OPEN_FOR - 1), None);
         let probe = circuit.ask(1_000 + OPEN_FOR).unwrap();
         assert_eq!(circuit.ask(1_000 + OPEN_FOR), None, "one probe at a time");
-        assert_eq!(circuit.tell(probe, true, 32_000), Some(Turned::Closed));
+        assert_eq!(circuit.tell(probe, Ok(()), 32_000), Some(Turned::Closed));
         assert_eq!(circuit, Circuit { turn: circuit.turn, ..Circuit::default() });
     }
 
@@ -152,7 +182,9 @@ mod tests {
         let mut circuit = opened(0);
         let probe = circuit.ask(OPEN_FOR).unwrap();
         let late = OPEN_FOR + 20 * SECOND;
-        assert_eq!(circuit.tell(probe, false, late), Some(Turned::Opened));
+        assert_eq!(circuit.tell(probe, Err("worse"), late), Some(Turned::Opened));
+        let shut = Shut { since: 0, why: "worse", until: late + OPEN_FOR, is_passed_over: true };
+        assert_eq!(circuit.shut(late), Some(shut), "down since it was first found so");
         assert_eq!(circuit.ask(late + OPEN_FOR - 1), None);
         assert!(circuit.ask(late + OPEN_FOR).is_some());
     }
@@ -163,15 +195,16 @@ mod tests {
         let dropped = circuit.ask(OPEN_FOR).unwrap();
         assert_eq!(circuit.ask(2 * OPEN_FOR - 1), None);
         let probe = circuit.ask(2 * OPEN_FOR).unwrap();
-        assert_eq!(circuit.tell(dropped, true, 2 * OPEN_FOR), None, "it says how it was before");
-        assert_eq!(circuit.tell(probe, true, 2 * OPEN_FOR), Some(Turned::Closed));
+        assert_eq!(circuit.tell(dropped, Ok(()), 2 * OPEN_FOR), None, "it says how it was before");
+        assert_eq!(circuit.tell(probe, Ok(()), 2 * OPEN_FOR), Some(Turned::Closed));
     }
 
     #[test]
     fn a_clock_that_is_set_back_does_not_keep_it_open() {
         let mut circuit = opened(10 * OPEN_FOR);
-        assert_eq!(circuit.shut(), Some(10 * OPEN_FOR..11 * OPEN_FOR));
-        assert!(circuit.ask(0).is_some());
+        let is_shut = |it: &Circuit, at| it.shut(at).unwrap().is_passed_over;
+        assert!(is_shut(&circuit, 10 * OPEN_FOR) && !is_shut(&circuit, 11 * OPEN_FOR));
+        assert!(!is_shut(&circuit, 0) && circuit.ask(0).is_some());
     }
 
     #[derive(Clone, Copy, Debug)]
@@ -224,7 +257,8 @@ mod tests {
                         }
                         let permit = held.swap_remove(n % held.len());
                         let counts = permit.turn == circuit.turn;
-                        let turned = circuit.tell(permit, is_ok, now);
+                        let end = if is_ok { Ok(()) } else { DOWN };
+                        let turned = circuit.tell(permit, end, now);
                         prop_assert!(counts || turned.is_none());
                         if counts {
                             n_failed_in_a_row = if is_ok { 0 } else { n_failed_in_a_row + 1 };

@@ -8,7 +8,7 @@ use moka::sync::Cache;
 use super::Gateway;
 use crate::{
     domain::{
-        circuit::{Circuit, Permit, Turned},
+        circuit::{Circuit, Permit, Shut, Turned},
         clock::Millis,
         delivery::{Outcome, PATIENCE, Reason, Refusal},
         event::Connection,
@@ -28,48 +28,21 @@ const CIRCUITS_MAX: u64 = 100_000;
 #[derive(Default)]
 struct Way {
     circuit: Circuit,
-    /// Since when it is down, and for which reason it was found so the last time.
-    down: Option<(Millis, &'static str)>,
     /// Since when the provider wants nothing, and until when.
     busy: Option<(Millis, Millis)>,
 }
 
-/// A way out that is passed over.
-#[derive(Clone, Copy, Debug)]
-pub struct Shut {
-    /// Since when.
-    pub since: Millis,
-    /// Why: the word of the attempt or the state that it was found down by.
-    pub why: &'static str,
-    /// Until when nothing is sent this way. Once that has passed, the next message tries it.
-    pub until: Millis,
-    /// It is passed over now.
-    pub is_passed_over: bool,
-}
-
 impl Way {
     fn shut(&self, now: Millis) -> Option<Shut> {
-        let down = self.circuit.shut().zip(self.down);
-        let down = down.map(|(when, (since, why))| Shut {
-            since,
-            why,
-            until: when.end,
-            is_passed_over: when.contains(&now),
-        });
         // A clock that was set back must not keep it shut.
         let busy = self.busy.filter(|(since, until)| (*since..*until).contains(&now));
         let busy =
             busy.map(|(since, until)| Shut { since, why: "busy", until, is_passed_over: true });
-        down.into_iter().chain(busy).max_by_key(|it| (it.is_passed_over, it.until))
-    }
-
-    /// Notes why it is down, and since when: a probe that fails opens it once more.
-    fn turned(&mut self, turned: Option<Turned>, why: &'static str, now: Millis) {
-        match turned {
-            Some(Turned::Opened) => self.down = Some((self.down.map_or(now, |it| it.0), why)),
-            Some(Turned::Closed) => self.down = None,
-            None => {}
-        }
+        self.circuit
+            .shut(now)
+            .into_iter()
+            .chain(busy)
+            .max_by_key(|it| (it.is_passed_over, it.until))
     }
 }
 
@@ -164,8 +137,8 @@ impl Gateway {
                 self.inner.work.block_instance(&instance.id, until);
             }
         }
-        let is_ok = match attempt.outcome {
-            Outcome::Sent | Outcome::Refused(Refusal::GiveUp(_) | Refusal::Park(_)) => true,
+        let end = match attempt.outcome {
+            Outcome::Sent | Outcome::Refused(Refusal::GiveUp(_) | Refusal::Park(_)) => Ok(()),
             // Busy is not down, nor is a file of ours that is not there; and what it cannot carry
             // says nothing of other messages.
             Outcome::Refused(
@@ -179,15 +152,11 @@ impl Gateway {
                     | Reason::Quality,
                 ),
             ) => return,
-            Outcome::Refused(_) | Outcome::Unknown => false,
+            Outcome::Refused(_) | Outcome::Unknown => Err(attempt.word),
         };
         let Some(permit) = permit else { return };
-        let tell = |it: &mut Way| {
-            let turned = it.circuit.tell(permit, is_ok, now);
-            it.turned(turned, attempt.word, now);
-            turned
-        };
-        note(&instance.id, kind, circuits.with(&instance.id, kind, tell));
+        let turned = circuits.with(&instance.id, kind, |it| it.circuit.tell(permit, end, now));
+        note(&instance.id, kind, turned);
     }
 
     /// The provider said how the instance is: nobody need find out by failing.
@@ -203,17 +172,10 @@ impl Gateway {
             None | Some(Connection::Pending) => return,
             // One that is closed need not be made for that.
             Some(Connection::Connected) => {
-                let close = |it: &mut Way| {
-                    it.down = None;
-                    it.circuit.close()
-                };
-                circuits.with_known(&instance.id, kind, close).flatten()
+                circuits.with_known(&instance.id, kind, |it| it.circuit.close()).flatten()
             }
             Some(down @ (Connection::Disconnected | Connection::Error)) => {
-                circuits.with(&instance.id, kind, |it| {
-                    it.turned(Some(Turned::Opened), down.as_str(), now);
-                    it.circuit.open(now)
-                })
+                circuits.with(&instance.id, kind, |it| it.circuit.open(down.as_str(), now))
             }
         };
         note(&instance.id, kind, turned);

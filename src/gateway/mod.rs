@@ -57,7 +57,7 @@ pub use self::{
     audit::BY_CLI,
     bulk::{BulkIntake, BulkJobs, BulkShown, BulkTaken, NewBulk},
     changes::ChangeError,
-    circuits::{SendCircuits, Shut},
+    circuits::SendCircuits,
     connect::{Connected, HookDone, WayStatus},
     exchange::{Export, IMPORT_VENDORS_MAX, ImportError, ImportFault, Imported},
     failures::Failures,
@@ -80,7 +80,10 @@ pub use self::{
     waba::InstanceChange,
     work::Work,
 };
-pub use crate::domain::account::{AccountsChange, MetaChange, TwilioChange, UnipileChange};
+pub use crate::domain::{
+    account::{AccountsChange, MetaChange, TwilioChange, UnipileChange},
+    circuit::Shut,
+};
 use crate::{
     config::Apis,
     domain::{

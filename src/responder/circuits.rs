@@ -62,7 +62,8 @@ impl Circuits {
 
     /// Tells what the call came to.
     pub(super) fn tell(&self, key: &CircuitKey, permit: Permit, is_ok: bool, clock: &Clock) {
-        match self.with(key, |it| it.tell(permit, is_ok, clock.now())) {
+        let end = if is_ok { Ok(()) } else { Err("failed") };
+        match self.with(key, |it| it.tell(permit, end, clock.now())) {
             Some(Turned::Opened) => {
                 counter!(names::CIRCUITS, "of" => "responder", "turned" => "open").increment(1);
                 tracing::warn!(vendor.id = %key.0, "a responder failed too often; it is not asked for a while");
