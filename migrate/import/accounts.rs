@@ -219,7 +219,11 @@ fn of_second_chatbots(rows: &[Row]) -> BTreeMap<usize, Action> {
         let line = rows[first].line;
         let why =
             format!("{CHATBOT_ID} is not that of line {line}; here one answers for all numbers");
-        found.extend(others.map(|at| (*at, Action::LeftOut(why.clone()))));
+        let alone = format!("{why}: without {USER_ID} this one is a vendor of its own");
+        found.extend(others.map(|at| {
+            let why = if chatbot(&rows[*at]).is_some() { &alone } else { &why };
+            (*at, Action::LeftOut(why.clone()))
+        }));
     }
     found
 }

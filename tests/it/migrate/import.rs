@@ -183,6 +183,25 @@ fn odd_accounts() -> Vec<String> {
     ]
 }
 
+#[tokio::test]
+async fn a_second_chatbot_of_a_user_comes_as_a_vendor_of_its_own() {
+    let place = Place::new();
+    let first = account("a,bot_a", 1013, "");
+    let second = account("a,bot_b", 1014, "");
+    let third = account("a,", 1015, "");
+    let left = "left out: chatbot_id is not that of line 2; here one answers for all numbers";
+    let ran = accounts(&place, &[&first, &second, &third], &[]);
+    ran.says(
+        1,
+        &["1 created", &format!("line 3  a  {left}: without user_id this one is a vendor")],
+    );
+    ran.says(1, &[&format!("line 4  a  {left}\n")]);
+    let alone = second.strip_prefix('a').unwrap();
+    accounts(&place, &[&first, alone], &[]).says(0, &["1 created, 0 updated, 1 unchanged"]);
+    let opened = place.open();
+    assert_eq!(opened.instance("bot_b").await.unwrap().meta.unwrap().phone_number_id, "1014");
+}
+
 #[test]
 fn every_account_that_has_no_place_is_told_with_its_line_and_reason() {
     let place = Place::new();
@@ -207,7 +226,7 @@ fn every_account_that_has_no_place_is_told_with_its_line_and_reason() {
         "line 11  f  would be created".to_owned(),
         "line 12  a  would be created beside what its vendor has; business_name is that of line 2".to_owned(),
         format!("line 13  a  {off}, and that of line 2 is\n"),
-        "line 14  a  left out: chatbot_id is not that of line 2; here one answers for all numbers\n".to_owned(),
+        "line 14  a  left out: chatbot_id is not that of line 2; here one answers for all numbers: without user_id this one is a vendor of its own\n".to_owned(),
         "line 15  off  would be created".to_owned(),
         "line 16 (g): access_token: has 1 to 4096 characters and no spaces\n".to_owned(),
         "line 17  g  would be created  ".to_owned(),
