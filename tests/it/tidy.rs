@@ -57,6 +57,36 @@ fn files_fit_in_the_head() {
     }
 }
 
+/// Otherwise `scripts/fuzz.sh` does not build, or fuzzes another gateway than is tested.
+#[test]
+fn the_fuzz_targets_are_built_from_what_the_gateway_is() {
+    let read = |path| toml::from_str::<toml::Table>(&fs::read_to_string(path).unwrap()).unwrap();
+    let packages = |path| {
+        let lock = read(path);
+        let all = lock["package"].as_array().unwrap().clone();
+        let named = |it: &toml::Value, key: &str| it[key].as_str().unwrap().to_owned();
+        all.into_iter().map(move |it| (named(&it, "name"), named(&it, "version"), it))
+    };
+    let ours: BTreeSet<(String, String)> = packages("Cargo.lock").map(|it| (it.0, it.1)).collect();
+    let names: BTreeSet<&str> = ours.iter().map(|it| it.0.as_str()).collect();
+    let mut needs = BTreeSet::new();
+    for (name, version, package) in packages("fuzz/Cargo.lock") {
+        if name == "waba-gateway" {
+            let all = package["dependencies"].as_array().unwrap().iter();
+            let name = |it: &str| it.split(' ').next().unwrap().to_owned();
+            needs.extend(all.map(|it| name(it.as_str().unwrap())));
+        }
+        let is_other = names.contains(name.as_str()) && !ours.contains(&(name.clone(), version));
+        assert!(!is_other, "{name} is another version in fuzz/Cargo.lock");
+    }
+    let manifest = read("Cargo.toml");
+    let wanted = manifest["dependencies"].as_table().unwrap().keys().cloned().collect();
+    assert_eq!(
+        needs, wanted,
+        "`cargo metadata --manifest-path fuzz/Cargo.toml` brings it up to date"
+    );
+}
+
 fn layer(module: &str) -> usize {
     let found = LAYERS.iter().position(|it| it.contains(&module));
     found.unwrap_or_else(|| panic!("give {module} a layer in tests/it/tidy.rs"))
