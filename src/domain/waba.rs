@@ -233,19 +233,16 @@ impl WabaInstance {
         }
     }
 
-    /// Whether an account before this one is a linked device of the same phone: both are told what
-    /// customers write and what is typed there, each under ids of its own, and the first counts.
-    /// One that is not known to be connected may hear nothing.
+    /// Whether another account is a linked device of the same phone: both are told what customers
+    /// write and what is typed there, each under ids of its own.
     #[must_use]
-    pub fn hears_second(&self, kind: ProviderKind) -> bool {
+    pub fn is_told_twice(&self, by: ProviderKind) -> bool {
         let is_device = |it: ProviderKind| {
             matches!(it, ProviderKind::Wasender | ProviderKind::Unipile) && self.has(it)
         };
         let number = |it| self.number_at(it).unwrap_or(&self.phone_number).alias();
-        let hears = |it| it != self.provider || self.status == Connection::Connected;
-        let all = self.routes();
-        let mut before = all.iter().chain(ProviderKind::ALL).take_while(|it| *it != kind);
-        is_device(kind) && before.any(|it| is_device(it) && hears(it) && number(it) == number(kind))
+        let is_other = |it: ProviderKind| it != by && is_device(it) && number(it) == number(by);
+        is_device(by) && ProviderKind::ALL.into_iter().any(is_other)
     }
 
     /// Everything that must never be shown.

@@ -8,7 +8,7 @@ use super::{AcceptError, Gateway, media};
 use crate::{
     domain::{
         contact::Address,
-        event::{Chat, Event, Status, What},
+        event::{Chat, Event, What},
         message::Text,
         secret,
         waba::{InstanceKey, ProviderKind, WabaInstance},
@@ -71,8 +71,7 @@ impl Gateway {
                 // It was signed for this vendor; what it is about is not among its numbers.
                 Whose::Nobodys => {
                     if by != ProviderKind::Wasender {
-                        let kept = |it| kept("number_unknown", it);
-                        events = events.iter().map(kept).collect();
+                        events = events.iter().map(unclaimed).collect();
                     }
                     (Arc::clone(service), Arc::clone(proven))
                 }
@@ -82,9 +81,6 @@ impl Gateway {
                 }
                 Whose::NotProven => continue,
             };
-            if instance.hears_second(by) {
-                events = events.into_iter().map(heard_second).collect();
-            }
             share(&mut shares, Share { service, instance, events });
         }
         Ok(shares)
@@ -148,38 +144,11 @@ fn of_account(
     if its.is_empty() { vec![Arc::clone(proven)] } else { its }
 }
 
-/// Kept, but not as a conversation: it was not written to this number, or is there already.
-fn kept(name: &str, event: &Event) -> Event {
+/// Kept, but not as a conversation with a number that it was not written to.
+fn unclaimed(event: &Event) -> Event {
     let raw = serde_json::to_string(event).unwrap_or_default();
-    let what = What::Other { name: name.to_owned(), raw: Text(raw) };
+    let what = What::Other { name: "number_unknown".to_owned(), raw: Text(raw) };
     Event::new(what, Chat::None, Address::default())
-}
-
-/// What another linked device of the phone tells too. Of what left this way it is still a proof.
-fn heard_second(event: Event) -> Event {
-    match (&event.what, &event.provider_id) {
-        (What::Echo(_), Some(id)) => {
-            let (target, status) = (id.clone(), Status::Sent);
-            let what = What::Status { target, status, participant: None, failure: None };
-            Event { what, ..event }
-        }
-        (
-            What::Status { .. }
-            | What::SendFailed { .. }
-            | What::Connection(_)
-            | What::Other { .. },
-            _,
-        ) => event,
-        (
-            What::Message(_)
-            | What::Echo(_)
-            | What::Edit { .. }
-            | What::Revoke { .. }
-            | What::Reaction { .. }
-            | What::Votes { .. },
-            _,
-        ) => kept("heard_second", &event),
-    }
 }
 
 /// The events of a proven body; one that nobody can read is an event of its own.

@@ -202,6 +202,8 @@ pub struct NewEvents {
     pub silence: Millis,
     /// The vendor's back end gets its events.
     pub forward: bool,
+    /// Another linked device of the same phone tells of it all, too.
+    pub is_told_twice: bool,
     /// When they came.
     pub now: Millis,
     /// The raw body, by which events without an id are known again.

@@ -55,6 +55,7 @@ pub(crate) const SCRIPTS: &[&str] = &[
     include_str!("schema_8.sql"),
     include_str!("schema_9.sql"),
     include_str!("schema_10.sql"),
+    include_str!("schema_11.sql"),
 ];
 
 /// The database could not do what was asked. Nothing of it was written.

@@ -206,6 +206,7 @@ impl World {
             instance: self.instance.clone(),
             silence: HOUR,
             forward: false,
+            is_told_twice: false,
             now: self.now,
             raw: format!("raw {}", self.n).into(),
             events: vec![NewEvent { event, unanswered: None }],

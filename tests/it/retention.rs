@@ -74,6 +74,7 @@ async fn exchange(gateway: &Gateway, vendor: &TestVendor, who: u32, n: u32) -> E
         instance: InstanceId::nth(&vendor.id, 1),
         silence: HOUR,
         forward: false,
+        is_told_twice: false,
         now,
         raw: format!("{n}").into(),
         events: vec![NewEvent { event, unanswered: None }],

@@ -44,6 +44,7 @@ fn batch(n: u64, now: Millis) -> NewEvents {
         vendor,
         silence: HOUR,
         forward: false,
+        is_told_twice: false,
         now,
         raw: format!("{{\"n\":{n}}}").into(),
         events: vec![NewEvent { event, unanswered: None }],

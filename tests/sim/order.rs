@@ -308,6 +308,7 @@ impl Play {
             vendor,
             silence: HOUR,
             forward: false,
+            is_told_twice: false,
             now: self.now,
             raw: format!("{n} {}", self.n_queued).into(),
             events: vec![NewEvent { event, unanswered: None }],

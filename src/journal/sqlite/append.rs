@@ -3,7 +3,9 @@
 use bytes::Bytes;
 
 use super::{
-    contacts, echo,
+    contacts,
+    devices::{self, Telling},
+    echo,
     entries::{self, DONE, ECHO, EntryRow, MESSAGE, NewRow, SIGNAL, WAITING},
     forwards, heard,
     keys::{self, Claimed, Key, KeyBytes},
@@ -20,7 +22,7 @@ use crate::{
         id::{ContactId, EntryId, InstanceId, VendorId},
         schedule::{Job, Kind},
     },
-    journal::{Appended, Change, NewEvents, ORPHAN_WAIT, Recorded, life::Life},
+    journal::{Appended, Change, NewEvent, NewEvents, ORPHAN_WAIT, Recorded, life::Life},
     sqlite::DbError,
     vault::{Token, Vault},
 };
@@ -46,15 +48,20 @@ pub(super) struct PreparedEvent {
     /// The customer's message that it may speak of or quote.
     message: Option<Token>,
     pub(super) text_key: Option<i64>,
+    /// Where another linked device may tell it, too.
+    telling: Option<Telling>,
 }
 
 pub(super) fn prepare(vault: &Vault, batch: NewEvents) -> Result<Prepared, DbError> {
-    let NewEvents { vendor, instance, silence, forward, now, raw, events } = batch;
-    let events = events
-        .into_iter()
-        .enumerate()
-        .map(|(n, it)| prepare_one(vault, &instance, &raw, n, it.event, it.unanswered))
-        .collect::<Result<_, _>>()?;
+    let NewEvents { vendor, instance, silence, forward, is_told_twice, now, raw, events } = batch;
+    let prepare = |(n, NewEvent { event, unanswered })| {
+        let mut prepared = prepare_one(vault, &instance, &raw, n, event, unanswered)?;
+        if is_told_twice {
+            prepared.telling = Telling::of(vault, &instance, &prepared.event, now);
+        }
+        Ok(prepared)
+    };
+    let events = events.into_iter().enumerate().map(prepare).collect::<Result<_, DbError>>()?;
     Ok(Prepared { vendor, instance, silence, forward, now, events })
 }
 
@@ -83,7 +90,17 @@ fn prepare_one(
     // In a group the sender is not the conversation, but still tells equal ids apart.
     let aliases = contacts::tokens(vault, instance, &event.contact);
     let key = Key::of(vault, instance, &event, raw, n);
-    Ok(PreparedEvent { event, unanswered, body, aliases, key, pid, message, text_key })
+    Ok(PreparedEvent {
+        event,
+        unanswered,
+        body,
+        aliases,
+        key,
+        pid,
+        message,
+        text_key,
+        telling: None,
+    })
 }
 
 pub(super) fn append(cx: &mut Cx<'_>, batch: &Prepared) -> Result<Appended, DbError> {
@@ -118,7 +135,16 @@ fn append_one(
         Some(Claimed::New(key)) => Some(key),
         None => None,
     };
+    let speaker = contact;
     let contact = contact.filter(|_| event.chat == Chat::Private);
+    let is_unclear = it.telling.is_some() && it.is_change() && named(cx, it, contact)?.is_none();
+    if !is_unclear && let Some(first) = told_before(cx, batch, it, speaker, id)? {
+        if let Some(key) = dedupe {
+            keys::lead(cx, key, first)?;
+        }
+        still_open(cx, first)?;
+        return Ok(Recorded::Duplicate(first));
+    }
     let new = New { id, contact, dedupe };
     match &event.what {
         What::Message(_) => message(cx, batch, it, new)?,
@@ -134,7 +160,8 @@ fn append_one(
             signal(cx, batch, it, new, Signal::Done { about: None })?;
         }
     }
-    if batch.forward {
+    // The other device may know which message is meant.
+    if batch.forward && !is_unclear {
         forwards::kept(cx, batch, event, id)?;
     }
     outbox::kept(cx, event, id, batch.now)?;
@@ -142,6 +169,22 @@ fn append_one(
         appended.n_files += media::announce(cx, batch, id, contact)?;
     }
     Ok(Recorded::New(id))
+}
+
+/// The entry of the same, where another linked device of the phone was faster.
+fn told_before(
+    cx: &mut Cx<'_>,
+    batch: &Prepared,
+    it: &PreparedEvent,
+    speaker: Option<ContactId>,
+    id: EntryId,
+) -> Result<Option<EntryId>, DbError> {
+    let Some(telling) = &it.telling else { return Ok(None) };
+    let first = devices::first(cx, speaker, telling, id)?;
+    if let (Some(first), What::Echo(_)) = (first, &it.event.what) {
+        echo::told_again(cx, first, it, batch.now)?;
+    }
+    Ok(first)
 }
 
 /// The entry that an event becomes.
@@ -228,6 +271,31 @@ pub(super) enum Signal {
     Waits { until: Millis },
 }
 
+/// The message that a change names, whosever it is.
+fn named(
+    cx: &mut Cx<'_>,
+    it: &PreparedEvent,
+    contact: Option<ContactId>,
+) -> Result<Option<EntryId>, DbError> {
+    let sent = it.pid.map(|it| echo::by_whatsapp_id(cx, it)).transpose()?.flatten();
+    match sent {
+        Some(sent) => Ok(Some(sent.id)),
+        None => of_customer(cx, it, contact),
+    }
+}
+
+/// The customer's message that is named.
+fn of_customer(
+    cx: &mut Cx<'_>,
+    it: &PreparedEvent,
+    contact: Option<ContactId>,
+) -> Result<Option<EntryId>, DbError> {
+    match (it.message, contact) {
+        (Some(token), Some(contact)) => keys::find_message(cx, token, contact),
+        _ => Ok(None),
+    }
+}
+
 fn about_a_message(
     cx: &mut Cx<'_>,
     batch: &Prepared,
@@ -237,10 +305,7 @@ fn about_a_message(
     let New { id, contact, .. } = new;
     let pid = it.pid.unwrap_or_default();
     let applied = heard::apply(cx, &batch.instance, pid, &it.event, batch.now)?;
-    let about = match (applied, it.message, contact) {
-        (None, Some(token), Some(contact)) => keys::find_message(cx, token, contact)?,
-        (about, ..) => about,
-    };
+    let about = if applied.is_some() { applied } else { of_customer(cx, it, contact)? };
     if let (Some(about), Some(mark)) = (about, Mark::of(&it.event)) {
         marks::set(cx, about, mark, id, batch.now)?;
     }
@@ -305,6 +370,11 @@ pub(super) fn signal(
 }
 
 impl PreparedEvent {
+    /// Whether it changes a message.
+    fn is_change(&self) -> bool {
+        Mark::of(&self.event).is_some()
+    }
+
     /// Whether an echo says what was sent; some providers' do not.
     pub(super) fn has_text(&self) -> bool {
         match &self.event.what {

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 
-use super::{bulk, chains, erase, keys, media, state::Cx, windows};
+use super::{bulk, chains, devices, erase, keys, media, state::Cx, windows};
 use crate::{
     domain::{
         clock::Millis,
@@ -180,6 +180,7 @@ fn merge(
     keys::join(cx, from, into)?;
     media::merge(cx, from, into)?;
     windows::merge(cx, from, into)?;
+    devices::merge(cx, from, into)?;
     bulk::merge(cx, from, into)?;
     // Merges are rare; finding which tokens pointed at `from` is not worth remembering.
     cx.memory.contacts.clear();

@@ -69,6 +69,28 @@ pub(super) fn arrived(
     }
 }
 
+/// Another linked device has told of it already, as `first`, so whose it is was asked then. A send
+/// that left through this one is still known by the id that only this one tells.
+pub(super) fn told_again(
+    cx: &mut Cx<'_>,
+    first: EntryId,
+    it: &PreparedEvent,
+    now: Millis,
+) -> Result<(), DbError> {
+    let Some(pid) = it.pid else { return Ok(()) };
+    let mut sent = by_pid(cx, pid)?;
+    if sent.is_none()
+        && let Some(id) = entries::load(cx, first)?.and_then(|it| it.origin)
+    {
+        let has_no_id = |row: &EntryRow| row.pid.is_none() && may_name(row, it.event.via);
+        sent = entries::load(cx, id)?.filter(has_no_id);
+    }
+    if let Some(row) = sent.filter(|it| it.kind == INTENT) {
+        intents::heard(cx, row, Input::Heard(Status::Sent), Some(pid), now)?;
+    }
+    Ok(())
+}
+
 /// Looks again at a signal that waited: an echo while a send was in flight, or a signal whose
 /// message was not known.
 pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Rechecked, DbError> {
@@ -235,6 +257,12 @@ struct Question<'a> {
     at: Millis,
 }
 
+/// Whether the id that this one tells is the send's: another provider has its own.
+fn may_name(row: &EntryRow, by: Option<ProviderKind>) -> bool {
+    let via = row.life.delivery.as_ref().and_then(|it| it.via);
+    via.is_none_or(|it| it == by.unwrap_or(ProviderKind::Wasender))
+}
+
 /// Whose echo it is; in doubt it is ours.
 fn whose(
     cx: &mut Cx<'_>,
@@ -269,7 +297,8 @@ fn whose(
         // Whose of several it is cannot be told, so none of them learns an id from it.
         return match row.filter(|_| is_sure) {
             Some(row) => {
-                let sent = Input::Heard(Status::Sent);
+                let (sent, pid) =
+                    (Input::Heard(Status::Sent), pid.filter(|_| may_name(&row, it.by)));
                 Ok(Whose::Ours(intents::heard(cx, row, sent, pid, now)?))
             }
             None => Ok(Whose::Ours(first)),

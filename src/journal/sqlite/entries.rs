@@ -266,10 +266,15 @@ pub(super) fn pid(vault: &Vault, instance: &InstanceId, provider_id: &str) -> To
     vault.token(&[b"pid", instance.as_str().as_bytes(), provider_id.as_bytes()])
 }
 
-/// What equal texts share. White space is WhatsApp's to change, so it does not count.
+/// The words of a text. White space is WhatsApp's to change, so it does not count.
+pub(super) fn words(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
+}
+
+/// What equal texts share.
 pub(super) fn text_key(vault: &Vault, content: &Content) -> i64 {
-    let words: Vec<&str> = content.as_text().split_whitespace().collect();
-    let token = vault.token(&[b"text", words.join(" ").as_bytes()]);
+    let token = vault.token(&[b"text", words(content.as_text()).as_bytes()]);
     i64::from_be_bytes([
         token[0], token[1], token[2], token[3], token[4], token[5], token[6], token[7],
     ])

@@ -6,6 +6,7 @@ use rusqlite::params;
 use super::{
     bulk,
     chains::BOTH,
+    devices,
     entries::{self, COLUMNS, ERASED, EntryRow, INTENT, MESSAGE},
     forwards,
     intents::{self, Outbound},
@@ -84,6 +85,7 @@ fn part_from_name(cx: &mut Cx<'_>, contact: ContactId, now: Millis) -> Result<()
     cx.connection.execute(sql, params![contact.0, now])?;
     cx.connection.execute("DELETE FROM aliases WHERE contact = ?1", [contact.0])?;
     windows::forget(cx, contact)?;
+    devices::forget(cx, contact)?;
     forget(cx, now - TOMBSTONES_LAST)?;
     cx.memory.contacts.clear();
     Ok(())

@@ -9,7 +9,7 @@ mod days;
 use rusqlite::params;
 
 pub(super) use self::days::{Days, Filters, insert_pairs};
-use super::{erase, state::Cx};
+use super::{devices, erase, state::Cx};
 use crate::{
     domain::{
         clock::{HOUR, Millis},
@@ -110,6 +110,7 @@ pub(super) fn claim(
     let connection = cx.connection;
     if let Some(oldest) = cx.days()?.turn(connection, now.div_euclid(DAY))? {
         erase::forget(cx, oldest * DAY)?;
+        devices::forget_before(cx, now - devices::WAITS)?;
     }
     let bytes = bytes(&key, contact);
     if let Some(found) = find(cx, &bytes)?.filter(|it| is_live(&key, *it, now)) {
@@ -143,13 +144,18 @@ pub(super) fn join(cx: &mut Cx<'_>, from: ContactId, into: ContactId) -> Result<
     for (key, id) in known {
         let key = renamed(key);
         if find(cx, &key)?.is_none() {
-            // At once into the tables too: what is written late is known again after a restart by
-            // its entry, and that one has the former key.
-            let connection = cx.connection;
-            cx.days()?.put(connection, &key, id)?;
-            cx.late()?.put_key(key, id);
+            lead(cx, key, id)?;
         }
     }
+    Ok(())
+}
+
+/// A key leads to an entry that has another one. At once in the tables, too: what is written late
+/// is known again after a restart by its entry, and that one has its own.
+pub(super) fn lead(cx: &mut Cx<'_>, key: KeyBytes, id: EntryId) -> Result<(), DbError> {
+    let connection = cx.connection;
+    cx.days()?.put(connection, &key, id)?;
+    cx.late()?.put_key(key, id);
     Ok(())
 }
 

@@ -6,6 +6,7 @@ mod append;
 mod bulk;
 mod chains;
 mod contacts;
+mod devices;
 mod echo;
 mod entries;
 mod erase;

@@ -166,6 +166,7 @@ fn webhook(
         instance: instance.clone(),
         silence: 0,
         forward: true,
+        is_told_twice: false,
         now,
         raw: bytes::Bytes::new(),
         events: vec![NewEvent { event, unanswered: None }],

@@ -14,9 +14,10 @@ use crate::{domain::route::ProviderKind, journal::ECHO_WINDOW, sqlite::DbError};
 const STEPS_MAX: usize = 16;
 
 /// The same text to this contact, within the window, through another provider than tells of it now:
-/// a linked device is told of what leaves through another, under an id that we cannot know.
+/// a linked device is told of what leaves through another, under an id that we cannot know. One that
+/// does not say what was sent may mean any of them.
 pub(super) fn by_another(cx: &mut Cx<'_>, it: &Question<'_>) -> Result<Option<EntryRow>, DbError> {
-    let Some(contact) = it.contact.filter(|_| it.has_text) else { return Ok(None) };
+    let Some(contact) = it.contact else { return Ok(None) };
     let [last, _] = cx.ends(contact)?;
     // Steps back from the latest: no index is by contact.
     let sql = format!(
@@ -29,7 +30,7 @@ pub(super) fn by_another(cx: &mut Cx<'_>, it: &Question<'_>) -> Result<Option<En
         let via = row.life.delivery.as_ref().and_then(|it| it.via);
         let is_it = row.kind == INTENT
             && row.pid.is_some()
-            && row.text_key == Some(it.text_key)
+            && (row.text_key == Some(it.text_key) || !it.has_text)
             && row.begun_at.is_some_and(|it| it > since);
         if is_it && via.is_some_and(|via| via != by) {
             return Ok(Some(row));

@@ -66,6 +66,7 @@ impl World {
             instance: instance(),
             silence: 0,
             forward: false,
+            is_told_twice: false,
             now: at,
             raw: bytes::Bytes::from(format!("{id} {status:?}")),
             events: vec![NewEvent { event, unanswered: None }],
