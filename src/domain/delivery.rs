@@ -36,6 +36,8 @@ const FENCE_ASKS: [Millis; 4] = [5 * SECOND, 25 * SECOND, 60 * SECOND, 5 * MINUT
 const ACCEPTED_ASKS: [Millis; 2] = [30 * SECOND, 5 * MINUTE];
 /// How often an accepted send may be taken up again on another route after a later failure.
 const REOPENS_MAX: u32 = 1;
+/// How often it may be because it was too much for the provider at that time.
+const THROTTLES_MAX: u32 = 8;
 
 /// Where an intent stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,6 +68,9 @@ pub struct Delivery {
     pub later: Option<Millis>,
     /// How often it was re-opened after acceptance.
     pub reopened: u32,
+    /// How often it was because it had been too much for the provider.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub throttled: u32,
     /// It was sent again although the first outcome stayed unknown.
     #[serde(default)]
     pub is_risked: bool,
@@ -177,6 +182,7 @@ impl Delivery {
             late: None,
             later: None,
             reopened: 0,
+            throttled: 0,
             is_risked: false,
             expires,
             status: None,
@@ -311,7 +317,12 @@ impl Delivery {
         match (status, self.state) {
             (Status::Failed, State::Dead(_) | State::Parked(_) | State::Waiting { .. }) => {}
             (Status::Failed, _) => {
-                let Late { reason, may_fail_over } = self.late.unwrap_or_default();
+                let Late { reason, may_fail_over, again } = self.late.unwrap_or_default();
+                if let Some(again) = again.filter(|_| self.throttled < THROTTLES_MAX) {
+                    self.throttled += 1;
+                    self.throttled_late(again, may_fail_over, now, policy);
+                    return;
+                }
                 let may = may_fail_over && self.reopened < REOPENS_MAX;
                 if may && self.fail_over(now, policy) {
                     self.reopened += 1;

@@ -1,5 +1,7 @@
 //! A provider cannot: the message leaves through the next one, from the vendor's number there.
 
+mod patience;
+
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
@@ -40,7 +42,11 @@ async fn shop_at(api: String, meta: MetaTwin, first: &str, second: &str) -> Shop
 
 pub async fn shop_on(clock: Clock, api: String, meta: MetaTwin, first: &str, second: &str) -> Shop {
     let variables = vec![("META_API_URL", api)];
-    let app = spawn_app_with(Options { clock, variables, ..Options::default() }).await;
+    shop_with(Options { clock, variables, ..Options::default() }, meta, first, second).await
+}
+
+async fn shop_with(options: Options, meta: MetaTwin, first: &str, second: &str) -> Shop {
+    let app = spawn_app_with(options).await;
     let vendor = app.vendor(1).await;
     let number = meta.add_number(NewMetaNumber::new("+221770009999"));
     let path = format!("/api/admin/vendors/{}/waba/waba_{}", vendor.id, vendor.id);

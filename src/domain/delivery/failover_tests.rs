@@ -8,7 +8,7 @@ const EXPIRES: Millis = 24 * 60 * MINUTE;
 /// Attempts of one intent that are followed.
 const DEEP: usize = 5;
 /// After so many the wait for another one is longer than patience is.
-const SOON: usize = 4;
+const SOON: usize = 5;
 
 /// What an attempt may come to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,9 +25,13 @@ enum End {
     GiveUp,
     /// Accepted, and a later status says that it failed: another may carry it, or not.
     Late(bool),
+    /// Accepted, and a later status says that it was too much: for the provider, or from us to this
+    /// customer.
+    LateBusy,
+    LateWait,
 }
 
-const ENDS: [End; 11] = [
+const ENDS: [End; 13] = [
     End::Sent,
     End::Unknown,
     End::Crash,
@@ -39,6 +43,8 @@ const ENDS: [End; 11] = [
     End::GiveUp,
     End::Late(true),
     End::Late(false),
+    End::LateBusy,
+    End::LateWait,
 ];
 
 #[derive(Clone)]
@@ -52,7 +58,24 @@ struct Run {
 }
 
 fn late(may_fail_over: bool) -> Late {
-    Late { reason: Reason::OptedOut, may_fail_over }
+    Late { reason: Reason::OptedOut, may_fail_over, again: None }
+}
+
+impl End {
+    /// What a status that comes later says, if one does.
+    fn told_later(self, now: Millis) -> Option<Late> {
+        match self {
+            Self::Late(may) => Some(late(may)),
+            Self::LateBusy => Some(Refusal::Retry { not_before: None }.into()),
+            Self::LateWait => Some(Refusal::Wait { not_before: now + 6_000 }.into()),
+            _ => None,
+        }
+    }
+
+    /// Not now, said at once or later.
+    fn is_busy(self) -> bool {
+        matches!(self, Self::Busy | Self::LateBusy | Self::LateWait)
+    }
 }
 
 impl Run {
@@ -66,11 +89,17 @@ impl Run {
         assert_eq!(self.delivery.state, State::Begun, "{:?}", self.went);
         let via = self.delivery.via.expect("it goes some way");
         assert!(!self.may_have_it, "sent again although the customer may have it: {:?}", self.went);
+        let before = self.went.last();
+        if let Some((before, End::LateWait)) = before {
+            assert_eq!(via, *before, "to whom too much was sent no other number writes");
+        }
         self.went.push((via, end));
         let retry = |not_before| Input::Outcome(Outcome::Refused(Refusal::Retry { not_before }));
         let refused = |it| Input::Outcome(Outcome::Refused(it));
         match end {
-            End::Sent | End::Late(_) => step(self, Input::Outcome(Outcome::Sent)),
+            End::Sent | End::Late(_) | End::LateBusy | End::LateWait => {
+                step(self, Input::Outcome(Outcome::Sent));
+            }
             End::Unknown => step(self, Input::Outcome(Outcome::Unknown)),
             End::Crash => step(self, Input::Crashed),
             End::Busy => step(self, retry(None)),
@@ -81,13 +110,13 @@ impl Run {
             End::GiveUp => step(self, refused(Refusal::GiveUp(Reason::Invalid))),
         }
         self.may_have_it = matches!(end, End::Sent | End::Unknown | End::Crash);
-        if let End::Late(may) = end {
+        if let Some(late) = end.told_later(self.now) {
             // Of another provider's attempt: not this one's.
             let other = if via == Meta { Twilio } else { Meta };
             let before = self.delivery.clone();
-            step(self, Input::HeardFailed { by: Some(other), late: late(may) });
+            step(self, Input::HeardFailed { by: Some(other), late });
             assert_eq!(self.delivery, before);
-            step(self, Input::HeardFailed { by: Some(via), late: late(may) });
+            step(self, Input::HeardFailed { by: Some(via), late });
         }
     }
 
@@ -103,7 +132,8 @@ impl Run {
         let state = self.delivery.state;
         let waits = matches!(state, State::Waiting { .. });
         let at_once = state == State::Waiting { due: self.now };
-        let n_busy = self.went.iter().rev().take_while(|it| **it == (via, End::Busy)).count();
+        let is_busy = |it: &&(ProviderKind, End)| it.0 == via && it.1.is_busy();
+        let n_busy = self.went.iter().rev().take_while(is_busy).count();
         let told = || format!("{:?} {:?}", self.went, self.delivery);
         match end {
             End::Sent => assert_eq!(state, State::Accepted { at: self.now }, "{}", told()),
@@ -118,10 +148,13 @@ impl Run {
             End::Late(true) if next.is_some() && n_late <= 1 => assert!(waits, "{}", told()),
             End::Late(_) => assert_eq!(state, State::Dead(Reason::OptedOut), "{}", told()),
             // Patience first, as long as it lasts.
-            End::Busy if n_busy < PATIENCE_TRIES as usize && self.went.len() <= SOON => {
+            End::Busy | End::LateBusy
+                if n_busy < PATIENCE_TRIES as usize && self.went.len() <= SOON =>
+            {
                 assert!(waits && !at_once, "{}", told());
             }
-            End::Busy | End::Throttled | End::Down | End::FailOver => {
+            End::LateWait => assert!(waits && !at_once, "{}", told()),
+            End::Busy | End::LateBusy | End::Throttled | End::Down | End::FailOver => {
                 assert!(waits, "{}", told());
                 // The refusal that ends patience: the next one at once, unless it was just tried.
                 let fresh = next.is_some_and(|it| !self.went.iter().any(|went| went.0 == it));
@@ -268,5 +301,40 @@ fn who_was_sent_to_too_fast_waits_and_is_sent_to_through_no_other_number() {
         let State::Waiting { due } = delivery.state else { panic!("{:?}", delivery.state) };
         assert!(due >= now + 6_000);
         now = due;
+    }
+}
+
+#[test]
+fn what_was_too_much_later_is_tried_again_the_same_way_then_another_and_not_for_ever() {
+    let busy: Late = Refusal::Retry { not_before: None }.into();
+    let wait: Late = Refusal::Wait { not_before: 6_000 }.into();
+    for (kinds, late, n_same) in [
+        (&[Meta, Twilio][..], busy, PATIENCE_TRIES),
+        (&[Meta, Twilio], wait, THROTTLES_MAX + 1),
+        (&[Meta], busy, THROTTLES_MAX + 1),
+    ] {
+        let policy = Policy {
+            on_unknown: OnUnknown::GiveUp,
+            unknown_deadline: MINUTE,
+            routes: kinds.iter().copied().collect(),
+        };
+        let (mut delivery, mut now, mut went) = (Delivery::new(0, EXPIRES), 0, Vec::new());
+        while let State::Waiting { due } = delivery.state {
+            now = now.max(due);
+            delivery = delivery.step(Input::BEGIN, now, &policy);
+            went.extend(delivery.via);
+            delivery = delivery.step(Input::Outcome(Outcome::Sent), now, &policy);
+            let heard = Input::HeardFailed { by: delivery.via, late };
+            delivery = delivery.step(heard, now, &policy);
+            // The same, told twice.
+            assert_eq!(delivery.clone().step(heard, now, &policy), delivery);
+        }
+        let n_first = went.iter().take_while(|it| **it == Meta).count();
+        assert_eq!(n_first, n_same as usize, "{went:?}");
+        assert_eq!(delivery.state, State::Dead(Reason::Failed));
+        assert!(now >= MINUTE, "{now}: it became slower");
+        // That the customer has one of them is still believed.
+        let read = delivery.step(Input::Heard(Status::Read), now, &policy);
+        assert_eq!(read.state, State::Sent);
     }
 }

@@ -134,23 +134,28 @@ pub struct Late {
     pub reason: Reason,
     /// Another provider may carry it.
     pub may_fail_over: bool,
+    /// It was too much for the provider at that time: it may carry it, not before this time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub again: Option<Millis>,
 }
 
 impl Default for Late {
     /// Of a provider that does not say why.
     fn default() -> Self {
-        Self { reason: Reason::Failed, may_fail_over: true }
+        Self { reason: Reason::Failed, may_fail_over: true, again: None }
     }
 }
 
 impl From<Refusal> for Late {
     fn from(refusal: Refusal) -> Self {
-        let (reason, may_fail_over) = match refusal {
-            Refusal::Retry { .. } => (Reason::Failed, true),
-            Refusal::Wait { .. } => (Reason::Failed, false),
-            Refusal::Down(reason) | Refusal::FailOver(reason) => (reason, true),
-            Refusal::Park(reason) | Refusal::GiveUp(reason) => (reason, false),
+        let (reason, may_fail_over, again) = match refusal {
+            Refusal::Retry { not_before } => {
+                (Reason::Failed, true, Some(not_before.unwrap_or_default()))
+            }
+            Refusal::Wait { not_before } => (Reason::Failed, false, Some(not_before)),
+            Refusal::Down(reason) | Refusal::FailOver(reason) => (reason, true, None),
+            Refusal::Park(reason) | Refusal::GiveUp(reason) => (reason, false, None),
         };
-        Self { reason, may_fail_over }
+        Self { reason, may_fail_over, again }
     }
 }

@@ -29,7 +29,7 @@ impl Delivery {
         };
         if is_at_rest {
             // What was heard and refused was of an earlier attempt.
-            (self.status, self.late, self.refusals) = (None, None, 0);
+            (self.status, self.late, self.refusals, self.throttled) = (None, None, 0, 0);
             (self.refused, self.passed) = (ProviderSet::NONE, ProviderSet::NONE);
             self.enter(State::Waiting { due: now });
             self.expires = expires;

@@ -13,7 +13,7 @@ const BACK_OFF_MAX: Millis = MINUTE;
 /// Refusals in a row from a provider that is busy or away, after which the next one is tried.
 pub const PATIENCE_TRIES: u32 = 3;
 /// The next one is tried at once when the provider wants to be left alone for longer than this.
-pub const PATIENCE: Millis = 15 * SECOND;
+pub const PATIENCE: Millis = 20 * SECOND;
 
 impl Delivery {
     pub(super) fn begin(&mut self, down: ProviderSet, up_at: Millis, now: Millis, policy: &Policy) {
@@ -80,6 +80,23 @@ impl Delivery {
             Refusal::Park(reason) => self.enter(State::Parked(reason)),
             Refusal::GiveUp(reason) => self.enter(State::Dead(reason)),
         }
+    }
+
+    /// It was accepted, and then it was too much: as if the answer had said so.
+    pub(super) fn throttled_late(
+        &mut self,
+        again: Millis,
+        may_fail_over: bool,
+        now: Millis,
+        policy: &Policy,
+    ) {
+        let not_before = again.max(now + self.back_off());
+        let refusal = if may_fail_over {
+            Refusal::Retry { not_before: Some(not_before) }
+        } else {
+            Refusal::Wait { not_before }
+        };
+        self.refused(refusal, now, policy);
     }
 
     /// Goes on with the next provider for now; whether there is one.

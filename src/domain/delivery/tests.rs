@@ -36,11 +36,21 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     prop_oneof![Just(Outcome::Sent), Just(Outcome::Unknown), refusal.prop_map(Outcome::Refused)]
 }
 
+fn late() -> impl Strategy<Value = Late> {
+    let again = prop::option::of(0..EXPIRES);
+    (any::<bool>(), again).prop_map(|(may_fail_over, again)| Late {
+        reason: Reason::Failed,
+        may_fail_over,
+        again,
+    })
+}
+
 fn input() -> impl Strategy<Value = Input> {
     prop_oneof![
         3 => Just(Input::BEGIN),
         4 => outcome().prop_map(Input::Outcome),
         3 => status().prop_map(Input::Heard),
+        1 => late().prop_map(|late| Input::HeardFailed { by: None, late }),
         2 => Just(Input::NoAnswer),
         2 => Just(Input::Tick),
         1 => Just(Input::Crashed),
@@ -72,8 +82,8 @@ proptest! {
         later in prop::option::of(0..600_000_i64),
     ) {
         let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline, routes: routes(1) };
-        let (mut delivery, mut now) = (due_later(later), 0);
-        let (mut may_have_it, mut is_first) = (false, true);
+        let (mut delivery, mut now, mut is_first) = (due_later(later), 0, true);
+        let (mut may_have_it, mut has_it, mut has_failed) = (false, false, false);
         for (input, wait) in inputs {
             now += wait;
             // A person who lets it go on does not wait for its time.
@@ -87,12 +97,21 @@ proptest! {
                 let waits = is_first && later.is_some_and(|it| now < it);
                 prop_assert!(!waits, "sent before its time");
                 is_first = false;
+                has_failed = false;
             }
             match input {
-                Input::Outcome(outcome) if was_begun => may_have_it |= may_have_arrived(outcome),
-                Input::Crashed if was_begun => may_have_it = true,
+                // A webhook may have been faster than the answer.
+                Input::Outcome(outcome) if was_begun => {
+                    may_have_it |= may_have_arrived(outcome) && !has_failed;
+                }
+                Input::Crashed if was_begun => may_have_it |= !has_failed,
                 Input::Heard(status) if delivery.attempts > 0 => {
-                    may_have_it |= status >= Status::Sent && status != Status::Failed;
+                    has_it |= status >= Status::Delivered;
+                    may_have_it |= has_it || (status == Status::Sent && !has_failed);
+                }
+                // The provider says that the customer has not got it; only proof outweighs that.
+                Input::HeardFailed { .. } if delivery.attempts > 0 => {
+                    (may_have_it, has_failed) = (has_it, true);
                 }
                 _ => {}
             }

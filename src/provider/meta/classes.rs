@@ -68,19 +68,22 @@ pub(super) fn class(code: u64) -> Option<Class> {
     })
 }
 
-/// What it means that an accepted message failed with this code: it was surely not sent, so what
-/// is Meta's trouble alone is the next route's to send.
-pub(super) fn late(code: u64) -> Refusal {
+/// What it means that an accepted message failed with this code, at this time: it was surely not
+/// sent, so what is Meta's trouble alone is the next route's to send.
+pub(super) fn late(code: u64, at: Millis) -> Refusal {
     match class(code) {
         Some(Class::Refused(refusal)) => refusal,
         Some(Class::Trouble | Class::Ambiguous | Class::Link) => Refusal::FailOver(Reason::Failed),
-        Some(Class::Later(_) | Class::Wait(_)) | None => Refusal::GiveUp(Reason::Failed),
+        Some(Class::Later(pause)) => Refusal::Retry { not_before: pause.map(|it| at + it) },
+        Some(Class::Wait(pause)) => Refusal::Wait { not_before: at + pause },
+        None => Refusal::GiveUp(Reason::Failed),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::delivery::Late;
 
     /// Every row of B5: its codes, what may be done on the same route, and whether on another.
     #[test]
@@ -90,8 +93,20 @@ mod tests {
         fn check(codes: &[u64], want: Class, late_fails_over: bool) {
             for code in codes {
                 assert_eq!(class(*code), Some(want), "{code}");
-                let goes_on = matches!(late(*code), Refusal::FailOver(_) | Refusal::Down(_));
+                let told = late(*code, 5);
+                let goes_on = matches!(told, Refusal::FailOver(_) | Refusal::Down(_));
                 assert_eq!(goes_on, late_fails_over, "{code}");
+                // What was too much is tried again in the same way, told at once or later.
+                match want {
+                    Class::Later(pause) => {
+                        let not_before = pause.map(|it| 5 + it);
+                        assert_eq!(told, Refusal::Retry { not_before }, "{code}");
+                    }
+                    Class::Wait(pause) => {
+                        assert_eq!(told, Refusal::Wait { not_before: 5 + pause }, "{code}");
+                    }
+                    _ => assert!(Late::from(told).again.is_none(), "{code}"),
+                }
             }
         }
         let fail_over = |it| Class::Refused(Refusal::FailOver(it));
@@ -127,7 +142,7 @@ mod tests {
         check(&[2, 131_016, 133_004, 2_494_100], Class::Trouble, true);
         check(&[1, 131_000], Class::Ambiguous, true);
         for unknown in [5, 300, 131_999, 999_999] {
-            assert_eq!((class(unknown), late(unknown)), (None, Refusal::GiveUp(Failed)));
+            assert_eq!((class(unknown), late(unknown, 5)), (None, Refusal::GiveUp(Failed)));
         }
     }
 }

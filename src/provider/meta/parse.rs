@@ -235,6 +235,7 @@ fn failure(status: &Value) -> Failure {
         let code = &it["code"];
         code.as_u64().or_else(|| code.as_str()?.parse().ok())
     });
-    let refusal = code.map_or(Refusal::GiveUp(Reason::Failed), late);
+    let at = millis(&status["timestamp"]).unwrap_or_default();
+    let refusal = code.map_or(Refusal::GiveUp(Reason::Failed), |it| late(it, at));
     Failure { code: code.map_or_else(|| "none".to_owned(), |it| it.to_string()), refusal }
 }

@@ -305,8 +305,8 @@ fn statuses_name_our_own_message_and_say_why_they_failed() {
         let What::Status { failure: Some(failure), .. } = event.what else { panic!() };
         failure.refusal
     };
-    for code in [131_047, 131_049, 131_026, 131_053, 999_999] {
-        assert_eq!(failure(code), classes::late(code));
+    for code in [131_047, 131_049, 131_026, 131_053, 130_429, 131_056, 999_999] {
+        assert_eq!(failure(code), classes::late(code, 1_749_854_575_000));
     }
     let hidden = json!({ "status": "read", "recipient_id": null, "recipient_user_id": BSUID });
     let event = events(&change("messages", json!({ "statuses": [status(hidden)] }))).remove(0);

@@ -154,8 +154,13 @@ async fn what_twilio_refuses_is_told_with_its_reason() {
     rig.misbehave(TwilioFault::FailsLater(21_610));
     let id = rig.send("prêt").await;
     rig.status_is(&id, "dead").await;
-    rig.app.settled().await;
     assert_eq!(rig.twin.n_sends(), 2);
+    // What was too much is sent a little later, once.
+    rig.misbehave(TwilioFault::FailsLater(63_018));
+    let id = rig.send("prêt").await;
+    rig.status_is(&id, "read").await;
+    rig.app.settled().await;
+    assert_eq!(rig.twin.n_sends(), 4);
 }
 
 #[tokio::test]
