@@ -1,6 +1,7 @@
 //! The only way out: time limits, a bounded answer, no redirects, no proxy, and no private
 //! address for URLs that vendors gave us.
 
+mod download;
 #[cfg(test)]
 mod guard_tests;
 mod reach;
@@ -8,13 +9,16 @@ mod reach;
 use std::{
     error::Error,
     net::{IpAddr, SocketAddr},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
-use futures_util::Stream;
+use futures_util::{Stream, TryStreamExt};
 use reqwest::{
     StatusCode,
     dns::{Addrs, Name, Resolve, Resolving},
@@ -22,7 +26,11 @@ use reqwest::{
 };
 use url::{Host, Url};
 
-pub use self::reach::{Reach, reach};
+use self::download::PAUSE_MAX as DOWNLOAD_PAUSE_MAX;
+pub use self::{
+    download::Download,
+    reach::{Reach, reach},
+};
 
 /// Until a connection stands, TLS included.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -30,8 +38,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const ANSWER_BYTES_MAX: usize = 1024 * 1024;
 /// Idle connections kept for one host: all vendors' sends go to the same few.
 const IDLE_PER_HOST_MAX: usize = 256;
-/// Until a file's first byte, and between two pieces of it.
-const DOWNLOAD_PAUSE_MAX: Duration = Duration::from_secs(30);
 /// Where WhatsApp keeps files; the only hosts that customers' URLs reach.
 const FILE_HOSTS: &str = ".whatsapp.net";
 /// How long one is kept; shorter than what servers commonly allow, so that it is ours to close.
@@ -103,9 +109,6 @@ pub struct Reply {
     pub body: Bytes,
 }
 
-/// A file that comes back piece by piece.
-pub struct Download(reqwest::Response);
-
 /// No reply came back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum HttpError {
@@ -118,6 +121,9 @@ pub enum HttpError {
     /// The request may have left, and no whole answer came in time.
     #[error("no answer")]
     NoAnswer,
+    /// What we sent broke off on our side: the request was never whole.
+    #[error("the request broke off")]
+    BrokeOff,
     /// The answer is larger than we read.
     #[error("the answer is too large")]
     TooLarge,
@@ -149,8 +155,11 @@ impl Http {
         self.reply(request, body).await
     }
 
-    /// Sends one request whose body, of `n_bytes`, is read on the way. What ends short, or with an
-    /// error, is no whole request, so nothing was asked.
+    /// Sends one request whose body, of `n_bytes`, is read on the way.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::BrokeOff`] when the body itself told an error: what comes after it never left.
     pub async fn send_stream<S>(
         &self,
         mut request: Request<'_>,
@@ -161,13 +170,17 @@ impl Http {
         S: Stream<Item = Result<Bytes, std::io::Error>> + Send + 'static,
     {
         request.headers.insert(CONTENT_LENGTH, n_bytes.into());
-        self.reply(request, Some(reqwest::Body::wrap_stream(body))).await
+        let broke_off = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&broke_off);
+        let body = body.inspect_err(move |_| told.store(true, Ordering::Release));
+        let reply = self.reply(request, Some(reqwest::Body::wrap_stream(body))).await;
+        reply.map_err(|it| if broke_off.load(Ordering::Acquire) { HttpError::BrokeOff } else { it })
     }
 
     /// Asks for a file; what comes back is read piece by piece. `request.timeout` is for all of it.
     pub async fn download(&self, request: Request<'_>) -> Result<Download, HttpError> {
         let sent = tokio::time::timeout(DOWNLOAD_PAUSE_MAX, self.answer(request, None)).await;
-        sent.map_err(|_| HttpError::NoAnswer)?.map(Download)
+        sent.map_err(|_| HttpError::NoAnswer)?.map(Download::new)
     }
 
     async fn reply(
@@ -242,32 +255,6 @@ fn may_reach(guard: &dyn Allow, trust: Trust, host: &str, address: IpAddr) -> bo
         Reach::Never => false,
     };
     guard.allows(host, address) && (trust != Trust::Customer || is_files())
-}
-
-impl Download {
-    /// The status.
-    #[must_use]
-    pub fn status(&self) -> StatusCode {
-        self.0.status()
-    }
-
-    /// The bytes it announces.
-    #[must_use]
-    pub fn n_bytes(&self) -> Option<u64> {
-        self.0.content_length()
-    }
-
-    /// A header.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.0.headers().get(name)?.to_str().ok()
-    }
-
-    /// The next piece; `None` is the end of a body that came whole.
-    pub async fn piece(&mut self) -> Result<Option<Bytes>, HttpError> {
-        let piece = tokio::time::timeout(DOWNLOAD_PAUSE_MAX, self.0.chunk()).await;
-        piece.map_err(|_| HttpError::NoAnswer)?.map_err(|_| HttpError::NoAnswer)
-    }
 }
 
 impl HttpError {

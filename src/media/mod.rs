@@ -10,5 +10,5 @@ pub use self::{
     cipher::{Damage, MediaKey, Opener, Sealer},
     files::{Draft, Files},
     flow::{Inflow, Intake, outflow},
-    stream::{Clear, Expected, Fault, Incoming, Sealing},
+    stream::{Announced, Clear, Expected, Fault, Incoming, Sealing},
 };

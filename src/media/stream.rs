@@ -114,13 +114,23 @@ impl Intake for Incoming {
         }
         self.take_clear();
         let Self { draft, expected, sealed, clear, n_clear, .. } = self;
-        let is = |hash: Sha256, want: Option<&String>| want.is_none_or(|it| is_hash(hash, it));
-        if !is(sealed, expected.encrypted_sha256.as_ref()) || !is(clear, expected.sha256.as_ref()) {
+        let is = |hash: &Sha256, want: Option<&String>| want.is_none_or(|it| is_hash(hash, it));
+        if !is(&sealed, expected.encrypted_sha256.as_ref()) || !is(&clear, expected.sha256.as_ref())
+        {
             return Err(Fault::BadHash);
         }
         draft.keep()?;
         Ok(n_clear)
     }
+}
+
+/// What was said of a clear file before it came.
+#[derive(Clone, Debug, Default)]
+pub struct Announced {
+    /// Its SHA-256, in base64, by each who said it.
+    pub sha256: Vec<String>,
+    /// Its length, in bytes.
+    pub n_bytes: Option<u64>,
 }
 
 /// A clear file that comes in and is kept encrypted.
@@ -129,8 +139,9 @@ pub struct Sealing {
     sealer: Sealer,
     n_bytes: u64,
     n_bytes_max: u64,
-    /// SHA-256 of the file, base64, and as much of it as is there.
-    expected: Option<(String, Sha256)>,
+    /// SHA-256 of as much of it as is there, where somebody has said what it will be.
+    hash: Option<Sha256>,
+    announced: Announced,
     scratch: Vec<u8>,
 }
 
@@ -139,13 +150,15 @@ impl Sealing {
     #[must_use]
     pub fn new(draft: Draft, key: &MediaKey, kind: MediaKind, n_bytes_max: u64) -> Self {
         let sealer = Sealer::new(key, kind);
-        Self { draft, sealer, n_bytes: 0, n_bytes_max, expected: None, scratch: Vec::new() }
+        let (hash, announced) = (None, Announced::default());
+        Self { draft, sealer, n_bytes: 0, n_bytes_max, hash, announced, scratch: Vec::new() }
     }
 
-    /// Keeps it only when it is the file with this SHA-256, in base64.
+    /// Keeps it only when it is the file that was announced.
     #[must_use]
-    pub fn expecting(self, sha256: Option<String>) -> Self {
-        Self { expected: sha256.map(|it| (it, Sha256::new())), ..self }
+    pub fn expecting(self, announced: Announced) -> Self {
+        let hash = (!announced.sha256.is_empty()).then(Sha256::new);
+        Self { hash, announced, ..self }
     }
 }
 
@@ -155,7 +168,7 @@ impl Intake for Sealing {
         if self.n_bytes > self.n_bytes_max {
             return Err(Fault::TooLarge);
         }
-        if let Some((_, hash)) = &mut self.expected {
+        if let Some(hash) = &mut self.hash {
             hash.update(clear);
         }
         self.scratch.clear();
@@ -164,9 +177,9 @@ impl Intake for Sealing {
     }
 
     fn keep(mut self) -> Result<u64, Fault> {
-        if let Some((want, hash)) = self.expected.take()
-            && !is_hash(hash, &want)
-        {
+        let Announced { sha256, n_bytes } = &self.announced;
+        let is_it = self.hash.take().is_none_or(|it| sha256.iter().all(|want| is_hash(&it, want)));
+        if !is_it || n_bytes.is_some_and(|it| it != self.n_bytes) {
             return Err(Fault::BadHash);
         }
         self.scratch.clear();
@@ -178,8 +191,8 @@ impl Intake for Sealing {
 }
 
 /// Whether it is this hash, in base64.
-fn is_hash(hash: Sha256, want: &str) -> bool {
-    STANDARD.decode(want.trim()).is_ok_and(|it| it == hash.finalize().as_slice())
+fn is_hash(hash: &Sha256, want: &str) -> bool {
+    STANDARD.decode(want.trim()).is_ok_and(|it| it == hash.clone().finalize().as_slice())
 }
 
 /// A kept file, to be read in clear.
@@ -344,20 +357,25 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let files = Files::open(directory.path()).unwrap();
         let (id, key, clear) = (MediaId::of_upload(1), key(), vec![5; 100_000]);
-        let take = |sha256: Option<String>, n_bytes_max: u64| {
+        let take = |sha256: &[&str], n_bytes: Option<u64>, n_bytes_max: u64| {
             let draft = files.create(&id).unwrap();
             let sealing = Sealing::new(draft, &key, MediaKind::Document, n_bytes_max);
-            let mut sealing = sealing.expecting(sha256);
+            let sha256 = sha256.iter().map(|it| (*it).to_owned()).collect();
+            let mut sealing = sealing.expecting(Announced { sha256, n_bytes });
             clear.chunks(7_001).try_for_each(|it| sealing.take(it))?;
             sealing.keep()
         };
         let right = STANDARD.encode(Sha256::digest(&clear));
-        for wrong in [STANDARD.encode([0; 32]), "?".to_owned()] {
-            assert_eq!(take(Some(wrong), 100_000).unwrap_err().to_string(), "bad_hash");
+        let wrong = STANDARD.encode([0; 32]);
+        for hashes in [&[wrong.as_str()][..], &["?"], &[&right, &wrong], &[&wrong, &right]] {
+            assert_eq!(take(hashes, None, 100_000).unwrap_err().to_string(), "bad_hash");
         }
-        assert_eq!(take(None, 99_999).unwrap_err().to_string(), "too_large");
+        for n_bytes in [99_999, 100_001] {
+            assert_eq!(take(&[], Some(n_bytes), 100_000).unwrap_err().to_string(), "bad_hash");
+        }
+        assert_eq!(take(&[], None, 99_999).unwrap_err().to_string(), "too_large");
         assert!(!files.path(&id).exists());
-        assert_eq!(take(Some(right), 100_000).unwrap(), 100_000);
+        assert_eq!(take(&[&right, &right], Some(100_000), 100_000).unwrap(), 100_000);
         assert_eq!(read(&files, &id, &key).unwrap(), clear);
     }
 

@@ -1,8 +1,12 @@
 //! How files get to providers, and what is known of those that come from them.
 
-use crate::domain::{
-    message::{Media, MediaKind, Text},
-    waba::ProviderKind,
+use crate::{
+    domain::{
+        message::{Media, MediaKind, Text},
+        waba::ProviderKind,
+    },
+    http::Download,
+    media::Announced,
 };
 
 /// How a file that we keep gets to a provider.
@@ -14,6 +18,20 @@ pub enum FileWay {
     Link,
     /// It goes with the message itself.
     Attached,
+}
+
+/// A customer's file, opened where the provider has it.
+pub struct OpenedFile {
+    /// The answer with it.
+    pub download: Download,
+    /// What the provider said of it on the way there.
+    pub announced: Announced,
+}
+
+impl From<Download> for OpenedFile {
+    fn from(download: Download) -> Self {
+        Self { download, announced: Announced::default() }
+    }
 }
 
 /// What stands between the parts of a form: it can be in no file that anybody gives us.

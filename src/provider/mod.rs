@@ -21,29 +21,26 @@ use futures_util::stream::BoxStream;
 use reqwest::StatusCode;
 
 pub use self::{
-    files::FileWay,
+    files::{FileWay, OpenedFile},
     hooks::{HookFault, HookSet, Hooks, NewHook},
     meta::Meta,
     twilio::Twilio,
     unipile::Unipile,
     wasender::Wasender,
 };
-use crate::{
-    domain::{
-        clock::Millis,
-        contact::{Address, Lid},
-        delivery::{Outcome, Reason, Refusal},
-        event::{Connection, Event, Failure, Status},
-        id::EntryId,
-        message::{Content, Media, Text},
-        phone::PhoneNumber,
-        schedule::Limit,
-        secret::SecretString,
-        split::TextLimits,
-        waba::{InstanceKey, ProviderKind, WabaInstance},
-        webhook::{Proof, Verified, Webhook},
-    },
-    http::Download,
+use crate::domain::{
+    clock::Millis,
+    contact::{Address, Lid},
+    delivery::{Outcome, Reason, Refusal},
+    event::{Connection, Event, Failure, Status},
+    id::EntryId,
+    message::{Content, Media, Text},
+    phone::PhoneNumber,
+    schedule::Limit,
+    secret::SecretString,
+    split::TextLimits,
+    waba::{InstanceKey, ProviderKind, WabaInstance},
+    webhook::{Proof, Verified, Webhook},
 };
 
 /// A service that carries messages.
@@ -95,7 +92,7 @@ pub trait Provider: Send + Sync {
     }
 
     /// Opens a file that a customer sent, where the provider has it.
-    async fn open(&self, _instance: &WabaInstance, _file: &Media) -> Result<Download, OpenFault> {
+    async fn open(&self, _instance: &WabaInstance, _file: &Media) -> Result<OpenedFile, OpenFault> {
         Err(OpenFault::Gone)
     }
 

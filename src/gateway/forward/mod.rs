@@ -280,7 +280,7 @@ impl Gateway {
                 let word = match error {
                     HttpError::Forbidden => "forbidden",
                     HttpError::NoConnection => "no_connection",
-                    HttpError::NoAnswer => "no_answer",
+                    HttpError::NoAnswer | HttpError::BrokeOff => "no_answer",
                     HttpError::TooLarge => "too_large",
                 };
                 (Outcome::Failed { retry_after: None }, word.to_owned())

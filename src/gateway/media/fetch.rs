@@ -24,7 +24,7 @@ use crate::{
     http::{Download, HttpError, Request, Trust},
     journal::{JournalError, MediaDue, MediaEnd, MediaState, StoredMedia},
     media::{Expected, Fault, Incoming, Inflow, MediaKey, Sealing},
-    provider::OpenFault,
+    provider::{OpenFault, OpenedFile},
     sqlite::is_of_disk,
     telemetry::{Chain, names},
 };
@@ -185,16 +185,18 @@ impl Gateway {
         let service = service.ok_or(NotFetched::Ever("gone"))?;
         let instance = file.instance.as_ref().and_then(|it| service.instance(it));
         let instance = instance.ok_or(NotFetched::Ever("gone"))?;
-        let download = service.provider(kind).open(instance, media).await?;
+        let OpenedFile { download, mut announced } =
+            service.provider(kind).open(instance, media).await?;
         NotFetched::check(download.status())?;
         if download.n_bytes().is_some_and(|it| it > n_bytes_max) {
             return Err(NotFetched::Ever("too_large"));
         }
         let (files, id) = (Arc::clone(&self.inner.media.files), file.id.clone());
-        let (sort, sha256) = (media.kind, media.sha256.clone());
+        let sort = media.kind;
+        announced.sha256.extend(media.sha256.clone());
         let open = move || {
             let sealing = Sealing::new(files.create(&id)?, &key, sort, n_bytes_max);
-            Ok(sealing.expecting(sha256))
+            Ok(sealing.expecting(announced))
         };
         keep(download, Inflow::start(open)).await
     }
@@ -288,7 +290,9 @@ impl From<HttpError> for NotFetched {
         match error {
             HttpError::Forbidden => Self::Ever("bad_url"),
             HttpError::NoConnection => Self::Now("no_connection"),
-            HttpError::NoAnswer | HttpError::TooLarge => Self::Now("no_answer"),
+            HttpError::NoAnswer | HttpError::BrokeOff | HttpError::TooLarge => {
+                Self::Now("no_answer")
+            }
         }
     }
 }

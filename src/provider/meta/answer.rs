@@ -27,7 +27,7 @@ pub(super) fn attempt(reply: Result<Reply, HttpError>, now: Millis) -> Attempt {
         Err(HttpError::NoConnection | HttpError::Forbidden) => {
             refused(Refusal::Down(Reason::Disconnected), "no_connection")
         }
-        Err(HttpError::NoAnswer | HttpError::TooLarge) => {
+        Err(HttpError::NoAnswer | HttpError::BrokeOff | HttpError::TooLarge) => {
             Attempt::of(Outcome::Unknown, "no_answer")
         }
     }

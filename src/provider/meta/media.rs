@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use reqwest::{
@@ -22,7 +23,8 @@ use crate::{
         waba::WabaInstance,
     },
     http::{Download, HttpError, Reply, Request, Trust},
-    provider::{Attempt, OpenFault, Upload, bearer, files::boundary, refused::refused},
+    media::Announced,
+    provider::{Attempt, OpenFault, OpenedFile, Upload, bearer, files::boundary, refused::refused},
 };
 
 /// For one file.
@@ -51,7 +53,9 @@ impl Meta {
             Err(HttpError::NoConnection | HttpError::Forbidden) => {
                 return Err(refused(Refusal::Down(Reason::Disconnected), "no_connection"));
             }
-            Err(HttpError::NoAnswer | HttpError::TooLarge) => return Err(again()),
+            Err(HttpError::NoAnswer | HttpError::BrokeOff | HttpError::TooLarge) => {
+                return Err(again());
+            }
         };
         let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         if let Some(id) = text(&body["id"]).filter(|_| reply.status.is_success()) {
@@ -90,14 +94,14 @@ impl Meta {
         &self,
         instance: &WabaInstance,
         file: &Media,
-    ) -> Result<Download, OpenFault> {
+    ) -> Result<OpenedFile, OpenFault> {
         let account = Account::of(instance).ok_or(OpenFault::NoAnswer)?;
         let id = file.id.as_deref().ok_or(OpenFault::Gone)?;
         for _ in 0..PLACES_MAX {
-            let url = self.place(&account, id).await?;
+            let (url, announced) = self.place(&account, id).await?;
             let download = self.download(&url, account.token).await?;
             match download.status() {
-                StatusCode::OK => return Ok(download),
+                StatusCode::OK => return Ok(OpenedFile { download, announced }),
                 // Too old already, or taken away.
                 StatusCode::FORBIDDEN | StatusCode::NOT_FOUND | StatusCode::GONE => {}
                 _ => return Err(OpenFault::NoAnswer),
@@ -106,15 +110,16 @@ impl Meta {
         Err(OpenFault::Gone)
     }
 
-    /// Where a file is for the next five minutes.
-    async fn place(&self, account: &Account<'_>, id: &str) -> Result<Url, OpenFault> {
+    /// Where a file is for the next five minutes, and what it is.
+    async fn place(&self, account: &Account<'_>, id: &str) -> Result<(Url, Announced), OpenFault> {
         let mut url = self.url(&[id]);
         url.query_pairs_mut().append_pair("phone_number_id", account.id);
         let reply = self.call(Method::GET, &url, account.token, None).await;
         let reply = reply.map_err(|_| OpenFault::NoAnswer)?;
         let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         if let Some(place) = text(&body["url"]).filter(|_| reply.status.is_success()) {
-            return Url::parse(place).map_err(|_| OpenFault::Forbidden);
+            let url = Url::parse(place).map_err(|_| OpenFault::Forbidden)?;
+            return Ok((url, announced(&body)));
         }
         match Fault::read(&body) {
             Some(it) if it.is_no_such_object() => Err(OpenFault::Gone),
@@ -147,6 +152,16 @@ impl Meta {
         let host = url.host_str()?.trim_end_matches('.').to_ascii_lowercase();
         let is_metas = url.scheme() == "https" && FILE_HOSTS.iter().any(|it| host.ends_with(it));
         is_metas.then_some(Trust::Vendor)
+    }
+}
+
+/// The hash is in hexadecimal here, and in base64 in webhooks.
+fn announced(body: &Value) -> Announced {
+    let sha256 = text(&body["sha256"]).and_then(|it| hex::decode(it).ok());
+    let number = |it: &Value| it.as_u64().or_else(|| it.as_str()?.parse().ok());
+    Announced {
+        sha256: sha256.map(|it| STANDARD.encode(it)).into_iter().collect(),
+        n_bytes: number(&body["file_size"]),
     }
 }
 

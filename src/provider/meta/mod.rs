@@ -26,8 +26,8 @@ use serde_json::Value;
 use url::Url;
 
 use super::{
-    Attempt, Found, Health, HookFault, HookSet, Hooks, NewHook, NoAnswer, OpenFault, Outgoing,
-    Parsed, Provider, Question, Received, Unreadable, Unsendable, Upload, bearer,
+    Attempt, Found, Health, HookFault, HookSet, Hooks, NewHook, NoAnswer, OpenFault, OpenedFile,
+    Outgoing, Parsed, Provider, Question, Received, Unreadable, Unsendable, Upload, bearer,
 };
 use crate::{
     domain::{
@@ -41,7 +41,7 @@ use crate::{
         waba::{MetaAccount, WabaInstance},
         webhook::{Proof, Scheme, Verified, Webhook},
     },
-    http::{Download, Http, HttpError, Reply, Request, Trust},
+    http::{Http, HttpError, Reply, Request, Trust},
 };
 
 /// HMAC of the raw body with the app's secret (A2).
@@ -152,7 +152,7 @@ impl Provider for Meta {
         self.upload_file(instance, file).await
     }
 
-    async fn open(&self, instance: &WabaInstance, file: &Media) -> Result<Download, OpenFault> {
+    async fn open(&self, instance: &WabaInstance, file: &Media) -> Result<OpenedFile, OpenFault> {
         self.open_file(instance, file).await
     }
 

@@ -27,7 +27,7 @@ use url::Url;
 
 use super::{
     Attempt, FileWay, Found, Health, HookFault, HookSet, Hooks, NewHook, NoAnswer, OpenFault,
-    Outgoing, Parsed, Provider, Question, Received, Unreadable, Unsendable,
+    OpenedFile, Outgoing, Parsed, Provider, Question, Received, Unreadable, Unsendable,
 };
 use crate::{
     domain::{
@@ -42,7 +42,7 @@ use crate::{
         waba::WabaInstance,
         webhook::{Proof, Scheme, Verified, Webhook},
     },
-    http::{Download, Http, HttpError, Reply, Request, Trust},
+    http::{Http, HttpError, Reply, Request, Trust},
 };
 
 /// What a text and a caption may have.
@@ -158,8 +158,8 @@ impl Provider for Twilio {
         self.send_message(instance, message).await
     }
 
-    async fn open(&self, instance: &WabaInstance, file: &Media) -> Result<Download, OpenFault> {
-        self.open_file(instance, file).await
+    async fn open(&self, instance: &WabaInstance, file: &Media) -> Result<OpenedFile, OpenFault> {
+        self.open_file(instance, file).await.map(OpenedFile::from)
     }
 
     async fn ask(&self, instance: &WabaInstance, question: &Question<'_>) -> Found {

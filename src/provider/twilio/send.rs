@@ -50,7 +50,7 @@ impl Twilio {
             Err(HttpError::NoConnection | HttpError::Forbidden) => {
                 refused(Refusal::Down(Reason::Disconnected), "no_connection")
             }
-            Err(HttpError::NoAnswer | HttpError::TooLarge) => {
+            Err(HttpError::NoAnswer | HttpError::BrokeOff | HttpError::TooLarge) => {
                 Attempt::of(Outcome::Unknown, "no_answer")
             }
         }

@@ -30,7 +30,8 @@ use url::Url;
 use self::chats::{Chats, ChatsOf};
 use super::{
     Attempt, FileWay, Found, Health, HookFault, HookSet, Hooks, NewHook, NoAnswer, OpenFault,
-    Outgoing, Parsed, Provider, Question, Received, Unreadable, Unsendable, Upload, plain,
+    OpenedFile, Outgoing, Parsed, Provider, Question, Received, Unreadable, Unsendable, Upload,
+    plain,
 };
 use crate::{
     domain::{
@@ -44,7 +45,7 @@ use crate::{
         waba::WabaInstance,
         webhook::{Proof, Scheme, Verified, Webhook},
     },
-    http::{Download, Http, HttpError, Reply, Request, Trust},
+    http::{Http, HttpError, Reply, Request, Trust},
 };
 
 /// What a text and a caption may have: WhatsApp's own limits.
@@ -213,8 +214,8 @@ impl Provider for Unipile {
         self.send_message(instance, message, Some(file)).await
     }
 
-    async fn open(&self, instance: &WabaInstance, file: &Media) -> Result<Download, OpenFault> {
-        self.open_file(instance, file).await
+    async fn open(&self, instance: &WabaInstance, file: &Media) -> Result<OpenedFile, OpenFault> {
+        self.open_file(instance, file).await.map(OpenedFile::from)
     }
 
     async fn ask(&self, instance: &WabaInstance, question: &Question<'_>) -> Found {

@@ -148,6 +148,9 @@ impl Unipile {
             Err(HttpError::NoConnection | HttpError::Forbidden) => {
                 return refused(Refusal::Down(Reason::Disconnected), "no_connection");
             }
+            Err(HttpError::BrokeOff) => {
+                return refused(Refusal::Retry { not_before: None }, "file_broke_off");
+            }
             Err(HttpError::NoAnswer | HttpError::TooLarge) => {
                 return Attempt::of(Outcome::Unknown, "no_answer");
             }

@@ -119,9 +119,10 @@ impl Wasender {
         let id = instance.wasender.instance_id.as_deref().ok_or(SessionFault::NoSessionId)?;
         let url = self.url(&["whatsapp-sessions", id]);
         let reply = self.call(method, &url, token, body).await.map_err(|error| match error {
-            HttpError::NoConnection | HttpError::NoAnswer | HttpError::TooLarge => {
-                SessionFault::Unreachable
-            }
+            HttpError::NoConnection
+            | HttpError::NoAnswer
+            | HttpError::BrokeOff
+            | HttpError::TooLarge => SessionFault::Unreachable,
             HttpError::Forbidden => SessionFault::Refused,
         })?;
         let garbled = SessionFault::Garbled(reply.status.as_u16());

@@ -1,6 +1,6 @@
 //! Files, up and down.
 
-use waba_gateway::twin::FileKind;
+use waba_gateway::twin::{FileKind, MetaRequest};
 
 use super::*;
 use crate::media::{file, given_up, nothing_in_clear, sending::uploaded};
@@ -32,6 +32,14 @@ async fn of_a_file_that_is_not_the_one_announced_no_byte_is_shown() {
     let clear = file(FileKind::Image, 10_000);
     shop.misbehave(MetaMisbehaviour::WrongBytes);
     let id = shop.says(&customer(), &MetaInbound::file(FileKind::Image, clear.clone())).await;
+    assert_eq!(given_up(&shop.file(&id).await), (410, "bad_hash".to_owned()));
+    // Where the webhook does not say what it is, Meta does when it is asked where it is.
+    let asks = |it: &MetaRequest| it.method == "GET" && !it.path.contains("lookaside");
+    let asked = shop.meta.requests().into_iter().rev().find(asks).unwrap();
+    let file_id = asked.path.rsplit('/').next().unwrap();
+    shop.misbehave(MetaMisbehaviour::WrongBytes);
+    let bare = json!({ "id": file_id, "mime_type": "image/jpeg" });
+    let id = shop.says(&customer(), &MetaInbound::raw("image", bare)).await;
     assert_eq!(given_up(&shop.file(&id).await), (410, "bad_hash".to_owned()));
     // An address that is too old is asked for again.
     shop.misbehave(MetaMisbehaviour::UrlExpired);

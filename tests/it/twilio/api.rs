@@ -149,7 +149,7 @@ async fn a_customers_file_is_opened_and_typing_is_shown() {
         serde_json::from_value(media).unwrap()
     };
     let mut file = twilio.open(&instance, &media(&url)).await.unwrap();
-    assert_eq!(file.piece().await.unwrap().unwrap().as_ref(), b"png");
+    assert_eq!(file.download.piece().await.unwrap().unwrap().as_ref(), b"png");
     let gone = twilio.open(&instance, &media(&format!("{url}x"))).await.err();
     assert_eq!(gone, Some(OpenFault::Gone));
     // The token goes to nobody else.

@@ -1,7 +1,9 @@
 //! What is asked of Unipile besides sends.
 
-use std::sync::Arc;
+use std::{io, sync::Arc};
 
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use serde_json::json;
 use waba_gateway::{
     domain::{
@@ -18,7 +20,7 @@ use waba_gateway::{
     http::{Allow, Http},
     provider::{
         Attempt, Found, HookFault, Hooks, NewHook, OpenFault, Outgoing, Provider, Question, Quoted,
-        Received, Unipile,
+        Received, Unipile, Upload,
     },
     twin::{
         Times,
@@ -154,6 +156,37 @@ async fn a_link_is_fetched_by_us_and_content_without_a_form_becomes_text() {
     assert_eq!(away, Outcome::Refused(Refusal::Down(Reason::Disconnected)));
 }
 
+#[tokio::test]
+async fn a_file_that_breaks_off_on_our_side_was_surely_not_sent() {
+    for generation in [V1, V2] {
+        let rig = rig(generation).await;
+        let (unipile, instance) = provider(&rig).await;
+        let media = json!({ "type": "media", "kind": "document", "caption": "c" });
+        let (to, content) = (to(), serde_json::from_value::<Content>(media).unwrap());
+        let message =
+            Outgoing { id: EntryId(1), to: &to, content: &content, quotes: None, file: None };
+        let send = async |n_bytes: u64, pieces: Vec<io::Result<Bytes>>| {
+            let pieces = stream::iter(pieces).boxed();
+            let file = Upload { mime_type: "application/pdf".to_owned(), n_bytes, pieces };
+            unipile.send_with(&instance, &message, file).await
+        };
+        let piece = || Ok(Bytes::from(vec![7; 100_002]));
+        let lost = || Err(io::Error::from(io::ErrorKind::BrokenPipe));
+        for pieces in [vec![lost()], vec![piece(), lost()], vec![piece(), piece(), lost()]] {
+            let broke_off = send(200_004, pieces).await;
+            let retry = Outcome::Refused(Refusal::Retry { not_before: None });
+            assert_eq!((broke_off.outcome, broke_off.word), (retry, "file_broke_off"));
+        }
+        assert_eq!(rig.twin.n_sends(), 0);
+        let whole = send(200_004, vec![piece(), piece()]).await;
+        assert_eq!((whole.outcome, rig.twin.n_sends()), (Outcome::Sent, 1));
+        // Where it is the other side that breaks off, nobody can say.
+        rig.misbehave(UnipileFault::Cut { accepted: false }, Times::Once);
+        let cut = send(200_004, vec![piece(), piece()]).await;
+        assert_eq!(cut.outcome, Outcome::Unknown);
+    }
+}
+
 /// Serves this at every address but one that ends in `none`.
 async fn served(body: &'static str) -> String {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -235,7 +268,7 @@ async fn a_customers_file_is_opened_and_they_are_shown_that_they_were_read() {
         };
         let id = format!("{chat}/{}/file0", answer.event_id);
         let mut opened = unipile.open(&instance, &media(id)).await.unwrap();
-        assert_eq!(opened.piece().await.unwrap().unwrap().as_ref(), b"OggS");
+        assert_eq!(opened.download.piece().await.unwrap().unwrap().as_ref(), b"OggS");
         for gone in [format!("{chat}/{}/file9", answer.event_id), "file0".to_owned()] {
             assert_eq!(unipile.open(&instance, &media(gone)).await.err(), Some(OpenFault::Gone));
         }
