@@ -341,3 +341,9 @@ impl Content {
         }
     }
 }
+
+/// A text and a link below it, for providers without buttons that open pages.
+#[must_use]
+pub fn with_link(text: &Text, label: &Text, url: &Text) -> String {
+    format!("{}\n\n{}: {}", text.0.trim_end(), label.0, url.0)
+}

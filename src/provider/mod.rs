@@ -330,11 +330,6 @@ pub(crate) fn is_ambiguous(status: StatusCode) -> bool {
     status.is_server_error() && status != StatusCode::SERVICE_UNAVAILABLE
 }
 
-/// A text and a link below it, for providers without buttons that open pages.
-pub(crate) fn with_link(text: &Text, label: &Text, url: &Text) -> String {
-    format!("{}\n\n{}: {}", text.0.trim_end(), label.0, url.0)
-}
-
 /// The providers of this process.
 #[derive(Clone)]
 pub struct Providers {

@@ -2,8 +2,7 @@
 
 use std::fmt::Write;
 
-use super::with_link;
-use crate::domain::message::{Card, Content, Text};
+use crate::domain::message::{Card, Content, Text, with_link};
 
 /// What a person would read; `None` where that would not say it.
 pub(crate) fn text(content: &Content) -> Option<String> {

@@ -7,7 +7,7 @@ use crate::{
     domain::{
         clock::Millis,
         id::{ContactId, EntryId, InstanceId, VendorId},
-        message::Content,
+        message::{Content, with_link},
         schedule::{Job, Kind},
     },
     journal::life::Life,
@@ -272,9 +272,14 @@ pub(super) fn words(text: &str) -> String {
     words.join(" ")
 }
 
-/// What equal texts share.
+/// What equal texts share: those that leave, and so come back as echoes.
 pub(super) fn text_key(vault: &Vault, content: &Content) -> i64 {
-    let token = vault.token(&[b"text", words(content.as_text()).as_bytes()]);
+    let said = match content {
+        // Who knows it by its text alone has no button for it.
+        Content::CtaUrl { text, label, url } => words(&with_link(text, label, url)),
+        _ => words(content.as_text()),
+    };
+    let token = vault.token(&[b"text", said.as_bytes()]);
     i64::from_be_bytes([
         token[0], token[1], token[2], token[3], token[4], token[5], token[6], token[7],
     ])

@@ -8,9 +8,9 @@ use crate::{
     domain::{
         contact::Address,
         delivery::{Reason, Refusal},
-        message::{Choice, Choices, Content, Media, MediaKind, Template, Text},
+        message::{Choice, Choices, Content, Media, MediaKind, Template, Text, with_link},
     },
-    provider::{Outgoing, Unsendable, with_link},
+    provider::{Outgoing, Unsendable},
 };
 
 /// Cards of one message, at most (B2).

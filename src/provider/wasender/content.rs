@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use crate::{
-    domain::message::{Content, Media, MediaKind},
-    provider::{Outgoing, Unsendable, with_link},
+    domain::message::{Content, Media, MediaKind, with_link},
+    provider::{Outgoing, Unsendable},
 };
 
 /// Options of a poll, at least and at most (§2.1).
