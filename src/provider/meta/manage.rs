@@ -27,6 +27,9 @@ const FIELDS: &str = "display_phone_number,verified_name,quality_rating,platform
     throughput,status,code_verification_status";
 /// The longest callback URL (A9).
 const CALLBACK_CHARS_MAX: usize = 200;
+/// What is told when other apps may be all that is subscribed.
+const APP_NOT_KNOWN: &str = "Meta does not tell which app the token is of: whether this one is \
+    subscribed to the account is not known, only that some app is. See to it in the app's dashboard";
 /// The callback did not answer the handshake.
 const NOT_VERIFIED: u64 = 2_200;
 
@@ -78,7 +81,16 @@ impl Meta {
             self.call(Method::GET, &url, account.token, None).await.map_err(|_| NoAnswer)?;
         let body: Value = serde_json::from_slice(&reply.body).unwrap_or_default();
         if reply.status.is_success() && body.is_object() {
-            return Ok(health(&body));
+            let mut health = health(&body);
+            if let Some(waba) = account.whole.waba_id.as_deref() {
+                let word = match self.is_subscribed(&account, waba).await {
+                    Ok(Some(true)) => "subscribed",
+                    Ok(Some(false)) => "not subscribed",
+                    Ok(None) | Err(_) => "not known",
+                };
+                health.details.push(("webhooks", word.to_owned()));
+            }
+            return Ok(health);
         }
         let fault = Fault::read(&body).ok_or(NoAnswer)?;
         if !fault.is_of_credentials() {
@@ -111,14 +123,15 @@ impl Meta {
             return Err(HookFault::Refused(why));
         }
         self.check_callback(&account, hook).await?;
-        self.subscribe(&account, waba).await?;
+        let doubt = self.subscribe(&account, waba).await?;
         let body = json!({ "webhook_configuration": {
             "override_callback_uri": hook.url.as_str(),
             "verify_token": verify_token.expose_secret(),
         } });
         self.ask_for(Method::POST, &[account.id], &account, Some(&body)).await?;
         let warning = "fields of templates and of the account always go to the app's own callback";
-        Ok(HookSet { warnings: vec![warning.to_owned()], ..HookSet::default() })
+        let warnings = std::iter::once(warning).chain(doubt).map(str::to_owned).collect();
+        Ok(HookSet { warnings, ..HookSet::default() })
     }
 
     /// Whether the number's callback leads somewhere else.
@@ -139,14 +152,46 @@ impl Meta {
     }
 
     /// Lets the account's webhooks flow. Told again it would lose a callback of its own, so it is
-    /// only told where they do not.
-    async fn subscribe(&self, account: &Account<'_>, waba: &str) -> Result<(), HookFault> {
-        let path = [waba, "subscribed_apps"];
-        let found = self.ask_for(Method::GET, &path, account, None).await?;
-        if each(&found["data"]).is_empty() {
-            self.ask_for(Method::POST, &path, account, Some(&json!({}))).await?;
+    /// only told where they do not. What is in doubt afterwards.
+    async fn subscribe(
+        &self,
+        account: &Account<'_>,
+        waba: &str,
+    ) -> Result<Option<&'static str>, HookFault> {
+        match self.is_subscribed(account, waba).await? {
+            Some(true) => Ok(None),
+            None => Ok(Some(APP_NOT_KNOWN)),
+            Some(false) => {
+                let path = [waba, "subscribed_apps"];
+                self.ask_for(Method::POST, &path, account, Some(&json!({}))).await.map(|_| None)
+            }
         }
-        Ok(())
+    }
+
+    /// Whether the account's webhooks flow to the app that the token is of: those of others say
+    /// nothing of it. `None`: some app's do, and Meta does not tell which is this one.
+    async fn is_subscribed(
+        &self,
+        account: &Account<'_>,
+        waba: &str,
+    ) -> Result<Option<bool>, HookFault> {
+        let found = self.ask_for(Method::GET, &[waba, "subscribed_apps"], account, None).await?;
+        let apps = each(&found["data"]);
+        if apps.is_empty() {
+            return Ok(Some(false));
+        }
+        let own = self.app(account).await?;
+        let mut ids = apps.iter().filter_map(|it| id_of(&it["whatsapp_business_api_data"]));
+        Ok(own.map(|own| ids.any(|it| it == own)))
+    }
+
+    /// The app that the token is of; `None` where Meta does not tell it to this token.
+    async fn app(&self, account: &Account<'_>) -> Result<Option<String>, HookFault> {
+        match self.ask_for(Method::GET, &["app"], account, None).await {
+            Ok(app) => Ok(id_of(&app)),
+            Err(HookFault::NoAnswer) => Err(HookFault::NoAnswer),
+            Err(_) => Ok(None),
+        }
     }
 
     async fn ask_for(
@@ -176,6 +221,12 @@ fn answered(reply: Result<Reply, HttpError>) -> Result<Value, HookFault> {
         // Its words may quote what they were told.
         _ => HookFault::Refused(format!("error {}", fault.code)),
     })
+}
+
+/// Written as text, or as a number.
+fn id_of(it: &Value) -> Option<String> {
+    let id = &it["id"];
+    text(id).map(str::to_owned).or_else(|| id.as_u64().map(|it| it.to_string()))
 }
 
 impl Fault {

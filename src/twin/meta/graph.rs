@@ -27,6 +27,10 @@ const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// The longest callback URL (A9).
 const CALLBACK_CHARS_MAX: usize = 200;
 
+/// The app whose tokens these are, and another one.
+const APP: &str = "6701234567890";
+const OTHER_APP: &str = "6709876543210";
+
 type Answered = Result<Response, GraphError>;
 
 pub(super) fn router(world: Arc<World>) -> Router {
@@ -34,6 +38,7 @@ pub(super) fn router(world: Arc<World>) -> Router {
     let subscribed = get(subscriptions).post(subscribe).delete(unsubscribe);
     Router::new()
         .route("/{version}/{id}", get(show).post(change).delete(forget))
+        .route("/{version}/app", get(app))
         .route("/{version}/{id}/messages", post(sent))
         .route("/{version}/{id}/media", upload)
         .route("/{version}/{id}/subscribed_apps", subscribed)
@@ -110,6 +115,18 @@ async fn show(
     Ok(Json(Value::Object(shown)).into_response())
 }
 
+/// The app that the token is of.
+async fn app(State(world): State<Arc<World>>, headers: HeaderMap) -> Answered {
+    let token = bearer(&headers).ok_or_else(GraphError::bad_token)?;
+    let book = world.book();
+    let mut its = book.lines.values().filter(|it| it.number.access_token == token).peekable();
+    its.peek().ok_or_else(GraphError::bad_token)?;
+    if its.all(|it| it.number.tells_app) {
+        return Ok(Json(json!({ "id": APP, "name": "App" })).into_response());
+    }
+    Err(GraphError::no_such("app"))
+}
+
 /// `POST /{pnid}`: the callback of this number alone; an empty one takes it away (A9).
 async fn change(
     State(world): State<Arc<World>>,
@@ -146,16 +163,17 @@ async fn subscriptions(
     let number = world.own_waba(&id, bearer(&headers))?;
     world.may_do(&number.id)?;
     let book = world.book();
-    let apps = book.wabas.get(&id).filter(|it| it.is_subscribed).map(|it| {
-        let mut app = json!({
-            "whatsapp_business_api_data": { "id": "6701234567890", "link": "https://x", "name": "App" },
-        });
+    let of = |id: &str| json!({ "id": id, "link": "https://x", "name": "App" });
+    let other = json!({ "whatsapp_business_api_data": of(OTHER_APP) });
+    let mut apps = vec![other; usize::from(number.has_other_app)];
+    if let Some(it) = book.wabas.get(&id).filter(|it| it.is_subscribed) {
+        let mut app = json!({ "whatsapp_business_api_data": of(APP) });
         if let Some(uri) = &it.override_callback {
             app["override_callback_uri"] = json!(uri);
         }
-        app
-    });
-    Ok(Json(json!({ "data": apps.into_iter().collect::<Vec<_>>() })).into_response())
+        apps.push(app);
+    }
+    Ok(Json(json!({ "data": apps })).into_response())
 }
 
 /// Subscribes the app to the account; with a callback of the account's own, or without (A9).

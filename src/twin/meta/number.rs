@@ -85,6 +85,10 @@ pub struct MetaNumber {
     pub quality_rating: String,
     /// `STANDARD` or `HIGH`.
     pub throughput: String,
+    /// Whether another app is subscribed to its account, too.
+    pub has_other_app: bool,
+    /// Whether it is told which app the token is of.
+    pub tells_app: bool,
     /// Whether sends are followed by statuses.
     pub statuses: bool,
     /// How long after the answer to a send its first status leaves.

@@ -163,6 +163,8 @@ impl World {
             status: "CONNECTED".to_owned(),
             quality_rating: "GREEN".to_owned(),
             throughput: "STANDARD".to_owned(),
+            has_other_app: false,
+            tells_app: true,
             statuses: new.statuses,
             hooks_after: new.hooks_after,
             retry_after: new.retry_after,

@@ -85,6 +85,49 @@ async fn the_callback_of_a_number_is_entered_once_meta_has_shaken_hands() {
 }
 
 #[tokio::test]
+async fn an_account_counts_as_subscribed_by_the_app_of_its_token_alone() {
+    let shop = shop().await;
+    let url: Url = shop.vendor.hook.parse().unwrap();
+    for (has_other, tells_app, is_set, n_warnings, told) in [
+        (false, true, true, 1, "subscribed"),
+        (true, true, true, 1, "subscribed"),
+        (true, false, false, 2, "not known"),
+    ] {
+        let number = shop.meta.add_number(NewMetaNumber {
+            verify_token: Some(shop.number.verify_token.clone()),
+            ..NewMetaNumber::new("+221770000002")
+        });
+        shop.meta.change(&number.id, |it| {
+            (it.has_other_app, it.tells_app) = (has_other, tells_app);
+        });
+        let mut instance = instance(&shop);
+        let account = instance.meta.as_mut().unwrap();
+        account.phone_number_id.clone_from(&number.id);
+        account.waba_id = Some(number.waba_id.clone());
+        account.access_token = Some(number.access_token.clone().into());
+        let provider = provider(&shop.meta);
+        let webhooks = async || {
+            let health = provider.health(&instance).await.unwrap();
+            health.details.into_iter().find(|it| it.0 == "webhooks").unwrap().1
+        };
+        let before = if is_set { "not subscribed" } else { told };
+        assert_eq!(webhooks().await, before);
+        // Twice: what is there already is not entered anew.
+        for _ in 0..2 {
+            let hook = NewHook { url: &url, replace: true };
+            let set = provider.set_webhook(&instance, &hook).await.unwrap();
+            assert_eq!(set.warnings.len(), n_warnings, "{:?}", set.warnings);
+        }
+        assert_eq!(webhooks().await, told);
+        assert_eq!(shop.meta.subscription(&number.waba_id).is_some(), is_set);
+        let path = format!("/{}/subscribed_apps", number.waba_id);
+        let requests = shop.meta.requests();
+        let posts = requests.iter().filter(|it| it.method == "POST" && it.path.ends_with(&path));
+        assert_eq!(posts.count(), usize::from(is_set));
+    }
+}
+
+#[tokio::test]
 async fn a_number_says_how_it_is() {
     let shop = shop().await;
     let (provider, mut instance) = (provider(&shop.meta), instance(&shop));
