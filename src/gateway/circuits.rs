@@ -159,6 +159,22 @@ impl Gateway {
         note(&instance.id, kind, turned);
     }
 
+    /// The provider was asked how the instance is. That it answers does not tell that it sends: what
+    /// was found down by failing is up when a message has got through.
+    pub(super) fn ask_circuit(
+        &self,
+        instance: &WabaInstance,
+        kind: ProviderKind,
+        state: Option<Connection>,
+        now: Millis,
+    ) {
+        let of_state = |it: &mut Way| it.circuit.shut(now).is_some_and(|it| is_of_state(it.why));
+        let is_of_state = || self.inner.send_circuits.with_known(&instance.id, kind, of_state);
+        if state != Some(Connection::Connected) || is_of_state() == Some(true) {
+            self.tell_circuit(instance, kind, state, now);
+        }
+    }
+
     /// The provider said how the instance is: nobody need find out by failing.
     pub(super) fn tell_circuit(
         &self,
@@ -180,6 +196,11 @@ impl Gateway {
         };
         note(&instance.id, kind, turned);
     }
+}
+
+/// Whether it was found down because of its state.
+fn is_of_state(why: &str) -> bool {
+    [Connection::Disconnected, Connection::Error].iter().any(|it| it.as_str() == why)
 }
 
 fn has_choice(routes: Routes) -> bool {

@@ -148,7 +148,7 @@ impl Gateway {
         let health = self.inner.providers.of(provider).health(instance).await.ok();
         let now = self.inner.clock.now();
         let live = health.as_ref().and_then(|it| it.connection);
-        self.tell_circuit(instance, provider, live, now);
+        self.ask_circuit(instance, provider, live, now);
         let phone_number = health.as_ref().and_then(|it| it.phone_number.as_ref());
         WayStatus {
             provider,

@@ -1,0 +1,139 @@
+//! A way out that fails is left alone, and tried again now and then; all who ask are told.
+
+use std::process::{Command, Stdio};
+
+use waba_gateway::domain::{
+    circuit::{FAILURES_MAX, OPEN_FOR},
+    clock::SECOND,
+};
+
+use super::*;
+use crate::support::gateway_binary;
+
+impl Shop {
+    /// What the status says of the first way out.
+    async fn first_way(&self) -> Value {
+        let path = format!("/api/admin/vendors/{}/status", self.vendor.id);
+        let answer = self.app.admin.get(&path).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        let mut told = answer.json();
+        told["numbers"][0]["providers"][0].take()
+    }
+
+    /// How often the circuits of Meta have turned, by the counters.
+    async fn n_turned(&self, to: &str) -> u64 {
+        let metrics = self.app.admin.get("/metrics").await.text;
+        let line = format!("waba_circuits_turned_total{{of=\"meta\",turned=\"{to}\"}} ");
+        let found = metrics.lines().find_map(|it| it.strip_prefix(&line));
+        found.map_or(0, |it| it.parse().unwrap())
+    }
+
+    /// What the command line says of a message.
+    async fn why(&self, id: &str) -> String {
+        let mut command = Command::new(gateway_binary());
+        let listen = self.app.base.strip_prefix("http://").unwrap();
+        command
+            .args(["why", id])
+            .env_clear()
+            .env("DATA_DIR", self.app.data_dir())
+            .env("LISTEN_ADDR", listen)
+            .env("APP_BASE_URL", &self.app.base)
+            .env("ADMIN_API_KEY", self.app.admin.bearer().trim_start_matches("Bearer "))
+            .current_dir(self.app.data_dir())
+            .stdin(Stdio::null());
+        // The gateway lives in this process and must be able to answer.
+        let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// One more message, which leaves within some seconds: each way has its pace.
+    async fn now(&self, text: &str) -> String {
+        let id = send(&self.app, &self.vendor, TO, text).await;
+        for _ in 0..8 {
+            self.app.settled_sends().await;
+            self.app.clock.advance(SECOND);
+        }
+        status_is(&self.app, &self.vendor, &id, "read").await;
+        id
+    }
+
+    /// The same, a while later.
+    async fn later(&self, text: &str) -> String {
+        self.app.clock.advance(MINUTE);
+        self.now(text).await
+    }
+}
+
+#[tokio::test]
+async fn a_way_that_fails_five_times_is_left_alone_until_one_message_gets_through() {
+    let (clock, meta) = (Clock::fixed(Clock::System.now()), MetaTwin::start().await.unwrap());
+    let shop = shop_on(clock, meta.api_url(), meta, "meta", "wasender").await;
+    let unavailable = MetaMisbehaviour::Fail { status: 503, accepted: false };
+    shop.meta.misbehave(&shop.number.id, unavailable, Times::Always);
+    let (_, before) = shop.n_sent();
+    for n in 1..=FAILURES_MAX {
+        let id = shop.later("par Wasender").await;
+        if n + 1 == FAILURES_MAX {
+            assert_eq!(shop.journey(&id).await["attempts"], 2, "it found out by failing");
+            assert_eq!(shop.first_way().await["circuit"], "closed");
+        }
+    }
+    let way = shop.first_way().await;
+    assert_eq!((&way["circuit"], &way["shutWhy"]), (&json!("open"), &json!("unavailable")));
+    assert_eq!((shop.n_turned("open").await, shop.n_turned("closed").await), (1, 0));
+    // The next one does not try it, while it is open.
+    let id = shop.now("sans essai").await;
+    assert_eq!(shop.journey(&id).await["attempts"], 1);
+    shop.app.clock.advance(OPEN_FOR);
+    assert_eq!(shop.first_way().await["circuit"], "half_open");
+    // One probe that fails opens it once more, and who asks of a message is told.
+    let id = shop.later("un essai").await;
+    assert_eq!(shop.journey(&id).await["attempts"], 2);
+    assert_eq!(
+        (shop.first_way().await["circuit"].clone(), shop.n_turned("open").await),
+        (json!("open"), 2)
+    );
+    let park = format!("/api/admin/vendors/{}/pause", shop.vendor.id);
+    assert_eq!(shop.app.admin.post(&park, json!({})).await.status, 200);
+    let waits = send(&shop.app, &shop.vendor, TO, "un dernier essai").await;
+    let why = shop.why(&waits).await;
+    let first = "Way out 1, meta: passed over since 20";
+    assert!(why.contains(first) && why.contains("(unavailable), and not tried before"), "{why}");
+    assert!(why.contains("Way out 2, wasender: messages pass"), "{why}");
+    // One that gets through closes it.
+    shop.meta.behave(&shop.number.id);
+    shop.app.clock.advance(OPEN_FOR);
+    let resume = format!("/api/admin/vendors/{}/resume", shop.vendor.id);
+    assert_eq!(shop.app.admin.post(&resume, json!({})).await.status, 200);
+    status_is(&shop.app, &shop.vendor, &waits, "read").await;
+    assert_eq!(shop.first_way().await["circuit"], "closed");
+    assert_eq!((shop.n_turned("open").await, shop.n_turned("closed").await), (2, 1));
+    assert_eq!(shop.n_sent().1, before + 1);
+}
+
+#[tokio::test]
+async fn a_number_that_meta_says_is_restricted_is_passed_over_at_once() {
+    let (clock, meta) = (Clock::fixed(Clock::System.now()), MetaTwin::start().await.unwrap());
+    let shop = shop_on(clock, meta.api_url(), meta, "meta", "wasender").await;
+    let tell = async |state: &str| {
+        let ban = json!({ "event": "DISABLED_UPDATE", "ban_info": { "waba_ban_state": state } });
+        let told = shop.meta.tell_of_account(&shop.number.id, "account_update", ban).await;
+        assert_eq!(told.status, 200);
+    };
+    let is = |status: &str| shop.meta.change(&shop.number.id, |it| it.status = status.to_owned());
+    let (_, before) = shop.n_sent();
+    is("BANNED");
+    tell("DISABLE").await;
+    let way = shop.first_way().await;
+    assert_eq!((&way["circuit"], &way["shutWhy"]), (&json!("open"), &json!("error")));
+    assert_eq!(shop.n_turned("open").await, 1);
+    let id = shop.now("par Wasender").await;
+    assert_eq!(shop.journey(&id).await["attempts"], 1, "nobody found out by failing");
+    // The word of Meta closes it as well.
+    is("CONNECTED");
+    tell("REINSTATE").await;
+    assert_eq!(shop.first_way().await["circuit"], "closed");
+    assert_eq!(shop.n_turned("closed").await, 1);
+    shop.now("par Meta").await;
+    assert_eq!(shop.n_sent(), (1, before + 1));
+}
