@@ -1,5 +1,6 @@
 //! A provider cannot: the message leaves through the next one, from the vendor's number there.
 
+mod carried;
 mod circuits;
 mod patience;
 
