@@ -56,6 +56,11 @@ impl Gateway {
                 }
                 continue;
             }
+            let is_of_service = is_of_service(by, proven, &events);
+            if is_of_service && let Some(instance) = self.sender_of(service, hook, &events).await? {
+                share(&mut shares, Share { service: Arc::clone(service), instance, events });
+                continue;
+            }
             let whose = match names {
                 Some(key) if !proven.keys().contains(&key) => match known.get(&key) {
                     Some(whose) => whose.clone(),
@@ -70,7 +75,7 @@ impl Gateway {
                 Whose::This(service, instance) => (service, instance),
                 // It was signed for this vendor; what it is about is not among its numbers.
                 Whose::Nobodys => {
-                    if by != ProviderKind::Wasender {
+                    if by != ProviderKind::Wasender && !is_of_service {
                         events = events.iter().map(unclaimed).collect();
                     }
                     (Arc::clone(service), Arc::clone(proven))
@@ -84,6 +89,20 @@ impl Gateway {
             share(&mut shares, Share { service, instance, events });
         }
         Ok(shares)
+    }
+
+    /// The number of the send that a status names by our own id.
+    async fn sender_of(
+        &self,
+        service: &VendorService,
+        hook: &Webhook<Verified>,
+        events: &[Event],
+    ) -> Result<Option<Arc<WabaInstance>>, AcceptError> {
+        let Some(id) = events.iter().find_map(|it| it.reference) else { return Ok(None) };
+        let send = self.inner.journal.intent(id).await?;
+        let send = send.filter(|it| it.vendor == service.vendor().id);
+        let its = send.and_then(|it| service.instance(&it.instance));
+        Ok(its.filter(|it| service.proves(ProviderKind::Twilio, hook, it)).cloned())
     }
 
     async fn whose(
@@ -114,6 +133,14 @@ impl Gateway {
             }
         }
     }
+}
+
+/// Statuses of what a messaging service at Twilio sends, from whichever of its numbers it likes: they
+/// are the sends' that they name, not the numbers'.
+fn is_of_service(by: ProviderKind, proven: &WabaInstance, events: &[Event]) -> bool {
+    let service = proven.twilio.as_ref().and_then(|it| it.messaging_service_sid.as_ref());
+    let is_status = |it: &Event| matches!(it.what, What::Status { .. });
+    by == ProviderKind::Twilio && service.is_some() && events.iter().all(is_status)
 }
 
 fn share(shares: &mut Vec<Share>, mut more: Share) {

@@ -11,6 +11,9 @@ use super::{
 };
 use crate::twin::{Customer, HookAnswer, port::Post, wire::digits};
 
+/// A number of the messaging service besides the account's own.
+const ANOTHER: &str = "+14155550199";
+
 /// What goes wrong after a send that was taken.
 #[derive(Clone, Default)]
 #[expect(clippy::struct_excessive_bools, reason = "they are switches, each on its own")]
@@ -20,6 +23,7 @@ pub(super) struct Moods {
     pub(super) is_out_of_order: bool,
     pub(super) is_silent: bool,
     pub(super) is_unlisted: bool,
+    is_from_another: bool,
     is_twice: bool,
     is_forged: bool,
 }
@@ -37,6 +41,7 @@ impl Moods {
             is_out_of_order: has(TwilioFault::OutOfOrder),
             is_silent: has(TwilioFault::NoStatuses),
             is_unlisted: has(TwilioFault::NotListed),
+            is_from_another: has(TwilioFault::FromAnother),
             is_twice: has(TwilioFault::DuplicateHooks),
             is_forged: has(TwilioFault::WrongSignature),
         }
@@ -101,7 +106,9 @@ impl Passage {
         form.set("ChannelPrefix", "whatsapp");
         form.set("MessageSid", &self.sent.sid);
         form.set("AccountSid", &self.number.account_sid);
-        form.set("From", &format!("whatsapp:{}", self.number.phone_number));
+        let own = self.number.phone_number.as_str();
+        let from = if self.moods.is_from_another { ANOTHER } else { own };
+        form.set("From", &format!("whatsapp:{from}"));
         form.set("ApiVersion", "2010-04-01");
         if status == "read" {
             form.set("EventType", "READ");

@@ -58,6 +58,8 @@ pub enum TwilioFault {
     WrongSignature,
     /// Messages cannot be asked about.
     NotListed,
+    /// The messaging service sends from another of its numbers.
+    FromAnother,
 }
 
 /// An account with one WhatsApp number. It prints without its token and number.

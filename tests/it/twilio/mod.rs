@@ -130,6 +130,24 @@ async fn a_send_whose_answer_was_lost_is_settled_by_its_own_status() {
 }
 
 #[tokio::test]
+async fn what_a_messaging_service_sends_from_another_number_is_followed_all_the_same() {
+    let rig = open_rig().await;
+    let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", rig.vendor.id);
+    let twilio = json!({ "messagingServiceSid": rig.number.messaging_service_sid });
+    let changed = rig.app.admin.put(&path, json!({ "twilio": twilio })).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    // By its own id at Twilio, and by ours where the answer was lost.
+    for fault in [None, Some(TwilioFault::Cut { accepted: true })] {
+        rig.misbehave(TwilioFault::FromAnother);
+        fault.into_iter().for_each(|it| rig.misbehave(it));
+        let id = rig.send("votre commande est prête").await;
+        rig.status_is(&id, "read").await;
+    }
+    rig.app.settled().await;
+    assert_eq!(rig.twin.n_sends(), 2);
+}
+
+#[tokio::test]
 async fn what_twilio_refuses_is_told_with_its_reason() {
     let rig = open_rig().await;
     let refuse = |status, code| TwilioFault::Refuse { status, code };
