@@ -292,7 +292,7 @@ proptest! {
 
     #[test]
     fn no_secret_is_in_what_is_kept(
-        secret in "[a-z0-9\"\\\\é]{9,20}", around in "[a-z\"\\\\]{0,9}", data in any_json(), known in any_json(),
+        secret in "[0-9][a-z0-9\"\\\\é]{8,19}", around in "[a-z\"\\\\]{0,9}", data in any_json(), known in any_json(),
     ) {
         let text = format!("{around}{secret}{around}");
         let it: Vec<_> = text.encode_utf16().map(|it| format!("\\u{it:04X}")).collect();
