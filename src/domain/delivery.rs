@@ -47,6 +47,7 @@ pub struct Delivery {
     /// Requests that have begun.
     pub attempts: u32,
     /// Questions asked of the provider in the present state.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub asked: u32,
     /// The provider of the latest attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,16 +68,18 @@ pub struct Delivery {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub later: Option<Millis>,
     /// How often it was re-opened after acceptance.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub reopened: u32,
     /// How often it was because it had been too much for the provider.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub throttled: u32,
     /// It was sent again although the first outcome stayed unknown.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "is_false")]
     pub is_risked: bool,
     /// After this nothing is sent.
     pub expires: Millis,
     /// The best that was heard of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<Status>,
 }
 
@@ -364,6 +367,11 @@ impl Delivery {
             _ => {}
         }
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_false(it: &bool) -> bool {
+    !*it
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]

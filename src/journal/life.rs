@@ -1,9 +1,12 @@
 //! What an entry's row remembers besides its columns: state and journey. No private data.
 
+mod log;
+
 use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
+use self::log::Log;
 use crate::domain::{
     clock::Millis,
     delivery::{Account, Delivery, Policy, State, Todo},
@@ -12,9 +15,6 @@ use crate::domain::{
     schedule::{Kind, Next},
     vendor::OnUnknown,
 };
-
-/// Steps of the journey that are kept; later ones replace the last.
-const LOG_STEPS_MAX: usize = 48;
 
 /// The `life` column.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -45,8 +45,8 @@ pub(super) struct Life {
     /// What was done to it later.
     #[serde(default, skip_serializing_if = "Marks::is_empty")]
     pub(super) marks: Marks,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(super) log: Vec<(Millis, String)>,
+    #[serde(default, skip_serializing_if = "Log::is_empty")]
+    pub(super) log: Log,
     /// It is one of several answers to a message, of which only the first accepted one counts.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) is_one_of_several: bool,
@@ -93,6 +93,7 @@ impl Marks {
 
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(super) struct StoredPolicy {
+    #[serde(default, skip_serializing_if = "is_false")]
     is_retry: bool,
     unknown_deadline: Millis,
     /// Before there were several it was the number of them.
@@ -143,15 +144,8 @@ impl Life {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    pub(super) fn note(&mut self, at: Millis, step: impl Into<String>) {
-        let step = step.into();
-        if self.log.last().is_some_and(|it| it.1 == step) {
-            return;
-        }
-        if self.log.len() >= LOG_STEPS_MAX {
-            self.log.pop();
-        }
-        self.log.push((at, step));
+    pub(super) fn note(&mut self, at: Millis, step: impl AsRef<str>) {
+        self.log.note(at, step.as_ref());
     }
 }
 
@@ -251,6 +245,7 @@ mod tests {
         assert_eq!(life.delivery.as_ref().unwrap().state, State::Accepted { at: 5 });
         assert_eq!((life.ticket.as_deref(), life.is_automatic), (Some("100"), true));
         assert_eq!((life.part, life.quotes, life.marks), (None, None, Marks::default()));
+        assert_eq!(life.log.to_vec(), [(1, "queued".to_owned())]);
         // What a plain message does not have costs it nothing.
         let text = life.text();
         for new in ["part", "quotes", "marks"] {

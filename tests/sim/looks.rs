@@ -48,8 +48,16 @@ fn contact_of(connection: &Connection, id: EntryId) -> Option<ContactId> {
 
 /// When a step is first found in an entry's journey.
 fn step_at(life: &Value, step: &str) -> Option<Millis> {
-    let steps = life["log"].as_array()?;
-    steps.iter().find(|it| it[1] == *step)?[0].as_i64()
+    let mut at = 0;
+    // A line each: the time since the one before, and the step.
+    for line in life["log"].as_str()?.lines() {
+        let (since, name) = line.split_once(' ')?;
+        at += since.parse::<Millis>().ok()?;
+        if name == step {
+            return Some(at);
+        }
+    }
+    None
 }
 
 impl World {

@@ -113,7 +113,7 @@ fn erase(cx: &mut Cx<'_>, row: &EntryRow, now: Millis) -> Result<(), DbError> {
     life.marks = Marks::default();
     (life.ticket, life.quotes, life.forward) = (None, None, false);
     // A responder's word for what it was about.
-    life.log.retain(|it| !it.1.starts_with("intent:"));
+    life.log.retain(|it| !it.starts_with("intent:"));
     life.note(now, ERASED);
     let sql = "UPDATE entries SET contact = NULL, note = ?2, body = ?3, life = ?4 WHERE id = ?1";
     let body = entries::seal(cx.vault, &row.instance, &blank(row.kind)?)?;

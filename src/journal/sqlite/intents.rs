@@ -273,6 +273,7 @@ fn advance_with(
     let (attempts, told, stood) = (before.attempts, life::told(&before), Standing::of(&before));
     let word = life::status_word(Some(&before));
     let called = [row.pid, row.tid];
+    let stage = life::word(&before.state);
     let mut after = before.step(step.input, now, &policy);
     if after.attempts > attempts {
         // Another attempt has other ids.
@@ -286,7 +287,10 @@ fn advance_with(
     if let Some(status) = step.input.status() {
         row.life.note(now, format!("heard_{}", status.as_str()));
     }
-    row.life.note(now, life::word(&after.state));
+    // What was heard is a step of its own, also where nothing else has changed.
+    if life::word(&after.state) != stage {
+        row.life.note(now, life::word(&after.state));
+    }
     let is_erased = row.is_erased();
     row.life.ticket = step.ticket.clone().or(row.life.ticket).filter(|_| !is_erased);
     let begun_at = life::begun_at(row.begun_at, attempts, after.attempts, now);
@@ -317,13 +321,7 @@ fn advance_with(
         forwards::insert(cx, &row.vendor, row.id, Topic::Status, (news, reason), now)?;
     }
     outbox::moved(cx, row.id, stood, Standing::of(&after), now)?;
-    let delta = cx.delta(&row.vendor);
-    delta.intents[usize::try_from(account_before).unwrap_or_default()] -= 1;
-    delta.intents[usize::try_from(account).unwrap_or_default()] += 1;
-    delta.hours.moved(row.id, word, life::status_word(Some(&after)));
-    if let Some(ms) = answered_after {
-        delta.hours.answered(row.id, ms);
-    }
+    count_step(cx, &row, (account_before, word), answered_after);
     let is_sent = account == life::code(Account::Sent) && account_before != account;
     let follower = row.life.part.and_then(|it| it.after);
     if let Some(follower) = follower.filter(|_| is_sent) {
@@ -331,6 +329,22 @@ fn advance_with(
     }
     let next = next.unwrap_or(Next::Gone);
     Ok(Stepped { next, delivery: Some(after), changes: Vec::new() })
+}
+
+/// Counts that an intent is no more where it was before.
+fn count_step(
+    cx: &mut Cx<'_>,
+    row: &EntryRow,
+    (account, word): (i64, &'static str),
+    answered_after: Option<Millis>,
+) {
+    let delta = cx.delta(&row.vendor);
+    delta.intents[usize::try_from(account).unwrap_or_default()] -= 1;
+    delta.intents[usize::try_from(row.account).unwrap_or_default()] += 1;
+    delta.hours.moved(row.id, word, life::status_word(row.life.delivery.as_ref()));
+    if let Some(ms) = answered_after {
+        delta.hours.answered(row.id, ms);
+    }
 }
 
 /// What waited for those of its ids that were not known before.

@@ -123,7 +123,7 @@ impl From<EntryRow> for Entry {
             is_automatic: row.life.is_automatic,
             origin: row.origin,
             part: part.map(|it| PartOf { group: EntryId(it.group), number: it.number, of: it.of }),
-            steps: received.into_iter().chain(row.life.log).collect(),
+            steps: received.into_iter().chain(row.life.log.to_vec()).collect(),
             vendor: row.vendor,
             instance: row.instance,
             contact: row.contact,

@@ -272,7 +272,7 @@ fn records(
         };
         let attempts = entry.life.delivery.as_ref().map_or(0, |it| it.attempts);
         let received = (entry.kind != INTENT).then(|| (entry.id.ms(), "received".to_owned()));
-        let steps = received.into_iter().chain(entry.life.log).collect();
+        let steps = received.into_iter().chain(entry.life.log.to_vec()).collect();
         records.push(Record { row: shown, steps, attempts, signal });
     }
     Ok(records)

@@ -134,7 +134,7 @@ pub(super) fn journey(
         return Ok(None);
     };
     let first = if row.kind == INTENT { None } else { Some((id.ms(), "received".to_owned())) };
-    let steps = first.into_iter().chain(row.life.log.iter().cloned()).collect();
+    let steps = first.into_iter().chain(row.life.log.to_vec()).collect();
     let attempts = row.life.delivery.as_ref().map_or(0, |it| it.attempts);
     let mut answers = Vec::new();
     if let Some(contact) = row.contact.filter(|_| row.kind == MESSAGE) {

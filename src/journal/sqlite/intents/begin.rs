@@ -98,7 +98,7 @@ fn is_silenced(cx: &mut Cx<'_>, row: &EntryRow, now: Millis) -> Result<bool, DbE
     if !cx.memory.paused.may_be(cx.connection, contact, now)? {
         return Ok(false);
     }
-    let decided_at = row.life.log.first().map_or(row.id.ms(), |it| it.0);
+    let decided_at = row.life.log.steps().next().map_or(row.id.ms(), |it| it.0);
     let sql = "SELECT 1 FROM contacts WHERE id = ?1 AND paused_until > ?2 AND paused_at > ?3";
     let mut statement = cx.connection.prepare_cached(sql)?;
     Ok(statement.exists(params![contact.0, now, decided_at])?)
