@@ -86,8 +86,6 @@ proptest! {
         let (mut may_have_it, mut has_it, mut has_failed) = (false, false, false);
         for (input, wait) in inputs {
             now += wait;
-            // A person who lets it go on does not wait for its time.
-            is_first &= !matches!(input, Input::Release { .. } | Input::Again { .. });
             let before = delivery.attempts;
             let was_begun = delivery.state == State::Begun;
             delivery = delivery.step(input, now, &policy);

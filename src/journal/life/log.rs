@@ -98,10 +98,6 @@ impl<'de> Visitor<'de> for Reader {
         Ok(Log(text.to_owned()))
     }
 
-    fn visit_string<E>(self, text: String) -> Result<Log, E> {
-        Ok(Log(text))
-    }
-
     /// As it was before: pairs of time and word.
     fn visit_seq<A: SeqAccess<'de>>(self, mut pairs: A) -> Result<Log, A::Error> {
         let mut log = Log::default();
