@@ -9,7 +9,7 @@ use std::sync::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use chacha20poly1305::{
     KeyInit, XChaCha20Poly1305, XNonce,
-    aead::{Aead, Payload},
+    aead::{Aead, AeadInOut, Payload},
 };
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -24,6 +24,9 @@ const NONCE_PREFIX_BYTES: usize = 16;
 /// First byte of every box: the form, so that it can be changed.
 const FORM: u8 = 1;
 const KEY_ID_BYTES: usize = 4;
+/// Before what is sealed; the tag comes after it.
+const HEAD_BYTES: usize = 1 + KEY_ID_BYTES + NONCE_BYTES;
+const TAG_BYTES: usize = 16;
 
 /// A keyed hash, 16 bytes.
 pub type Token = [u8; 16];
@@ -148,28 +151,24 @@ impl Vault {
         nonce[..NONCE_PREFIX_BYTES].copy_from_slice(&self.nonce_prefix);
         let n = self.n_sealed.fetch_add(1, Ordering::Relaxed);
         nonce[NONCE_PREFIX_BYTES..].copy_from_slice(&n.to_be_bytes());
-        let payload = Payload { msg: plain, aad: place.as_bytes() };
-        let sealed = self
-            .current
-            .cipher
-            .encrypt(&XNonce::from(nonce), payload)
-            .map_err(|_| VaultError::CannotOpen)?;
-        let mut out = Vec::with_capacity(1 + KEY_ID_BYTES + NONCE_BYTES + sealed.len());
+        let mut out = Vec::with_capacity(HEAD_BYTES + plain.len() + TAG_BYTES);
         out.push(FORM);
         out.extend_from_slice(&self.current.id);
         out.extend_from_slice(&nonce);
-        out.extend_from_slice(&sealed);
+        out.extend_from_slice(plain);
+        let (nonce, text) = (XNonce::from(nonce), &mut out[HEAD_BYTES..]);
+        let tag = self.current.cipher.encrypt_inout_detached(&nonce, place.as_bytes(), text.into());
+        out.extend_from_slice(&tag.map_err(|_| VaultError::CannotOpen)?);
         Ok(out)
     }
 
     /// Opens what [`Self::seal`] made for the same place.
     pub fn open(&self, place: &str, sealed: &[u8]) -> Result<Zeroizing<Vec<u8>>, VaultError> {
         let id = key_id(sealed).ok_or(VaultError::CannotOpen)?;
-        let head = 1 + KEY_ID_BYTES + NONCE_BYTES;
         let key = std::iter::once(&self.current).chain(&self.old).find(|it| it.id == id);
         let nonce: [u8; NONCE_BYTES] =
-            sealed[1 + KEY_ID_BYTES..head].try_into().map_err(|_| VaultError::CannotOpen)?;
-        let payload = Payload { msg: &sealed[head..], aad: place.as_bytes() };
+            sealed[1 + KEY_ID_BYTES..HEAD_BYTES].try_into().map_err(|_| VaultError::CannotOpen)?;
+        let payload = Payload { msg: &sealed[HEAD_BYTES..], aad: place.as_bytes() };
         let plain =
             key.ok_or(VaultError::CannotOpen)?.cipher.decrypt(&XNonce::from(nonce), payload);
         plain.map(Zeroizing::new).map_err(|_| VaultError::CannotOpen)
@@ -209,7 +208,7 @@ impl Vault {
 
 /// The name of the key that a box was sealed with; `None` for what is no box.
 fn key_id(sealed: &[u8]) -> Option<&[u8]> {
-    let is_box = sealed.len() >= 1 + KEY_ID_BYTES + NONCE_BYTES && sealed[0] == FORM;
+    let is_box = sealed.len() >= HEAD_BYTES && sealed[0] == FORM;
     is_box.then(|| &sealed[1..=KEY_ID_BYTES])
 }
 

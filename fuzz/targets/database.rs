@@ -38,19 +38,14 @@ impl Template {
         runtime.block_on(async {
             let secret = ("x-webhook-signature".to_owned(), SECRET.to_owned());
             let headers = Headers(vec![secret]);
-            let service =
-                gateway.knock(ProviderKind::Wasender, "v", &headers).await.expect("the vendor");
+            let by = ProviderKind::Wasender;
+            let (service, _) = gateway.knock(by, "v", &headers).await.expect("the vendor");
             for n in 0..3 {
                 let customer = Customer::new(&format!("+22170555000{n}"));
                 let body = real_message(&format!("K{n}"), &customer, "bonjour", 1_760_000_000);
                 let body = Bytes::from(body.to_string());
-                {
-                    let by = ProviderKind::Wasender;
-                    let came = Came { by, headers: headers.clone(), url: String::new(), body };
-                    gateway.accept(&service, came)
-                }
-                .await
-                .expect("kept");
+                let came = Came { by, headers: headers.clone(), url: String::new(), body };
+                gateway.accept(&service, came).await.expect("kept");
             }
             drop(gateway);
             data.close();

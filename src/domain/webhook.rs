@@ -50,28 +50,19 @@ impl Headers {
     /// Whether this could still be proven by one of `proofs`, now that only the headers are
     /// known. It spares us the bodies of strangers.
     #[must_use]
-    pub fn may_prove(&self, proofs: &[Proof<'_>]) -> bool {
-        let mut may = false;
-        for proof in proofs {
-            may |= match proof.scheme {
-                Scheme::HmacHex(header) => self.only(header).and_then(mac_of_hex).is_some(),
-                Scheme::Twilio(header) => self.only(header).and_then(twilio::mac).is_some(),
-                Scheme::UnipileV2 { header, now } => {
-                    self.only(header).and_then(|it| unipile::stamp(it, now)).is_some()
-                }
-                Scheme::Secret(header) => self.holds_secret(header, proof.secret),
-            };
-        }
-        may
-    }
-
-    /// Whether one of the secrets itself is here.
-    #[must_use]
-    pub fn hold_secret(&self, proofs: &[Proof<'_>]) -> bool {
-        proofs.iter().any(|proof| match proof.scheme {
-            Scheme::HmacHex(_) | Scheme::Twilio(_) | Scheme::UnipileV2 { .. } => false,
-            Scheme::Secret(header) => self.holds_secret(header, proof.secret),
-        })
+    pub fn claim(&self, proofs: &[Proof<'_>]) -> Claim {
+        let signed = |is_signed: bool| if is_signed { Claim::Signed } else { Claim::Nothing };
+        let claims = proofs.iter().map(|proof| match proof.scheme {
+            Scheme::HmacHex(header) => signed(self.only(header).and_then(mac_of_hex).is_some()),
+            Scheme::Twilio(header) => signed(self.only(header).and_then(twilio::mac).is_some()),
+            Scheme::UnipileV2 { header, now } => {
+                signed(self.only(header).and_then(|it| unipile::stamp(it, now)).is_some())
+            }
+            Scheme::Secret(header) if self.holds_secret(header, proof.secret) => Claim::Proven,
+            Scheme::Secret(_) => Claim::Nothing,
+        });
+        // All of them, so that the time taken does not tell which it was.
+        claims.max().unwrap_or(Claim::Nothing)
     }
 
     fn holds_secret(&self, header: &str, secret: &SecretString) -> bool {
@@ -79,6 +70,17 @@ impl Headers {
         let given = self.only(header).unwrap_or_default();
         !secret.is_empty() & same(given.as_bytes(), secret.as_bytes())
     }
+}
+
+/// What the headers of a webhook alone can say for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Claim {
+    /// Nothing could prove it.
+    Nothing,
+    /// There is a signature, which the body will bear out or not.
+    Signed,
+    /// They hold the secret itself.
+    Proven,
 }
 
 /// One way in which one instance's webhooks may prove themselves.

@@ -21,7 +21,7 @@ use crate::{
         event::{Chat, Connection, Event, What},
         id::{EntryId, InstanceId, VendorId},
         waba::{ProviderKind, WabaInstance},
-        webhook::{Headers, Webhook},
+        webhook::{Claim, Headers, Webhook},
     },
     journal::{Appended, JournalError, NewEvent, NewEvents, Recorded},
     sqlite::{DbError, is_of_disk},
@@ -82,7 +82,7 @@ pub struct Accepted {
 
 impl Gateway {
     /// Whether a provider's webhook with these headers may be one of the vendor's, asked before its
-    /// body is read.
+    /// body is read; and whether they prove it already.
     ///
     /// # Errors
     ///
@@ -93,12 +93,12 @@ impl Gateway {
         by: ProviderKind,
         vendor: &str,
         headers: &Headers,
-    ) -> Result<Arc<VendorService>, AcceptError> {
+    ) -> Result<(Arc<VendorService>, bool), AcceptError> {
         let service = self.vendor_called(vendor).await?;
-        if !service.may_prove(by, headers) {
-            return Err(self.not_proven(&service));
+        match service.claim(by, headers) {
+            Claim::Nothing => Err(self.not_proven(&service)),
+            claim => Ok((service, claim == Claim::Proven)),
         }
-        Ok(service)
     }
 
     pub(super) async fn vendor_called(

@@ -1,12 +1,20 @@
 //! JSON of providers, read as far as it can be.
 
+use std::borrow::Cow;
+
 use serde_json::Value;
 
 use super::Unreadable;
 
+/// A body as text. Reading it as such with replacements takes several times as long, and is needed
+/// for next to none.
+pub(super) fn text(body: &[u8]) -> Cow<'_, str> {
+    str::from_utf8(body).map_or_else(|_| String::from_utf8_lossy(body), Cow::Borrowed)
+}
+
 /// A body as a tree.
 pub(super) fn tree(body: &[u8]) -> Result<Value, Unreadable> {
-    let text = String::from_utf8_lossy(body);
+    let text = text(body);
     let read = serde_json::from_str(&text);
     let read = read.or_else(|first| serde_json::from_str(&mended(&text)).map_err(|_| first));
     read.map_err(|it: serde_json::Error| Unreadable { line: it.line(), column: it.column() })

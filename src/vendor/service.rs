@@ -13,7 +13,7 @@ use crate::{
         split::TextLimits,
         vendor::{Dialect, ResponderConfig, ResponseApi, Vendor},
         waba::WabaInstance,
-        webhook::{Headers, NotProven, Proof, Unverified, Verified, Webhook},
+        webhook::{Claim, Headers, NotProven, Proof, Unverified, Verified, Webhook},
     },
     http::Trust,
     provider::{Parsed, Provider, Providers, Unreadable},
@@ -116,16 +116,10 @@ impl VendorService {
         hours.is_none_or(|it| it.is_open(&it.zone(number), at))
     }
 
-    /// Whether a provider's webhook with these headers could be proven at all.
+    /// What these headers can say for a provider's webhook.
     #[must_use]
-    pub fn may_prove(&self, by: ProviderKind, headers: &Headers) -> bool {
-        headers.may_prove(&self.proofs(by))
-    }
-
-    /// Whether these headers hold the secret of one of the vendor's instances.
-    #[must_use]
-    pub fn is_proven(&self, by: ProviderKind, headers: &Headers) -> bool {
-        headers.hold_secret(&self.proofs(by))
+    pub fn claim(&self, by: ProviderKind, headers: &Headers) -> Claim {
+        headers.claim(&self.proofs(by))
     }
 
     /// Proves a provider's webhook with the secrets of all instances; the one that proves it is

@@ -210,8 +210,7 @@ async fn accept(web: &Web, caller: &Caller, body: Body) -> Result<Accepted, ApiE
     // For everybody alike: it must not tell which vendors there are.
     web.bodies.check(length)?;
     let headers = plain(headers);
-    let service = web.gateway.knock(*by, vendor, &headers).await?;
-    let is_proven = service.is_proven(*by, &headers);
+    let (service, is_proven) = web.gateway.knock(*by, vendor, &headers).await?;
     let held = web.bodies.read(&service.vendor().id, is_proven, body).await;
     let held = held.map_err(|error| match error {
         ApiError::TooSlow | ApiError::Truncated if !is_proven => AcceptError::NotProven.into(),

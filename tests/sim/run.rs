@@ -330,7 +330,7 @@ impl Run<'_> {
             let headers = Headers(vec![("x-webhook-signature".to_owned(), secret)]);
             let body = hook.body.to_string().into();
             let taken = async {
-                let service = gateway.knock(ProviderKind::Wasender, &to, &headers).await?;
+                let (service, _) = gateway.knock(ProviderKind::Wasender, &to, &headers).await?;
                 let came = Came {
                     by: ProviderKind::Wasender,
                     headers: headers.clone(),

@@ -15,7 +15,7 @@ use crate::{
         secret::{SecretString, without},
         waba::{InstanceKey, ProviderKind},
     },
-    provider::{Parsed, Part, files::announced},
+    provider::{Parsed, Part, files::announced, raw},
 };
 
 /// Files of one message (E1).
@@ -165,7 +165,7 @@ impl Fields {
 
     /// Kept as it came, but for secrets.
     fn other(&self, body: &[u8], secrets: &[&SecretString]) -> Event {
-        let raw = Text(without(&String::from_utf8_lossy(body), secrets));
+        let raw = Text(without(&raw::text(body), secrets));
         let name = ["EventType", "MessageStatus", "SmsStatus", "MessageType"];
         let name = name.into_iter().find_map(|it| self.get(it)).unwrap_or("unknown");
         let name = without(name, secrets).chars().take(NAME_CHARS_MAX).collect();

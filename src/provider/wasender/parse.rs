@@ -25,7 +25,7 @@ use crate::{
         secret::{SecretString, without},
         waba::InstanceKey,
     },
-    provider::{Parsed, Part, Unreadable, masked::longest_first},
+    provider::{Parsed, Part, Unreadable, masked::longest_first, raw},
 };
 
 /// There are no words for something, or it has a field twice: the body is kept raw, too.
@@ -47,7 +47,7 @@ type Told = Result<(), Missed>;
 /// [`Unreadable`] when it is not JSON, or something we have no words for is nested too deeply to be
 /// masked; the caller keeps it as it came.
 pub(super) fn read(body: &[u8], secrets: &[&SecretString]) -> Result<Parsed, Unreadable> {
-    let body = String::from_utf8_lossy(body);
+    let body = raw::text(body);
     let is_object = body.trim_ascii_start().starts_with('{');
     // What is not JSON fails again in `other`.
     let hook: Hook<'_> = serde_json::from_str(&body).ok().filter(|_| is_object).unwrap_or_default();

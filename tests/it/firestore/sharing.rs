@@ -26,7 +26,7 @@ async fn proves(app: &TestApp, vendor: &TestVendor, secret: &str) -> bool {
 
 /// What the node remembers of a vendor.
 async fn service(app: &TestApp, vendor: &str, secret: &str) -> Arc<VendorService> {
-    app.gateway.knock(ProviderKind::Wasender, vendor, &with_secret(secret)).await.unwrap()
+    app.gateway.knock(ProviderKind::Wasender, vendor, &with_secret(secret)).await.unwrap().0
 }
 
 fn with_secret(secret: &str) -> Headers {
