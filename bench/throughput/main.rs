@@ -1,6 +1,7 @@
 //! Measures the gateway: `cargo bench --bench throughput -- WHAT`, where each `WHAT` is a scenario.
 //! What the figures mean, and what they were, is in `docs/PERFORMANCE.md`.
 
+mod bulk;
 mod burst;
 mod fairness;
 mod floor;
@@ -101,6 +102,8 @@ enum What {
     Full,
     /// Beside the usual stack: Node and Redis.
     Peer,
+    /// One message to 100,000 recipients.
+    Bulk,
     /// 1,000 sends a second to a provider that takes its time, beside its HTTP calls alone.
     Sends,
 }
@@ -136,6 +139,7 @@ fn main() -> anyhow::Result<()> {
         What::Burst => burst::run(place, runs(5), seconds(10)),
         What::Waiting => waiting::run(place, runs(3)),
         What::Full => full::run(place, runs(5), seconds(8), arguments.entries),
+        What::Bulk => bulk::run(place, runs(3)),
         What::Sends => sends::run(place, runs(5), arguments.plan()),
         What::Peer => peer::run(place, runs(5), seconds(8)),
     }

@@ -40,7 +40,7 @@ use crate::{
         process::Process,
     },
     intake::settle,
-    slow::{LATENCY, Slow},
+    slow::{LAST_WITHIN, LATENCY, Slow},
 };
 
 /// Connections that messages are handed in over.
@@ -59,6 +59,11 @@ pub struct Plan {
 impl Plan {
     pub fn n_sends(self) -> anyhow::Result<usize> {
         Ok(self.rate * usize::try_from(self.seconds)?)
+    }
+
+    /// When the last answer has come, at the latest.
+    fn last(self, start: Instant) -> anyhow::Result<Instant> {
+        Ok(start + self.due(self.n_sends()?) + LAST_WITHIN)
     }
 
     /// When the `n`th falls due, after the first.
@@ -139,7 +144,7 @@ async fn gateway(place: &Path, plan: Plan) -> anyhow::Result<(Run, [f64; 2])> {
     tokio::time::sleep_until(start.into()).await;
     let before = gateway.process.usage()?;
     let [commits, statements] = writes(&gateway).await?;
-    let arrivals = slow.all(plan, start).await?;
+    let arrivals = slow.all(n_sends, plan.last(start)?).await?;
     let after = gateway.process.usage()?;
     let written = writes(&gateway).await?;
     gateway.process.terminate()?;
@@ -171,10 +176,10 @@ async fn floor(plan: Plan) -> anyhow::Result<Run> {
     child.stdout.take().context("its output")?.read_exact(&mut ready).context("wait for it")?;
     let mut go = child.stdin.take().context("its input")?;
     let process = Process::new(child);
-    let before = process.usage()?;
+    let (before, n_sends) = (process.usage()?, plan.n_sends()?);
     let start = Instant::now();
     go.write_all(b"g").context("let it start")?;
-    let arrivals = slow.all(plan, start).await?;
+    let arrivals = slow.all(n_sends, plan.last(start)?).await?;
     let after = process.usage()?;
     Ok(slow.tell(plan, &arrivals, start, after.cpu - before.cpu))
 }
@@ -296,7 +301,7 @@ fn request(key: &str, n: usize, due: Millis) -> anyhow::Result<String> {
 }
 
 /// Each round of the vendors has customers of its own.
-fn customer(n: usize) -> String {
+pub fn customer(n: usize) -> String {
     format!("+22177{n:07}")
 }
 
@@ -314,7 +319,7 @@ fn token(vendor: usize) -> String {
     format!("EAAG{vendor:06}0123456789abcdef0123456789abcdef")
 }
 
-fn at_meta(n: usize, instance: &mut WabaInstance) {
+pub fn at_meta(n: usize, instance: &mut WabaInstance) {
     instance.provider = ProviderKind::Meta;
     instance.wasender = WasenderAccount::default();
     instance.meta = Some(Box::new(MetaAccount {

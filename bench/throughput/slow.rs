@@ -1,16 +1,17 @@
 //! A provider that answers each call only after a while, and knows when each came.
 
 use std::{
+    collections::HashSet,
     net::SocketAddr,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use serde_json::json;
 use tokio::{
     io::AsyncWriteExt,
@@ -29,7 +30,7 @@ use crate::{
 /// How long it takes for each.
 pub const LATENCY: Duration = Duration::from_millis(200);
 /// Until the last answer, once the last has fallen due.
-const LAST_WITHIN: Duration = Duration::from_secs(20);
+pub const LAST_WITHIN: Duration = Duration::from_secs(20);
 
 /// A provider that answers each call only after a while, in a thread of its own.
 pub struct Slow {
@@ -41,10 +42,23 @@ pub struct Slow {
 
 #[derive(Default)]
 struct Desk {
-    /// When the calls came.
-    arrivals: Mutex<Vec<Instant>>,
+    calls: Mutex<Calls>,
     n_answered: AtomicUsize,
     n_connections: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Calls {
+    /// When they came.
+    arrivals: Vec<Instant>,
+    /// Whom they were for.
+    customers: HashSet<Vec<u8>>,
+}
+
+impl Desk {
+    fn lock(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Slow {
@@ -71,10 +85,8 @@ impl Slow {
         format!("http://{}", self.address)
     }
 
-    /// Waits until all were answered. When each came.
-    pub async fn all(&self, plan: Plan, start: Instant) -> anyhow::Result<Vec<Instant>> {
-        let n_sends = plan.n_sends()?;
-        let until = start + plan.due(n_sends) + LAST_WITHIN;
+    /// Waits until so many were answered, until this time. When each came.
+    pub async fn all(&self, n_sends: usize, until: Instant) -> anyhow::Result<Vec<Instant>> {
         while self.desk.n_answered.load(Ordering::Relaxed) < n_sends {
             let n = self.desk.n_answered.load(Ordering::Relaxed);
             ensure!(Instant::now() < until, "{n} of {n_sends} came");
@@ -82,9 +94,17 @@ impl Slow {
         }
         // What they are told is still to be kept, and one too many would be seen.
         tokio::time::sleep(Duration::from_secs(1)).await;
-        let arrivals = self.desk.arrivals.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let arrivals = self.arrivals()?;
         ensure!(arrivals.len() == n_sends, "{} of {n_sends} came", arrivals.len());
         Ok(arrivals)
+    }
+
+    /// When the calls came so far, each for another customer.
+    pub fn arrivals(&self) -> anyhow::Result<Vec<Instant>> {
+        let Calls { arrivals, customers } = &*self.desk.lock();
+        let n_twice = arrivals.len() - customers.len();
+        ensure!(n_twice == 0, "{n_twice} customers were sent to twice");
+        Ok(arrivals.clone())
     }
 
     pub fn tell(&self, plan: Plan, arrivals: &[Instant], start: Instant, cpu: f64) -> Run {
@@ -133,9 +153,10 @@ async fn take(stream: TcpStream, desk: &Desk) -> anyhow::Result<()> {
                 .is_some_and(|it| it.starts_with(b"EAAG"));
         ensure!(is_send, "no send");
         let n = {
-            let mut arrivals = desk.arrivals.lock().unwrap_or_else(PoisonError::into_inner);
-            arrivals.push(Instant::now());
-            arrivals.len()
+            let mut calls = desk.lock();
+            calls.arrivals.push(Instant::now());
+            calls.customers.insert(customer(request.body)?);
+            calls.arrivals.len()
         };
         tokio::time::sleep(LATENCY).await;
         let body = json!({
@@ -152,4 +173,11 @@ async fn take(stream: TcpStream, desk: &Desk) -> anyhow::Result<()> {
         desk.n_answered.fetch_add(1, Ordering::Relaxed);
     }
     Ok(())
+}
+
+/// Whom a call is for.
+fn customer(body: &[u8]) -> anyhow::Result<Vec<u8>> {
+    const TO: &[u8] = b"\"to\":\"";
+    let at = body.windows(TO.len()).position(|it| it == TO).context("for nobody")?;
+    Ok(body[at + TO.len()..].iter().copied().take_while(|it| *it != b'"').collect())
 }
