@@ -20,6 +20,9 @@ pub const RECIPIENTS_MAX: usize = 100_000;
 pub const PER_MINUTE_MAX: u32 = 6_000;
 /// Jobs of one vendor that have not ended.
 pub const JOBS_MAX: i64 = 20;
+/// The most bytes that the texts of a message have together once its variables are filled in: a
+/// variable may stand in a message thousands of times.
+pub const FILLED_BYTES_MAX: usize = 512 * 1_024;
 /// When so many in a row were parked or given up, a job waits for a person.
 pub const FAILED_IN_A_ROW: i64 = 20;
 
@@ -157,6 +160,9 @@ pub enum BadFill {
     /// The line has no such column.
     #[error("{0}: is missing, and the message has it as a variable")]
     Missing(String),
+    /// It grows too long.
+    #[error("message: has more than {FILLED_BYTES_MAX} bytes once its variables are filled in")]
+    TooLong,
     /// It is no message any more.
     #[error("message: cannot be read once its variables are filled in")]
     Unreadable,
@@ -189,7 +195,8 @@ impl Pattern {
     pub fn fill(&self, columns: &Columns) -> Result<Content, BadFill> {
         let mut content = self.content.clone();
         if !self.names.is_empty() {
-            fill(&mut content, columns)?;
+            let mut n_left = FILLED_BYTES_MAX;
+            fill(&mut content, columns, &mut n_left)?;
         }
         serde_json::from_value(content).map_err(|_| BadFill::Unreadable)
     }
@@ -210,24 +217,27 @@ fn collect(value: &Value, names: &mut BTreeSet<String>) {
     }
 }
 
-fn fill(value: &mut Value, columns: &Columns) -> Result<(), BadFill> {
+/// Of what may be written, `n_left` bytes are left.
+fn fill(value: &mut Value, columns: &Columns, n_left: &mut usize) -> Result<(), BadFill> {
     match value {
         Value::String(text) if text.contains("{{") => {
             let mut filled = String::with_capacity(text.len());
             for piece in Pieces(text) {
-                match piece {
-                    Piece::Plain(it) => filled.push_str(it),
-                    Piece::Variable(name) => {
-                        let given = columns.get(name);
-                        filled.push_str(given.ok_or_else(|| BadFill::Missing(name.to_owned()))?);
-                    }
-                }
+                let it = match piece {
+                    Piece::Plain(it) => it,
+                    Piece::Variable(name) => columns
+                        .get(name)
+                        .map(String::as_str)
+                        .ok_or_else(|| BadFill::Missing(name.to_owned()))?,
+                };
+                *n_left = n_left.checked_sub(it.len()).ok_or(BadFill::TooLong)?;
+                filled.push_str(it);
             }
             *text = filled;
             Ok(())
         }
-        Value::Array(all) => all.iter_mut().try_for_each(|it| fill(it, columns)),
-        Value::Object(all) => all.values_mut().try_for_each(|it| fill(it, columns)),
+        Value::Array(all) => all.iter_mut().try_for_each(|it| fill(it, columns, n_left)),
+        Value::Object(all) => all.values_mut().try_for_each(|it| fill(it, columns, n_left)),
         _ => Ok(()),
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 
+use serde::Serialize;
 use url::Url;
 
 use crate::{
     domain::{
         choices::OPTIONS_MAX,
-        message::{Choice, Content, Media, MediaKind, Template, Text},
+        message::{Choice, Content, Flow, Media, MediaKind, Template, Text},
         phone::PhoneNumber,
         route::ProviderKind,
         vendor::Vendor,
+        window::TEXT_PLACE,
     },
     provider::plain,
 };
@@ -44,6 +46,10 @@ const FLOW_CTA_CHARS_MAX: usize = 30;
 /// The longest name of a template, in characters, and the most bytes of what fills it in.
 const TEMPLATE_NAME_CHARS_MAX: usize = 512;
 const COMPONENTS_BYTES_MAX: usize = 32 * 1_024;
+/// How often the text may stand in a fallback template.
+const TEXT_PLACES_MAX: usize = 10;
+/// The longest language, id and word of Meta's or Twilio's, in characters.
+const WORD_CHARS_MAX: usize = 200;
 /// An emoji may be made of several characters.
 const EMOJI_CHARS_MAX: usize = 32;
 
@@ -88,6 +94,9 @@ pub(super) fn checked(content: Content, own: &PhoneNumber) -> Result<Content, St
         Content::Choices(it) => {
             let field = if it.is_list { "list" } else { "buttons" };
             required(&format!("{field}.text"), &it.text, TEXT_CHARS_MAX)?;
+            at_most(&format!("{field}.header"), &it.header, BODY_CHARS_MAX)?;
+            at_most(&format!("{field}.footer"), &it.footer, BODY_CHARS_MAX)?;
+            at_most(&format!("{field}.button"), &it.button, TITLE_CHARS_MAX)?;
             options(field, &it.options)?;
         }
         Content::Template(it) => template(it)?,
@@ -96,13 +105,7 @@ pub(super) fn checked(content: Content, own: &PhoneNumber) -> Result<Content, St
             required("ctaUrl.label", label, BUTTON_CHARS_MAX)?;
             url("ctaUrl", &to.0)?;
         }
-        Content::Flow(it) => {
-            required("flow.text", &it.text, BODY_CHARS_MAX)?;
-            required("flow.cta", &it.cta, FLOW_CTA_CHARS_MAX)?;
-            if it.id.is_some() == it.name.is_some() {
-                return Err("flow: has either id or name".to_owned());
-            }
-        }
+        Content::Flow(it) => flow(it)?,
         Content::LocationRequest { text } => {
             required("locationRequest.text", text, BODY_CHARS_MAX)?;
         }
@@ -122,11 +125,53 @@ pub(super) fn template(it: &Template) -> Result<(), String> {
     if it.name.chars().count() > TEMPLATE_NAME_CHARS_MAX {
         return Err(format!("template.name: has more than {TEMPLATE_NAME_CHARS_MAX} characters"));
     }
-    let n_bytes = serde_json::to_vec(&it.components).map_or(usize::MAX, |it| it.len());
-    if n_bytes > COMPONENTS_BYTES_MAX {
-        return Err(format!("template.components: has more than {COMPONENTS_BYTES_MAX} bytes"));
-    }
+    word("template.language", Some(&it.language))?;
+    word("template.contentSid", it.content_sid.as_deref())?;
+    of_bytes("template.components", &it.components)?;
+    of_bytes("template.variables", &it.variables)?;
     at_most("template.text", &it.text, TEXT_CHARS_MAX)
+}
+
+/// The template that stands for what comes too late: each text is written wherever it has a place.
+pub(super) fn fallback_template(it: &Template) -> Result<(), String> {
+    template(it).map_err(|it| it.replace("template", "fallbackTemplate"))?;
+    let filled = serde_json::to_string(&(&it.components, &it.variables)).unwrap_or_default();
+    if filled.matches(TEXT_PLACE).count() > TEXT_PLACES_MAX {
+        return Err(format!(
+            "fallbackTemplate: has {TEXT_PLACE} more than {TEXT_PLACES_MAX} times"
+        ));
+    }
+    Ok(())
+}
+
+fn flow(it: &Flow) -> Result<(), String> {
+    required("flow.text", &it.text, BODY_CHARS_MAX)?;
+    required("flow.cta", &it.cta, FLOW_CTA_CHARS_MAX)?;
+    if it.id.is_some() == it.name.is_some() {
+        return Err("flow: has either id or name".to_owned());
+    }
+    word("flow.id", it.id.as_deref())?;
+    word("flow.name", it.name.as_deref())?;
+    word("flow.token", it.token.as_deref())?;
+    word("flow.action", it.action.as_deref())?;
+    word("flow.mode", it.mode.as_deref())?;
+    of_bytes("flow.payload", &it.payload)
+}
+
+fn word(field: &str, word: Option<&str>) -> Result<(), String> {
+    if word.is_some_and(|it| it.chars().count() > WORD_CHARS_MAX) {
+        return Err(format!("{field}: has more than {WORD_CHARS_MAX} characters"));
+    }
+    Ok(())
+}
+
+/// What is passed through as it is.
+fn of_bytes(field: &str, what: &impl Serialize) -> Result<(), String> {
+    let n_bytes = serde_json::to_vec(what).map_or(usize::MAX, |it| it.len());
+    if n_bytes > COMPONENTS_BYTES_MAX {
+        return Err(format!("{field}: has more than {COMPONENTS_BYTES_MAX} bytes"));
+    }
+    Ok(())
 }
 
 fn media(media: &Media) -> Result<(), String> {

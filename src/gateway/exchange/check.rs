@@ -52,7 +52,7 @@ pub(super) fn vendor(it: &Vendor) -> Vec<Fault> {
     demand(is_forward, "forwardUrl", "an http or https URL of at most 2048 characters");
     let secret = it.signing_secret.expose_secret();
     demand((1..=NAME_CHARS_MAX).contains(&secret.len()), "signingSecret", "1 to 1024 characters");
-    if let Some(Err(why)) = it.fallback_template.as_deref().map(content::template) {
+    if let Some(Err(why)) = it.fallback_template.as_deref().map(content::fallback_template) {
         let why = why.split_once(": ").map_or(why.as_str(), |it| it.1);
         faults.push(Fault::new("fallbackTemplate", why));
     }

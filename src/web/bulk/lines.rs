@@ -3,7 +3,7 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use axum::body::{Body, BodyDataStream};
 use bytes::{Bytes, BytesMut};
@@ -221,8 +221,9 @@ impl Reader {
                 bad + 1
             ));
         }
-        if let Some(twice) = (1..names.len()).find(|it| names[..*it].contains(&names[*it])) {
-            return Err(format!("{}: there are two columns of this name", names[twice]));
+        let mut seen = HashSet::new();
+        if let Some(twice) = names.iter().find(|it| !seen.insert(*it)) {
+            return Err(format!("{twice}: there are two columns of this name"));
         }
         let has = |name: &str| names.iter().any(|it| it == name);
         if !has(TO) {
