@@ -178,17 +178,27 @@ async fn the_file_stops_growing_and_the_ledger_stays_right() {
 
 #[tokio::test]
 async fn what_waits_for_a_person_stays_in_its_conversation() {
+    stays_in_its_conversation(MINUTE, (KEPT_DAYS + 1) * DAY).await;
+}
+
+#[tokio::test]
+async fn what_waits_for_a_person_stays_however_little_is_removed_at_once() {
+    stays_in_its_conversation(DAY, DAY / 2).await;
+}
+
+/// What is said is `apart`, and what is old is removed in steps of `each`.
+async fn stays_in_its_conversation(apart: i64, each: i64) {
     let (mut app, vendor) = still().await;
     let parked =
         |now| NewIntent { parked: Some(Reason::NoPhone), ..intent(&vendor, customer(1), now) };
     let mut kept = Vec::new();
     for n in 0..3 {
         exchange(&app.gateway, &vendor, 1, n).await;
-        app.clock.advance(MINUTE);
+        app.clock.advance(apart);
         let submitted = app.gateway.journal().submit(parked(app.clock.now())).await.unwrap();
         let Submitted::New(id, _) = submitted else { panic!("{submitted:?}") };
         kept.push(id);
-        app.clock.advance(MINUTE);
+        app.clock.advance(apart);
     }
     exchange(&app.gateway, &vendor, 1, 9).await;
     let conversations = app.gateway.journal().conversations(&vendor.id, None, 9).await.unwrap();
@@ -199,8 +209,13 @@ async fn what_waits_for_a_person_stays_in_its_conversation() {
         page.rows.iter().map(|it| it.id).collect::<Vec<_>>()
     };
     assert_eq!(ids(&app).await.len(), 11);
-    app.clock.advance((KEPT_DAYS + 1) * DAY);
-    app.gateway.tidy_journal().await.unwrap();
+    let end = app.clock.now() + (KEPT_DAYS + 1) * DAY;
+    while app.clock.now() < end {
+        app.clock.advance(each.min(end - app.clock.now()));
+        app.gateway.tidy_journal().await.unwrap();
+        let found = ids(&app).await;
+        assert!(kept.iter().all(|it| found.contains(it)), "{found:?} of {kept:?}");
+    }
     assert_eq!(ids(&app).await, kept);
     app.restart().await;
     assert_eq!(ids(&app).await, kept);

@@ -1,7 +1,7 @@
 //! Reading a conversation, or a vendor's messages, from the latest entry backwards: each names the
 //! one before it.
 
-use std::ops::ControlFlow;
+use std::{collections::BTreeMap, ops::ControlFlow};
 
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
@@ -118,24 +118,32 @@ pub(super) fn join(cx: &mut Cx<'_>, from: ContactId, into: ContactId) -> Result<
     Ok(())
 }
 
+/// An entry that stays where others of its conversation are removed.
+pub(super) struct Kept {
+    pub(super) chain: Chain,
+    pub(super) id: i64,
+    pub(super) prev: Option<i64>,
+}
+
 /// What of a conversation is about to be removed, up to `through`, is passed over by the links of
-/// what stays.
+/// what stays. Of that, `kept` is linked whether or not a link leads there now.
 pub(super) fn pass_over(
     cx: &mut Cx<'_>,
     contact: ContactId,
-    through: EntryId,
-    is_removed: &str,
+    (through, is_removed): (EntryId, &str),
+    kept: &[Kept],
 ) -> Result<(), DbError> {
     let ends = cx.ends(contact)?;
     for (last, chain) in ends.into_iter().zip([Chain::Turns, Chain::Signals]) {
         let sql = format!(
             "{CONVERSATION} SELECT id, entries.prev FROM walk CROSS JOIN entries USING (id)
-                WHERE contact = ?2 AND NOT (id <= ?3 AND {is_removed}) ORDER BY id"
+                WHERE contact = ?2 AND NOT (id <= ?3 AND {is_removed})"
         );
         let mut statement = cx.connection.prepare_cached(&sql)?;
         let values = [last.0, contact.0, through.0];
         let rows = statement.query_map(values, |row| Ok((row.get(0)?, row.get(1)?)))?;
-        let stay: Vec<(i64, Option<i64>)> = rows.collect::<Result<_, _>>()?;
+        let mut stay: BTreeMap<i64, Option<i64>> = rows.collect::<Result<_, _>>()?;
+        stay.extend(kept.iter().filter(|it| it.chain == chain).map(|it| (it.id, it.prev)));
         let mut prev = None;
         for (id, before) in stay {
             if before != prev {

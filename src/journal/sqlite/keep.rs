@@ -1,11 +1,19 @@
 //! Removing what is old, with everything that refers to it, a little in each transaction.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{SqliteJournal, chains, entries, keys, names, outbox, state::Cx, windows};
+use super::{
+    SqliteJournal,
+    chains::{self, Kept},
+    entries, keys,
+    late::Chain,
+    names, outbox,
+    state::Cx,
+    windows,
+};
 use crate::{
     domain::{
         clock::Millis,
@@ -112,17 +120,38 @@ impl Keep for SqliteJournal {
 /// What nobody waits for any more.
 const IS_ENDED: &str = "(is_open = 0 AND account IN (1, 2, 4))";
 
+/// The conversations that keep something of a page, with what they keep of it; and those that keep
+/// something from before it, which only an entry of the page names.
+fn keeping(
+    connection: &Connection,
+    after: EntryId,
+    through: EntryId,
+) -> Result<BTreeMap<ContactId, Vec<Kept>>, DbError> {
+    let sql = format!(
+        "SELECT contact, id, prev, kind = 1, {IS_ENDED} FROM entries
+            WHERE id > ?1 AND id <= ?2 AND contact IS NOT NULL AND (NOT {IS_ENDED}
+                OR (prev <= ?1 AND EXISTS
+                    (SELECT 1 FROM entries AS before WHERE before.id = entries.prev)))"
+    );
+    let mut keeping: BTreeMap<ContactId, Vec<Kept>> = BTreeMap::new();
+    let mut statement = connection.prepare_cached(&sql)?;
+    let mut rows = statement.query([after.0, through.0])?;
+    while let Some(row) = rows.next()? {
+        let kept = keeping.entry(ContactId(row.get(0)?)).or_default();
+        if !row.get::<_, bool>(4)? {
+            let chain = if row.get(3)? { Chain::Signals } else { Chain::Turns };
+            kept.push(Kept { chain, id: row.get(1)?, prev: row.get(2)? });
+        }
+    }
+    Ok(keeping)
+}
+
 /// What is still to be done or waits for a person stays, however old it is.
 fn remove(cx: &mut Cx<'_>, after: EntryId, through: EntryId) -> Result<usize, DbError> {
-    let sql = format!(
-        "SELECT DISTINCT contact FROM entries WHERE id > ?1 AND id <= ?2 AND contact IS NOT NULL
-            AND NOT {IS_ENDED}"
-    );
-    let mut statement = cx.connection.prepare_cached(&sql)?;
-    let kept = statement.query_map([after.0, through.0], |row| row.get(0).map(ContactId))?;
-    for contact in kept.collect::<Result<Vec<_>, _>>()? {
-        chains::pass_over(cx, contact, through, IS_ENDED)?;
+    for (contact, kept) in keeping(cx.connection, after, through)? {
+        chains::pass_over(cx, contact, (through, IS_ENDED), &kept)?;
     }
+    cx.late()?.removed(through);
     let sql = format!(
         "DELETE FROM entries WHERE id > ?1 AND id <= ?2 AND {IS_ENDED}
             RETURNING vendor, kind = 2, account, id, pid, tid"

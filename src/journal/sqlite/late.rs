@@ -63,6 +63,8 @@ pub(super) struct Late {
     /// What these entries and those before them tell is in the tables, or leaving: what is told of
     /// them from now on would not be read again after a restart.
     through: EntryId,
+    /// Entries up to here may have been removed.
+    removed: EntryId,
     ends: LruCache<End, Option<EntryId>>,
     vendors: LruCache<VendorId, Option<EntryId>>,
 }
@@ -77,6 +79,7 @@ impl Default for Late {
             waiting: Part::default(),
             leaving: None,
             through: EntryId::default(),
+            removed: EntryId::default(),
             ends: LruCache::new(ENDS_REMEMBERED),
             vendors: LruCache::new(ENDS_REMEMBERED),
         }
@@ -214,6 +217,11 @@ impl Late {
         self.open.ends.insert((contact, chain), last);
     }
 
+    /// Entries up to here are about to be removed: what ended with one of them ends elsewhere.
+    pub(super) fn removed(&mut self, through: EntryId) {
+        self.removed = self.removed.max(through);
+    }
+
     /// An entry was made.
     pub(super) fn made(&mut self, id: EntryId) {
         self.open.n_entries += 1;
@@ -277,7 +285,7 @@ impl Late {
     ) -> Result<(), DbError> {
         let mut budget = self.rows_at_least + 3 * self.open.n_entries;
         if let Some(leaving) = &mut self.leaving {
-            leaving.write(connection, days, &mut budget)?;
+            leaving.write(connection, days, self.removed, &mut budget)?;
         }
         Ok(())
     }

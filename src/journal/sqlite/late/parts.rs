@@ -104,10 +104,12 @@ impl Leaving {
         self.written == self.sizes()
     }
 
+    /// Of entries up to `removed` some may be gone.
     pub(super) fn write(
         &mut self,
         connection: &Connection,
         days: &mut Days,
+        removed: EntryId,
         budget: &mut usize,
     ) -> Result<(), DbError> {
         let mut span = |at: usize, of: usize| {
@@ -123,6 +125,9 @@ impl Leaving {
         days.put_all(connection, &self.keys[keys])?;
         insert_pairs(connection, "INSERT OR IGNORE INTO names (key, entry)", &self.names[names])?;
         for ((contact, chain), last) in &self.ends[ends] {
+            if *last <= removed && !is_there(connection, *last)? {
+                continue;
+            }
             // What a merge has written meanwhile is later.
             let sql = match chain {
                 Chain::Turns => {
@@ -146,6 +151,10 @@ impl Leaving {
         }
         Ok(())
     }
+}
+
+fn is_there(connection: &Connection, id: EntryId) -> Result<bool, DbError> {
+    Ok(connection.prepare_cached("SELECT 1 FROM entries WHERE id = ?1")?.exists([id.0])?)
 }
 
 pub(super) fn found<K: Ord>(sorted: &[(K, EntryId)], key: &K) -> Option<EntryId> {
