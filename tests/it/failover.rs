@@ -298,7 +298,8 @@ async fn free_text_outside_the_window_is_refused_or_leaves_as_the_vendors_templa
     let none = json!({ "fallbackTemplate": null });
     assert_eq!(shop.app.admin.put(&vendor, none).await.status, 200);
     let again = shop.app.admin.call("POST", &path, Some(text), &key).await;
-    assert_eq!((again.status, &again.json()["id"]), (202, &first.json()["id"]));
+    assert_eq!((again.status, &again.json()["messageId"]), (202, &first.json()["messageId"]));
+    assert!(first.json()["messageId"].is_string());
     let other = json!({ "to": stranger, "type": "text", "text": "trois" });
     assert_eq!(shop.app.admin.call("POST", &path, Some(other.clone()), &key).await.status, 409);
     assert_eq!(shop.app.admin.post(&path, other).await.status, 422);
@@ -329,6 +330,12 @@ async fn a_message_for_later_keeps_nothing_waiting_and_leaves_in_time() {
     assert_eq!(shop.app.admin.post(&path, none).await.status, 422);
     let far = json!({ "to": TO, "type": "text", "text": "x", "sendAt": "2099-01-01T00:00:00Z" });
     assert_eq!(shop.app.admin.post(&path, far).await.status, 422);
+    // A person puts it aside and lets it go on: still at its time, however far that is.
+    let entry = format!("/api/admin/journal/entries/{}", id.json()["messageId"].as_str().unwrap());
+    for deed in ["park", "release"] {
+        let done = shop.app.admin.post(&format!("{entry}/{deed}"), json!(null)).await;
+        assert_eq!(done.status, 200, "{}", done.text);
+    }
     shop.app.clock.advance(HOUR - 1);
     shop.app.settled_sends().await;
     assert_eq!(shop.app.twin.sends().len(), 1, "not before its time");

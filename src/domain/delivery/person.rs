@@ -31,8 +31,11 @@ impl Delivery {
             // What was heard and refused was of an earlier attempt.
             (self.status, self.late, self.refusals, self.throttled) = (None, None, 0, 0);
             (self.refused, self.passed) = (ProviderSet::NONE, ProviderSet::NONE);
-            self.enter(State::Waiting { due: now });
-            self.expires = expires;
+            // What was to leave later still is, and is worth sending for as long after its time.
+            self.later = self.later.filter(|it| *it > now);
+            let due = self.later.unwrap_or(now);
+            self.enter(State::Waiting { due });
+            self.expires = expires + (due - now);
         }
     }
 

@@ -245,6 +245,13 @@ fn a_person_lets_go_on_what_is_at_rest_and_again_what_may_have_arrived() {
         assert!(goes || after == of(state), "{after:?}");
         goes
     };
+    let held = |at| Delivery { later: Some(at), ..of(State::Parked(Reason::Held)) };
+    let early = held(EXPIRES).step(release, 5, &policy);
+    assert_eq!(early.todo(&policy), Todo::Later { at: EXPIRES }, "still at its time");
+    assert_eq!(early.expires - EXPIRES, 2 * EXPIRES - 5, "for as long after it");
+    assert_eq!(early.step(Input::BEGIN, EXPIRES, &policy).state, State::Begun);
+    let late = held(4).step(release, 5, &policy);
+    assert_eq!((late.todo(&policy), late.expires), (Todo::Send { at: 5 }, 2 * EXPIRES));
     for (state, by_release, by_again) in [
         (State::Waiting { due: 9 }, false, false),
         (State::Begun, false, false),

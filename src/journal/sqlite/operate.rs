@@ -221,17 +221,20 @@ fn resume_intent(
     names::changed(cx, row.id, [row.pid, row.tid], [None; 2])?;
     // What an earlier attempt was known by is not the next one's: its echo is its own.
     (row.pid, row.tid, row.begun_at, row.life.ticket) = (None, None, None, None);
-    renew_followers(cx, &row, expires)?;
+    row.life.told = 0;
+    let after = row.life.part.and_then(|it| it.after);
     let job = row.job(Kind::Send, how.now);
     let input = if how.again { Input::Again { expires } } else { Input::Release { expires } };
     let stepped = intents::advance(cx, row, &Step::of(input), how.now)?;
+    if let Some(delivery) = &stepped.delivery {
+        renew_followers(cx, after, delivery.expires)?;
+    }
     cx.changes.push(Change::Decided(job, stepped.next));
     Ok(())
 }
 
-/// Parts that wait for this one are worth sending as long as it is.
-fn renew_followers(cx: &Cx<'_>, row: &EntryRow, expires: Millis) -> Result<(), DbError> {
-    let mut next = row.life.part.and_then(|it| it.after);
+/// Parts that wait for this one, from the `next` on, are worth sending as long as it is.
+fn renew_followers(cx: &Cx<'_>, mut next: Option<i64>, expires: Millis) -> Result<(), DbError> {
     while let Some(id) = next {
         let Some(mut row) = entries::load(cx, EntryId(id))? else { break };
         next = row.life.part.and_then(|it| it.after);
