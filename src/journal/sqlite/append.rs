@@ -27,6 +27,9 @@ use crate::{
     vault::{Token, Vault},
 };
 
+/// Set aside for an event's plain form, which may grow.
+const PLAIN_BYTES: usize = 2_048;
+
 /// The events of a webhook with everything that can be computed outside the writer.
 pub(super) struct Prepared {
     pub(super) vendor: VendorId,
@@ -73,7 +76,9 @@ fn prepare_one(
     event: Event,
     unanswered: Option<Unanswered>,
 ) -> Result<PreparedEvent, DbError> {
-    let plain = serde_json::to_vec(&event).map_err(|_| DbError::Unreadable("event"))?;
+    // What an event needs is no more than it came with, most often.
+    let mut plain = Vec::with_capacity(raw.len().min(PLAIN_BYTES));
+    serde_json::to_writer(&mut plain, &event).map_err(|_| DbError::Unreadable("event"))?;
     let body = entries::seal(vault, instance, &plain)?;
     let about = match &event.what {
         // A customer's message is found by its dedupe key, so what is asked for is what it quotes.
@@ -182,6 +187,10 @@ fn told_before(
     let Some(telling) = &it.telling else { return Ok(None) };
     let first = devices::first(cx, speaker, telling, id)?;
     if let (Some(first), What::Echo(_)) = (first, &it.event.what) {
+        // The first one did not say what was sent, and this one does: it shows whose it is.
+        if says_something(&it.event) && echo::is_a_guess(cx, first)? {
+            return Ok(None);
+        }
         echo::told_again(cx, first, it, batch.now)?;
     }
     Ok(first)
@@ -374,14 +383,14 @@ impl PreparedEvent {
     fn is_change(&self) -> bool {
         Mark::of(&self.event).is_some()
     }
+}
 
-    /// Whether an echo says what was sent; some providers' do not.
-    pub(super) fn has_text(&self) -> bool {
-        match &self.event.what {
-            What::Echo(content) => {
-                !(content.kind() == "unsupported" && content.as_text().trim().is_empty())
-            }
-            _ => false,
+/// Whether an echo says what was sent; some providers' do not.
+pub(super) fn says_something(event: &Event) -> bool {
+    match &event.what {
+        What::Echo(content) => {
+            !(content.kind() == "unsupported" && content.as_text().trim().is_empty())
         }
+        _ => false,
     }
 }

@@ -16,8 +16,8 @@ use super::{
 use crate::{
     domain::{
         clock::Millis,
-        delivery::{Input, State},
-        event::{Chat, Event, Status},
+        delivery::{Input, Late, State},
+        event::{Chat, Event, Status, What},
         forward::Topic,
         id::{ContactId, EntryId, InstanceId},
         route::ProviderKind,
@@ -41,7 +41,7 @@ pub(super) fn arrived(
         contact,
         pid: it.pid,
         text_key: it.text_key.unwrap_or_default(),
-        has_text: it.has_text(),
+        has_text: append::says_something(&it.event),
         is_private: it.event.chat == Chat::Private,
         by: it.event.via,
         at: batch.now,
@@ -89,6 +89,15 @@ pub(super) fn told_again(
         intents::heard(cx, row, Input::Heard(Status::Sent), Some(pid), now)?;
     }
     Ok(())
+}
+
+/// Whether an echo was taken for that of a send although it did not say what was sent.
+pub(super) fn is_a_guess(cx: &mut Cx<'_>, id: EntryId) -> Result<bool, DbError> {
+    let row = entries::load(cx, id)?.filter(|it| it.kind == SIGNAL && it.origin.is_some());
+    let Some(row) = row else { return Ok(false) };
+    let body = entries::body(cx, row.id)?;
+    let event = entries::open::<Event>(cx.vault, &row.instance, &body);
+    Ok(event.is_ok_and(|it| matches!(it.what, What::Echo(_)) && !append::says_something(&it)))
 }
 
 /// Looks again at a signal that waited: an echo while a send was in flight, or a signal whose
@@ -184,7 +193,10 @@ fn told(cx: &Cx<'_>, row: &EntryRow) -> Result<Option<Input>, DbError> {
         Some(Status::Failed) => {
             let body = entries::body(cx, row.id)?;
             let event: Event = entries::open(cx.vault, &row.instance, &body)?;
-            Ok(Input::told_by(&event))
+            // Of an echo that was taken for a human's, only that it failed is kept.
+            let by = Some(event.via.unwrap_or(ProviderKind::Wasender));
+            let failed = Input::HeardFailed { by, late: Late::default() };
+            Ok(Some(Input::told_by(&event).unwrap_or(failed)))
         }
         status => Ok(status.map(Input::Heard)),
     }
