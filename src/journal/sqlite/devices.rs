@@ -117,18 +117,10 @@ pub(super) fn first(
     Ok(found)
 }
 
-/// Two contacts are one person.
+/// Two contacts are one person, or one is made anew that was erased.
 pub(super) fn merge(cx: &Cx<'_>, from: ContactId, into: ContactId) -> Result<(), DbError> {
     let sql = "UPDATE told_once SET contact = ?2 WHERE contact = ?1";
     cx.connection.prepare_cached(sql)?.execute([from.0, into.0])?;
-    Ok(())
-}
-
-/// Nobody is to know any more that they wrote.
-pub(super) fn forget(cx: &Cx<'_>, contact: ContactId) -> Result<(), DbError> {
-    cx.connection
-        .prepare_cached("DELETE FROM told_once WHERE contact = ?1")?
-        .execute([contact.0])?;
     Ok(())
 }
 

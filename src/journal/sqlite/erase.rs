@@ -85,7 +85,6 @@ fn part_from_name(cx: &mut Cx<'_>, contact: ContactId, now: Millis) -> Result<()
     cx.connection.execute(sql, params![contact.0, now])?;
     cx.connection.execute("DELETE FROM aliases WHERE contact = ?1", [contact.0])?;
     windows::forget(cx, contact)?;
-    devices::forget(cx, contact)?;
     forget(cx, now - TOMBSTONES_LAST)?;
     cx.memory.contacts.clear();
     Ok(())
@@ -173,6 +172,8 @@ pub(super) fn remember(
         drop(statement);
         if let Some(former) = former {
             keys::join(cx, former, contact)?;
+            // Nor is it new because another device of the phone tells of it only now.
+            devices::merge(cx, former, contact)?;
         }
     }
     Ok(())

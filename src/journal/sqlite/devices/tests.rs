@@ -15,7 +15,7 @@ use crate::{
         vendor::OnUnknown,
     },
     journal::{
-        Appended, Journal, NewEvent, NewEvents, NewIntent, Recorded, SqliteJournal, Step,
+        Appended, Journal, NewEvent, NewEvents, NewIntent, People, Recorded, SqliteJournal, Step,
         Submitted, Ways,
     },
     sqlite::{SharedConnection, in_memory},
@@ -109,8 +109,12 @@ fn unreadable() -> What {
 }
 
 fn card() -> What {
+    What::Message(of_card())
+}
+
+fn of_card() -> Content {
     let (vcard, name, others) = (Text::default(), Text("Awa".to_owned()), Vec::<Card>::new());
-    What::Message(Content::Contact { vcard, name, phone: None, others })
+    Content::Contact { vcard, name, phone: None, others }
 }
 
 #[test]
@@ -229,6 +233,36 @@ fn who_types_on_the_phone_takes_over_once() {
         let n_humans = order.map(|by| it.tell(true, (by, typed(), "1", 0)).n_humans);
         assert_eq!((n_humans, it.n("entries")), ([1, 0], 1));
     }
+}
+
+#[test]
+fn what_is_typed_is_a_humans_also_when_the_first_device_does_not_say_what_it_is() {
+    let wordless = || Content::Unsupported { kind: "empty".to_owned(), text: Text::default() };
+    let echo =
+        |it: &World, by, content, n, at| it.tell(true, (by, What::Echo(content), n, at)).n_humans;
+    let it = World::new();
+    let sent = it.sends(Wasender);
+    // The send itself, told by the other device first.
+    assert_eq!(echo(&it, Unipile, wordless(), "1", 1), 0);
+    assert_eq!(echo(&it, Wasender, Content::text("bonjour"), "1", 1), 0);
+    let state = now(it.journal.intent(sent)).unwrap().unwrap().delivery.state;
+    assert_eq!(state, State::Sent);
+    // A card that somebody shares soon after.
+    let humans = [echo(&it, Unipile, wordless(), "2", 30), echo(&it, Wasender, of_card(), "2", 30)];
+    assert_eq!(humans, [0, 1]);
+    // And one that the other device tells later.
+    let humans = [echo(&it, Wasender, of_card(), "3", 50), echo(&it, Unipile, wordless(), "3", 50)];
+    assert_eq!(humans, [1, 0]);
+}
+
+#[test]
+fn what_an_erased_customer_wrote_is_known_when_the_other_device_tells_it_only_then() {
+    let it = World::new();
+    let (first, _) = it.hears((Wasender, says("ok"), "1", 0));
+    let erased = now(it.journal.erase(&vendor(), ContactId(1), (None, 100), START)).unwrap();
+    assert!(!erased.is_unknown);
+    assert_eq!(it.hears((Unipile, says("ok"), "1", 0)), (first, false));
+    assert!(it.hears((Unipile, says("ok"), "2", 0)).1, "another one");
 }
 
 #[test]
