@@ -28,6 +28,9 @@ pub(super) struct Life {
     /// The vendor's back end is told what becomes of it.
     #[serde(default, skip_serializing_if = "is_false")]
     pub(super) forward: bool,
+    /// How far the back end was told that it has got.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(super) told: u8,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) ticket: Option<String>,
     /// Its place in a group.
@@ -131,6 +134,23 @@ fn is_false(it: &bool) -> bool {
     !*it
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes references")]
+fn is_zero(it: &u8) -> bool {
+    *it == 0
+}
+
+/// How far a message has got by a word; of other words 0.
+fn rank(word: &str) -> u8 {
+    match word {
+        "accepted" => 1,
+        "sent" => 2,
+        "delivered" => 3,
+        "read" => 4,
+        "played" => 5,
+        _ => 0,
+    }
+}
+
 impl Life {
     /// A life without a step, of an entry whose vendor's back end gets its events.
     pub(super) const FORWARDED: &'static str = r#"{"forward":true}"#;
@@ -142,6 +162,15 @@ impl Life {
 
     pub(super) fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Whether a word is news to the back end, which is told it now. What an attempt after the
+    /// first goes through again is none.
+    pub(super) fn tells(&mut self, word: &str) -> bool {
+        let rank = rank(word);
+        let is_news = rank == 0 || rank > self.told;
+        self.told = self.told.max(rank);
+        is_news
     }
 
     pub(super) fn note(&mut self, at: Millis, step: impl AsRef<str>) {

@@ -300,6 +300,8 @@ fn advance_with(
     row.life.answered_after = row.life.answered_after.or(answered_after);
     row.life.delivery = Some(after.clone());
     let reason = life::reason(&after.state);
+    let news = life::told(&after).filter(|it| row.life.forward && told != Some(it));
+    let news = news.filter(|it| row.life.tells(it));
     let account_before = row.account;
     row = EntryRow {
         account,
@@ -316,7 +318,6 @@ fn advance_with(
     if is_erased && next == Some(Next::Gone) {
         erase::ended(cx, &row)?;
     }
-    let news = life::told(&after).filter(|it| row.life.forward && told != Some(it));
     if news.is_some() {
         forwards::insert(cx, &row.vendor, row.id, Topic::Status, (news, reason), now)?;
     }

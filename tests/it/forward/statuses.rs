@@ -6,20 +6,20 @@ use std::sync::{
 };
 
 use proptest::{prelude::*, test_runner::TestRunner};
-use waba_gateway::{domain::route::Routes, journal::Ways};
 use waba_gateway::{
     domain::{
         contact::Address,
-        delivery::{Input, Outcome, Policy, Reason, Refusal},
+        delivery::{Input, Late, Outcome, Policy, Reason, Refusal},
         event::{Chat, Event, Status, What},
-        id::{InstanceId, VendorId},
+        id::{EntryId, InstanceId, VendorId},
         message::Content,
         phone::PhoneNumber,
+        route::{ProviderKind, Routes},
         vendor::OnUnknown,
     },
     journal::{
         Begun, ForwardEnd, Forwards, Journal, NewEvent, NewEvents, NewIntent, SqliteJournal, Step,
-        Submitted,
+        Submitted, Ways,
     },
     vault::Vault,
 };
@@ -77,6 +77,49 @@ fn statuses_are_told_once_and_only_forward() {
     };
     TestRunner::new(config).run(&happenings(), run).unwrap();
     journal.db().close();
+}
+
+#[tokio::test]
+async fn an_attempt_after_the_first_is_told_of_only_where_it_gets_further() {
+    let directory = tempfile::tempdir().unwrap();
+    let vault = Vault::new(&Vault::new_key().unwrap(), &[]).unwrap();
+    let journal = SqliteJournal::open(&directory.path().join("waba.db"), Arc::new(vault)).unwrap();
+    let (vendor, instance) = (VendorId::parse("v").unwrap(), InstanceId::parse("waba_v").unwrap());
+    let routes: Routes = [ProviderKind::Wasender, ProviderKind::Meta].into_iter().collect();
+    let intent = intent(&vendor, &instance);
+    let intent = NewIntent { policy: Policy { routes, ..intent.policy }, ..intent };
+    let Submitted::New(id, _) = journal.submit(intent).await.unwrap() else {
+        panic!("it is new");
+    };
+    let failed = Input::HeardFailed { by: Some(ProviderKind::Wasender), late: Late::default() };
+    let attempts: [&[Input]; 2] = [
+        &[Input::Outcome(Outcome::Sent), Input::Heard(Status::Sent), failed],
+        &[
+            Input::Outcome(Outcome::Sent),
+            Input::Heard(Status::Sent),
+            Input::Heard(Status::Delivered),
+        ],
+    ];
+    for inputs in attempts {
+        let begun = journal.begin(id, Ways::of(routes), NOW).await.unwrap();
+        assert!(matches!(begun, Begun::Go(_)));
+        for input in inputs {
+            journal.step(id, Step::of(*input), NOW).await.unwrap();
+        }
+    }
+    assert_eq!(told(&journal, &vendor, id).await, ["accepted", "sent", "delivered"]);
+    journal.db().close();
+}
+
+/// The words that a back end is told of one message.
+async fn told(journal: &SqliteJournal, vendor: &VendorId, id: EntryId) -> Vec<String> {
+    let mut told = Vec::new();
+    while let Some(next) = journal.next_forward(vendor, 0).await.unwrap() {
+        assert_eq!(next.row.message, Some(id));
+        told.push(next.row.status.unwrap());
+        journal.end_forward(next.row.id, ForwardEnd::Gone).await.unwrap();
+    }
+    told
 }
 
 /// What a back end is told of one message, and what the API shows in the end.
