@@ -16,7 +16,7 @@ use crate::{
         message::Content,
         route::ProviderKind,
         schedule::{Job, Kind, Next},
-        vendor::REPLY_TTL,
+        vendor::{REPLY_TTL, SILENCE},
     },
     journal::{Change, JournalError, MessageEnd, NewIntent, Pause, ToAnswer},
     provider::NoAnswer,
@@ -130,7 +130,9 @@ impl Gateway {
         let vendor = service.vendor();
         let key = self.guard_key(service, message, &reply);
         let guard = answer::loop_guard(&message.answers, key, now);
-        let pause = |reason| Some(Pause { at: now, until: now + vendor.silence, reason });
+        // Whose bot does not go quiet after a human still wants one here.
+        let silence = if vendor.silence > 0 { vendor.silence } else { SILENCE };
+        let pause = |reason| Some(Pause { at: now, until: now + silence, reason });
         if guard != LoopGuard::Fine {
             counter!(names::LOOPS).increment(1);
             tracing::error!(vendor.id = %vendor.id, message.id = %id, "two bots seem to be talking; the conversation is paused");

@@ -180,14 +180,19 @@ async fn an_answer_whose_customer_was_taken_over_meanwhile_is_not_sent() {
 #[tokio::test]
 async fn two_bots_do_not_talk_for_ever() {
     let app = spawn_app().await;
-    let vendor = app.vendor(1).await;
-    for n in 0..8 {
-        says(&app, &vendor, &format!("je suis un robot {n}")).await;
-        app.settled().await;
+    // The second one's bot does not go quiet after a human.
+    let vendors = [app.vendor(1).await, app.vendor(2).await];
+    let path = format!("/api/admin/vendors/{}", vendors[1].id);
+    assert_eq!(app.admin.put(&path, json!({ "silenceMinutes": 0 })).await.status, 200);
+    for (vendor, n_sends) in vendors.iter().zip([3, 6]) {
+        for n in 0..8 {
+            says(&app, vendor, &format!("je suis un robot {n}")).await;
+            app.settled().await;
+        }
+        let messages = app.messages(vendor).await;
+        assert_eq!(app.twin.n_sends(), n_sends, "the third equal answer is the last");
+        assert!(messages.iter().any(|it| it["reason"] == "paused"), "{messages:#?}");
     }
-    let messages = app.messages(&vendor).await;
-    assert_eq!(app.twin.n_sends(), 3, "the third equal answer is the last");
-    assert!(messages.iter().any(|it| it["reason"] == "paused"), "{messages:#?}");
 }
 
 #[tokio::test]
