@@ -132,8 +132,9 @@ impl Gateway {
         service.provider(first).check(content).map_err(unsendable)?;
         self.check_reply(vendor, instance, to, content, message.reply_to, first).await?;
         let send_at = later(message.send_at, self.inner.clock.now())?;
-        if send_at.is_none() {
-            self.check_window(service, instance, to, content, first).await?;
+        match send_at {
+            Some(at) => self.check_file_is_kept(vendor, content, at).await?,
+            None => self.check_window(service, instance, to, content, first).await?,
         }
         if !work.admits(vendor) || (send_at.is_some() && !work.admits_later(vendor)) {
             return Err(SendError::Overloaded);
@@ -324,12 +325,12 @@ fn first_way(
     }
 }
 
-/// When it leaves, where that is later than now.
 fn key_is_taken() -> SendError {
     let why = "another message was sent with this Idempotency-Key";
     AdminError::Conflict(why.to_owned()).into()
 }
 
+/// When it leaves, where that is later than now.
 fn later(send_at: Option<Millis>, now: Millis) -> Result<Option<Millis>, AdminError> {
     let send_at = send_at.filter(|it| *it > now);
     if send_at.is_some_and(|it| it - now > SEND_AT_MAX) {

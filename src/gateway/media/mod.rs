@@ -249,8 +249,13 @@ impl Gateway {
         (free >= spare.saturating_add(before).saturating_add(n_bytes)).then_some(room)
     }
 
+    /// How long files are kept: no longer than what they came with.
+    fn media_kept(&self) -> Millis {
+        MEDIA_KEPT.min(self.inner.settings.retention)
+    }
+
     async fn remove_old_media(&self) {
-        let before = self.inner.clock.now() - MEDIA_KEPT.min(self.inner.settings.retention);
+        let before = self.inner.clock.now() - self.media_kept();
         loop {
             let page = self.inner.journal.old_media(before, REMOVE_PAGE).await;
             let removed = match page.map_err(MediaError::from) {

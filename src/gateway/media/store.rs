@@ -8,9 +8,10 @@ use futures_util::{Stream, StreamExt};
 use super::{Gateway, MediaError, VENDOR_BYTES_MAX};
 use crate::{
     domain::{
+        clock::Millis,
         id::VendorId,
         media::{HEAD_BYTES, MediaId, base_of, begins_like, size_word},
-        message::{Content, MediaKind},
+        message::{Content, Media, MediaKind},
     },
     gateway::AdminError,
     journal::{MediaState, NewUpload, StoredMedia},
@@ -114,6 +115,24 @@ impl Gateway {
             return Err(error.into());
         }
         Ok(StoredFile { id, kind, mime_type, n_bytes })
+    }
+
+    /// An uploaded file is still there when the message that has it leaves.
+    pub(in crate::gateway) async fn check_file_is_kept(
+        &self,
+        vendor: &VendorId,
+        content: &Content,
+        until: Millis,
+    ) -> Result<(), AdminError> {
+        let Content::Media(Media { kind, upload: Some(id), .. }) = content else { return Ok(()) };
+        let Ok(id) = MediaId::parse(id) else { return Ok(()) };
+        let file = self.inner.journal.media(vendor, &id).await?;
+        let kept_until = file.map(|it| it.made_at + self.media_kept());
+        if kept_until.is_some_and(|it| it < until) {
+            let why = "the file is kept until a time before sendAt; upload it again later";
+            return Err(AdminError::Invalid(format!("{}.mediaId: {why}", kind.as_str())));
+        }
+        Ok(())
     }
 
     /// Checks a file that a message names before the message is kept, and completes what is said
