@@ -10,7 +10,7 @@ use reqwest::{
     header::{CACHE_CONTROL, HeaderMap},
 };
 use serde::Deserialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, RwLock};
 use url::Url;
 
 use crate::{
@@ -42,7 +42,9 @@ pub struct Firebase {
     keys_url: Url,
     http: Http,
     clock: Clock,
-    keys: Mutex<Keys>,
+    keys: RwLock<Keys>,
+    /// Held by who fetches them: who needs none but those that are known does not wait.
+    fetching: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -92,7 +94,8 @@ impl Firebase {
             keys_url,
             http,
             clock,
-            keys: Mutex::default(),
+            keys: RwLock::default(),
+            fetching: Mutex::default(),
         }
     }
 
@@ -132,32 +135,39 @@ impl Firebase {
 
     /// The key of this id; asked for anew when it is not known or the known ones have aged.
     async fn key(&self, id: &str) -> Result<DecodingKey, TokenError> {
-        let mut keys = self.keys.lock().await;
-        let now = self.clock.now();
-        if now < keys.good_until
-            && let Some(known) = keys.by_id.get(id)
-        {
-            return Ok(known.clone());
+        if let Some(known) = self.known(id, self.clock.now()).await {
+            return Ok(known);
         }
-        let is_due = keys.asked_at.is_none_or(|it| now - it >= KEYS_EVERY);
-        let is_away = if is_due {
-            keys.asked_at = Some(now);
-            match self.fetch(now).await {
-                Some((by_id, good_until)) => {
-                    (keys.by_id, keys.good_until) = (by_id, good_until);
-                    false
-                }
-                None => true,
+        let _fetching = self.fetching.lock().await;
+        let now = self.clock.now();
+        if let Some(known) = self.known(id, now).await {
+            return Ok(known);
+        }
+        let is_due = self.keys.read().await.asked_at.is_none_or(|it| now - it >= KEYS_EVERY);
+        let fetched = if is_due { self.fetch(now).await } else { None };
+        let mut keys = self.keys.write().await;
+        let is_away = match fetched {
+            Some((by_id, good_until)) => {
+                (keys.by_id, keys.good_until) = (by_id, good_until);
+                false
             }
-        } else {
-            now >= keys.good_until
+            None => is_due || now >= keys.good_until,
         };
+        if is_due {
+            keys.asked_at = Some(now);
+        }
         let is_usable = now < keys.good_until + KEYS_LAST_AWAY;
         match keys.by_id.get(id).filter(|_| is_usable) {
             Some(known) => Ok(known.clone()),
             None if is_away => Err(TokenError::KeysAway),
             None => Err(TokenError::Invalid),
         }
+    }
+
+    /// A key that is good now.
+    async fn known(&self, id: &str, now: Millis) -> Option<DecodingKey> {
+        let keys = self.keys.read().await;
+        keys.by_id.get(id).filter(|_| now < keys.good_until).cloned()
     }
 
     async fn fetch(&self, now: Millis) -> Option<(HashMap<String, DecodingKey>, Millis)> {
