@@ -133,11 +133,15 @@ impl Gateway {
         if is_dry_run {
             return Ok(plan.imported);
         }
-        let stopped = plan.vendors.iter().filter(|it| it.paused);
+        let work = &self.inner.work;
+        let stopped = plan.vendors.iter().filter(|it| it.paused && !work.is_paused(&it.id));
+        let stopped: Vec<&VendorId> = stopped.map(|it| &it.id).collect();
         // Stopped before it is on disk, let go only after.
-        stopped.for_each(|it| self.inner.work.pause(Some(&it.id), true));
-        let kept = self.inner.store.import(&plan.vendors, &plan.instances).await;
-        kept.map_err(AdminError::from)?;
+        stopped.iter().for_each(|it| work.pause(Some(it), true));
+        if let Err(error) = self.inner.store.import(&plan.vendors, &plan.instances).await {
+            stopped.iter().for_each(|it| work.pause(Some(it), false));
+            return Err(AdminError::from(error).into());
+        }
         for instance in plan.former.iter().chain(&plan.instances) {
             self.inner.manager.forget_keys(instance);
         }
