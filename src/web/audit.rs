@@ -30,6 +30,8 @@ const PAGE_MAX: usize = 1_000;
 const NOT_ON_RECORD: [&str; 2] = ["sendText", "testForward"];
 /// What gives away secrets although it is a GET.
 const ON_RECORD: [&str; 1] = ["exportVendors"];
+/// What keeps some of what it brings although it fails.
+const KEPT_BEFORE: [&str; 2] = ["setUpWebhook", "setUpProviderWebhook"];
 
 /// The operations by method and path.
 static OPERATIONS: LazyLock<HashMap<(Method, String), String>> = LazyLock::new(|| {
@@ -79,7 +81,9 @@ pub(super) async fn audited(
     let what = operation(&request);
     let answer = next.run(request).await;
     let (Some(what), Some(by)) = (what, by.0.get()) else { return answer };
-    if !answer.status().is_success() {
+    // What such a request brings is kept before the provider is told, who may fail after that.
+    let may_be_kept = answer.status().is_server_error() && KEPT_BEFORE.contains(&what);
+    if !answer.status().is_success() && !may_be_kept {
         return answer;
     }
     let vendor = params.iter().find(|it| it.0 == "vendor_id");
