@@ -1,19 +1,24 @@
 //! Who calls: the bearer key of a request, and how often it may.
 
-use std::num::NonZeroU32;
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::FromRequestParts,
     http::{Method, header::AUTHORIZATION, request::Parts},
 };
 use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
+use lru::LruCache;
 use serde::Deserialize;
 
 use super::{Web, audit::By, error::ApiError, extract::Path};
 use crate::{
     cache::redis::Rate,
     domain::id::VendorId,
-    gateway::{Access, AccessError, Caller},
+    gateway::{Access, AccessError, Caller, hash},
 };
 
 /// Requests of one key in a minute (`docs/CONTRACT.md` §1).
@@ -25,6 +30,11 @@ const KEY_RATE: Rate = Rate { burst: 100, interval: 600 };
 const VENDOR_RATE: Rate = Rate { burst: 10, interval: 100 };
 const PER_KEY: &str = "100 a minute for one key";
 const PER_VENDOR: &str = "10 a second for one vendor";
+/// Keys that nobody has, looked up in a second. A store elsewhere counts what it is asked.
+const STRANGERS_SECOND: usize = 200;
+const STRANGERS: &str = "200 unknown keys a second";
+/// Keys that are known for having been good, which no stranger keeps out.
+const GOOD_REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// Sending has a pace of its own instead.
 const UNLIMITED: [&str; 4] = ["/send-message", "/messages", "/messages/bulk", "/alerts"];
 
@@ -32,14 +42,43 @@ const UNLIMITED: [&str; 4] = ["/send-message", "/messages", "/messages/bulk", "/
 pub(super) struct Limits {
     keys: DefaultKeyedRateLimiter<String>,
     vendors: DefaultKeyedRateLimiter<VendorId>,
+    strangers: Mutex<Strangers>,
+}
+
+/// Keys that were tried, by their hashes.
+struct Strangers {
+    good: LruCache<[u8; 32], ()>,
+    since: Instant,
+    n_bad: usize,
 }
 
 impl Limits {
     pub(super) fn new() -> Self {
+        let good = LruCache::new(GOOD_REMEMBERED);
         Self {
             keys: RateLimiter::keyed(Quota::per_minute(PER_KEY_MINUTE)),
             vendors: RateLimiter::keyed(Quota::per_second(PER_VENDOR_SECOND)),
+            strangers: Mutex::new(Strangers { good, since: Instant::now(), n_bad: 0 }),
         }
+    }
+
+    /// Looks up who calls, unless too many have just tried keys that nobody has.
+    async fn caller(&self, web: &Web, key: &str) -> Result<Caller, ApiError> {
+        let hash = hash(key);
+        if !self.strangers(|it| it.may_try(&hash)) {
+            return Err(ApiError::TooMany(STRANGERS));
+        }
+        let found = web.gateway.caller(key).await;
+        self.strangers(|it| match &found {
+            Ok(_) => drop(it.good.put(hash, ())),
+            Err(AccessError::NoKey) => it.n_bad += 1,
+            Err(_) => {}
+        });
+        Ok(found?)
+    }
+
+    fn strangers<T>(&self, look: impl FnOnce(&mut Strangers) -> T) -> T {
+        look(&mut self.strangers.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// On this gateway, and on all that share a Redis.
@@ -71,6 +110,15 @@ impl Limits {
         let Some(vendor) = vendor else { return Ok(()) };
         let vendor = self.vendors.check_key(vendor);
         vendor.map_err(|_| ApiError::TooMany(PER_VENDOR))
+    }
+}
+
+impl Strangers {
+    fn may_try(&mut self, hash: &[u8; 32]) -> bool {
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            (self.since, self.n_bad) = (Instant::now(), 0);
+        }
+        self.n_bad < STRANGERS_SECOND || self.good.get(hash).is_some()
     }
 }
 
@@ -172,15 +220,40 @@ fn is_read(method: &Method) -> bool {
     matches!(*method, Method::GET | Method::HEAD)
 }
 
-async fn caller(web: &Web, parts: &Parts) -> Result<Caller, ApiError> {
+async fn caller(web: &Web, parts: &mut Parts) -> Result<Caller, ApiError> {
+    // Two extractors of one request ask once.
+    if let Some(known) = parts.extensions.get::<Caller>() {
+        return Ok(known.clone());
+    }
     let given = parts.headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
     let key = given.and_then(|it| {
         let (scheme, key) = it.split_once(' ')?;
         scheme.eq_ignore_ascii_case("bearer").then_some(key.trim())
     });
-    let caller = web.gateway.caller(key.ok_or(AccessError::NoKey)?).await?;
+    let caller = web.limits.caller(web, key.ok_or(AccessError::NoKey)?).await?;
     if let Some(by) = parts.extensions.get::<By>() {
         by.is(&caller.key_id);
     }
+    parts.extensions.insert(caller.clone());
     Ok(caller)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_tries_keys_that_nobody_has_keeps_out_no_key_that_was_good() {
+        let limits = Limits::new();
+        let (good, other) = ([1; 32], [2; 32]);
+        limits.strangers(|it| {
+            it.good.put(good, ());
+            it.n_bad = STRANGERS_SECOND - 1;
+            assert!(it.may_try(&other), "there is room for one more");
+            it.n_bad += 1;
+            assert!(!it.may_try(&other) && it.may_try(&good));
+            it.since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+            assert!(it.may_try(&other), "a second later");
+        });
+    }
 }
