@@ -64,7 +64,7 @@ impl Gateway {
         if let FileToSend::Missing(id) = &file {
             // Given back meanwhile: should the process end, nothing has left.
             let due = self.inner.clock.now();
-            self.end(job, Step::of(Input::Unbegin { due })).await?;
+            self.record_outcome(job, Step::of(Input::Unbegin { due })).await;
             file = self.hand_over(provider, to_send.via, &job.vendor, &instance, id).await;
             // That way, now that the file is there.
             let ways = Ways { down: but(routes, to_send.via), ..ways };
@@ -75,7 +75,7 @@ impl Gateway {
         }
         let via = to_send.via;
         if let Err(due) = self.may_go(&service, &instance, first, &to_send) {
-            return self.end(job, Step::of(Input::Unbegin { due })).await;
+            return Ok(self.record_outcome(job, Step::of(Input::Unbegin { due })).await);
         }
         if let Some(refused) = self.mend_late(&service, &instance, &mut to_send) {
             return Ok(self.record_outcome(job, Step::of(Input::Outcome(refused))).await);
@@ -83,7 +83,7 @@ impl Gateway {
         let Some(permit) = self.permit(&instance.id, via, routes) else {
             // Somebody else finds out whether it is up again.
             let due = self.inner.clock.now();
-            return self.end(job, Step::of(Input::Unbegin { due })).await;
+            return Ok(self.record_outcome(job, Step::of(Input::Unbegin { due })).await);
         };
         let attempt = self.attempt(provider, &instance, job.id, &to_send, file).await;
         self.tell_attempt(&instance, via, permit, &attempt, routes);
@@ -230,14 +230,17 @@ impl Gateway {
         Ok(instance.map(|it| (service, it)))
     }
 
-    /// The request has left: what came of it must be recorded, however long that takes.
+    /// It has begun: what came of that must be recorded, however long it takes. A full disk is
+    /// waited for; nobody else could record it either.
     async fn record_outcome(&self, job: &Job, step: Step) -> Next {
-        for _ in 0..RECORD_TRIES {
+        let mut n_tries = 0;
+        while n_tries < RECORD_TRIES {
             let now = self.inner.clock.now();
             match self.inner.journal.step(job.id, step.clone(), now).await {
                 Ok(stepped) => return self.take(job, stepped).await,
                 Err(error) => {
                     if !is_of_disk(&error) {
+                        n_tries += 1;
                         tracing::error!(message.id = %job.id, error = %Chain(&error), "an outcome could not be recorded; trying again");
                     }
                     self.inner.clock.sleep_until(now + RECORD_AGAIN).await;
