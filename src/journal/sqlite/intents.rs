@@ -284,6 +284,10 @@ fn advance_with(
     for input in joined(cx, &mut row, [pid, tid], now)? {
         after = after.step(input, now, &policy);
     }
+    // Nothing goes to an erased customer any more, whatever became of the attempt before.
+    if row.is_erased() && matches!(after.state, State::Waiting { .. }) {
+        after = after.step(Input::Withdraw(Reason::Erased), now, &policy);
+    }
     if let Some(status) = step.input.status() {
         row.life.note(now, format!("heard_{}", status.as_str()));
     }
