@@ -1,6 +1,6 @@
 //! What a person decides about an intent: it goes on, goes again, or comes back from a backup.
 
-use super::{Delivery, Reason, State};
+use super::{Delivery, REOPENS_MAX, Reason, State, THROTTLES_MAX};
 use crate::domain::{clock::Millis, route::ProviderSet};
 
 impl Delivery {
@@ -42,6 +42,11 @@ impl Delivery {
     pub(super) fn restore(&mut self) {
         if self.is_in_hand() {
             self.enter(State::Parked(Reason::Restored));
+        } else if matches!(self.state, State::Accepted { .. }) {
+            // What became of it since the backup nobody here knows. It is not asked about, and a
+            // failure that is told now sends it no other way: it may have gone that way already.
+            self.enter(State::Sent);
+            (self.reopened, self.throttled) = (REOPENS_MAX, THROTTLES_MAX);
         }
     }
 }

@@ -264,6 +264,13 @@ fn a_person_lets_go_on_what_is_at_rest_and_again_what_may_have_arrived() {
     ] {
         assert_eq!((goes(state, release), goes(state, again)), (by_release, by_again), "{state:?}");
         let restored = of(state).step(Input::Restore, 5, &policy);
+        if matches!(state, State::Accepted { .. }) {
+            let failed = Input::HeardFailed { by: None, late: Late::default() };
+            let two = Policy { routes: routes(2), ..policy };
+            assert_eq!(restored.todo(&two), Todo::Nothing, "it is not asked about");
+            let after = restored.clone().step(failed, 6, &two);
+            assert!(matches!(after.state, State::Dead(_)), "nor sent again: {after:?}");
+        }
         let is_parked = restored.state == State::Parked(Reason::Restored);
         assert_eq!(is_parked, of(state).is_in_hand(), "{state:?}");
         assert!(!is_parked || restored.may_have_arrived());

@@ -5,7 +5,7 @@ use rusqlite::OptionalExtension;
 
 use super::{
     SqliteJournal, bulk,
-    entries::{COLUMNS, EntryRow, INTENT, MESSAGE},
+    entries::{COLUMNS, EntryRow, INTENT, MESSAGE, WAITING},
     intents,
     operate::{PARKED, move_message},
     outbox,
@@ -64,20 +64,18 @@ impl SqliteJournal {
         }
         let mut n_parked = 0;
         loop {
-            let n = self.write(move |cx| park_some(cx, now)).await?;
+            let some = self.write(move |cx| park_some(cx, now)).await?;
+            let Some(n) = some else { return Ok(Some(n_parked)) };
             n_parked += n;
-            if n == 0 {
-                return Ok(Some(n_parked));
-            }
         }
     }
 }
 
-/// How many were parked; with none left the mark goes too.
-fn park_some(cx: &mut Cx<'_>, now: Millis) -> Result<usize, DbError> {
+/// How many were parked; `None` when nothing is left to be looked at, and then the mark goes too.
+fn park_some(cx: &mut Cx<'_>, now: Millis) -> Result<Option<usize>, DbError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM entries INDEXED BY entries_open
-         WHERE is_open = 1 AND account = 0 AND kind IN ({MESSAGE}, {INTENT})
+         WHERE is_open = 1 AND (account = 0 AND kind = {MESSAGE} OR kind = {INTENT})
          ORDER BY id LIMIT {PARKED_AT_ONCE}"
     );
     let mut statement = cx.connection.prepare_cached(&sql)?;
@@ -98,7 +96,8 @@ fn park_some(cx: &mut Cx<'_>, now: Millis) -> Result<usize, DbError> {
         bulk::restored(cx)?;
         cx.connection.execute("DELETE FROM meta WHERE key = ?1", [backup::MARK])?;
     }
-    Ok(rows.len())
+    let n_parked = rows.iter().filter(|it| it.account == WAITING).count();
+    Ok((!rows.is_empty()).then_some(n_parked))
 }
 
 /// Ids that were given after the backup was made are not given again.
