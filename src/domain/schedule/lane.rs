@@ -177,15 +177,15 @@ impl Scheduler {
             return;
         }
         let Some(job) = self.jobs.get(&id) else { return };
-        let vendor = job.vendor.clone();
-        if job.kind == Kind::Later {
+        let (vendor, kind) = (job.vendor.clone(), job.kind);
+        if kind == Kind::Later {
             let next = Next::Again { kind: Kind::Send, due, hold: None };
             let job = self.at_home(job.clone());
             self.decide(job, next, now);
             self.enter_ring(&vendor);
             return;
         }
-        self.vendors.entry(vendor.clone()).or_default().laneless.push_back(id);
+        self.vendors.entry(vendor.clone()).or_default().laneless(kind).push_back(id);
         self.enter_ring(&vendor);
     }
 
@@ -212,28 +212,27 @@ impl Scheduler {
     /// Starts one piece of this vendor's work: signals first, since they settle sends; then
     /// sends, since a customer waits for them; then messages.
     pub(super) fn start_one(&mut self, vendor: &VendorId, now: Millis) -> Option<EntryId> {
-        self.start_laneless(vendor)
+        self.start_laneless(vendor, Kind::Signal)
+            .or_else(|| self.start_laneless(vendor, Kind::Follow))
             .or_else(|| self.start_send(vendor, now))
             .or_else(|| self.start_ask(vendor, now))
     }
 
-    fn has_room(&mut self, vendor: &VendorId, kinds: &[Kind], max: usize) -> bool {
+    fn has_room(&mut self, vendor: &VendorId, kind: Kind, max: usize) -> bool {
         let turn = self.vendors.entry(vendor.clone()).or_default();
-        kinds.iter().map(|it| turn.running.get(it).copied().unwrap_or(0)).sum::<usize>() < max
+        turn.running.get(&kind).copied().unwrap_or(0) < max
     }
 
-    fn start_laneless(&mut self, vendor: &VendorId) -> Option<EntryId> {
-        if !self.has_room(vendor, &[Kind::Signal, Kind::Follow], LANELESS_PER_VENDOR_MAX) {
+    fn start_laneless(&mut self, vendor: &VendorId, kind: Kind) -> Option<EntryId> {
+        if !self.has_room(vendor, kind, LANELESS_PER_VENDOR_MAX) {
             return None;
         }
         loop {
-            let id = self.vendors.get_mut(vendor)?.laneless.pop_front()?;
-            let is_open =
-                self.jobs.get(&id).filter(|it| matches!(it.kind, Kind::Signal | Kind::Follow));
-            let Some(kind) = is_open.map(|it| it.kind).filter(|_| !self.running.contains(&id))
-            else {
+            let id = self.vendors.get_mut(vendor)?.laneless(kind).pop_front()?;
+            let is_open = self.jobs.get(&id).is_some_and(|it| it.kind == kind);
+            if !is_open || self.running.contains(&id) {
                 continue;
-            };
+            }
             *self.vendors.get_mut(vendor)?.running.entry(kind).or_default() += 1;
             return Some(id);
         }
@@ -260,8 +259,10 @@ impl Scheduler {
             }
             let key = sends.lanes.pop_front()?;
             let Some(id) = self.head_of(key, now) else { continue };
-            // A backlog takes two tokens a send, so that live traffic finds some.
-            let n_tokens = if now - id.ms() > BACKLOG_AFTER { 2 } else { 1 };
+            // A backlog takes two tokens a send, so that live traffic finds some. What was to leave
+            // later has not waited before its time.
+            let since = self.jobs.get(&id).map_or(id.ms(), |it| it.due.max(id.ms()));
+            let n_tokens = if now - since > BACKLOG_AFTER { 2 } else { 1 };
             match self.pace_of(instance).take(n_tokens, now) {
                 Ok(()) => {
                     self.run_in_lane(key, id);
@@ -279,7 +280,7 @@ impl Scheduler {
     }
 
     fn start_ask(&mut self, vendor: &VendorId, now: Millis) -> Option<EntryId> {
-        if !self.has_room(vendor, &[Kind::Message], ASKING_PER_VENDOR_MAX) {
+        if !self.has_room(vendor, Kind::Message, ASKING_PER_VENDOR_MAX) {
             return None;
         }
         loop {

@@ -27,7 +27,7 @@ use super::{
 
 /// Responder calls of one vendor at once.
 pub const ASKING_PER_VENDOR_MAX: usize = 16;
-/// Signals and questions of one vendor at once.
+/// Signals of one vendor at once, and questions.
 const LANELESS_PER_VENDOR_MAX: usize = 16;
 /// What has waited longer than this is a backlog and drains at half the pace.
 const BACKLOG_AFTER: Millis = MINUTE;

@@ -3,6 +3,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::clock::SECOND;
 
 const VENDORS: i64 = 3;
 
@@ -43,6 +44,39 @@ fn a_lane_is_worked_on_in_order_and_one_at_a_time() {
     assert_eq!(scheduler.next(now + 500).map(|it| it.id), Some(EntryId(1)));
     scheduler.finish(EntryId(1), Next::Gone, now + 500);
     assert_eq!(scheduler.next(now + 500).map(|it| it.id), Some(EntryId(2)));
+}
+
+#[test]
+fn signals_do_not_wait_for_a_provider_that_does_not_answer() {
+    let (mut scheduler, now) = rested();
+    for id in 1..=40 {
+        scheduler.add(job(id, 7, Kind::Follow, 0), now);
+    }
+    for id in 1..=16 {
+        assert_eq!(scheduler.next(now).map(|it| it.id), Some(EntryId(id)));
+    }
+    assert!(scheduler.next(now).is_none(), "so many are asked about at once");
+    scheduler.add(job(41, 7, Kind::Signal, 0), now);
+    assert_eq!(scheduler.next(now).map(|it| it.id), Some(EntryId(41)));
+}
+
+#[test]
+fn what_was_to_leave_later_is_no_backlog_at_its_time() {
+    let (mut scheduler, _) = rested();
+    scheduler.set_limit(&instance(1), Limit::META);
+    let (sent_at, at) = (0, 10 * MINUTE);
+    for n in 0..400 {
+        let id = EntryId::at(sent_at).0 + n;
+        scheduler.add(Job { due: at, ..job(id, 1 + 3 * n, Kind::Later, at) }, sent_at);
+    }
+    let mut n_started = 0;
+    for ms in (at..at + SECOND).step_by(10) {
+        while let Some(job) = scheduler.next(ms) {
+            n_started += 1;
+            scheduler.finish(job.id, Next::Gone, ms);
+        }
+    }
+    assert!(n_started >= 80, "{n_started} at 80 a second");
 }
 
 #[test]

@@ -10,7 +10,9 @@ pub(super) struct Turn {
     pub(super) is_paused: bool,
     pub(super) in_ring: bool,
     pub(super) running: HashMap<Kind, usize>,
-    pub(super) laneless: VecDeque<EntryId>,
+    pub(super) signals: VecDeque<EntryId>,
+    /// Questions to providers, which may hang.
+    pub(super) follows: VecDeque<EntryId>,
     pub(super) asks: VecDeque<LaneKey>,
     pub(super) sends: BTreeMap<InstanceId, Sends>,
     pub(super) n_jobs: usize,
@@ -43,6 +45,11 @@ impl Turn {
     pub(super) fn ended(&mut self, job: &Job) {
         let n = self.n_running(job);
         *n = n.saturating_sub(1);
+    }
+
+    /// What waits in no lane.
+    pub(super) fn laneless(&mut self, kind: Kind) -> &mut VecDeque<EntryId> {
+        if kind == Kind::Signal { &mut self.signals } else { &mut self.follows }
     }
 
     fn n_running(&mut self, job: &Job) -> &mut usize {
