@@ -6,10 +6,12 @@ mod firestore;
 mod meta;
 mod own;
 mod redis;
+mod vars;
 
 use std::{
     collections::HashMap,
     net::{IpAddr, SocketAddr},
+    ops::RangeInclusive,
     path::PathBuf,
     time::Duration,
 };
@@ -18,6 +20,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use ipnet::IpNet;
 use url::Url;
 
+use self::vars::Vars;
 pub use self::{
     firestore::{FirebaseKey, FirestoreConfig},
     meta::MetaDefaults,
@@ -49,6 +52,10 @@ const FIREBASE_KEYS_URL: &str =
 /// What has ended is kept for so many days at least: a message may come again for eight.
 const RETENTION_DAYS_MIN: i64 = 9;
 const RETENTION_DAYS_MAX: i64 = 36_500;
+/// How old a message may be that is answered, in seconds.
+const ANSWER_AGES: RangeInclusive<i64> = 1..=365 * 24 * 3_600;
+/// The largest webhook: a vendor's share of what is held at once has room for one of 8 MiB.
+const BODY_BYTES: RangeInclusive<usize> = 1_024..=8 * 1_024 * 1_024;
 /// The shortest admin key.
 const ADMIN_KEY_CHARS_MIN: usize = 32;
 
@@ -142,7 +149,8 @@ impl Config {
     pub fn from_environment_with(
         fixed: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, BadConfig> {
-        if let Err(error) = dotenvy::dotenv()
+        // Here and nowhere above: a `.env` there is another program's.
+        if let Err(error) = dotenvy::from_path(".env")
             && !error.not_found()
         {
             return Err(BadConfig(vec![".env cannot be read".to_owned()]));
@@ -153,7 +161,8 @@ impl Config {
             Err(_) => return Err(BadConfig(vec!["gateway.toml cannot be read".to_owned()])),
         };
         #[expect(clippy::disallowed_methods, reason = "this is where the environment is read")]
-        let lookup = |name: &str| std::env::var(name).ok().or_else(|| file.get(name).cloned());
+        let set = |name: &str| std::env::var(name).ok().filter(|it| !it.trim().is_empty());
+        let lookup = |name: &str| set(name).or_else(|| file.get(name).cloned());
         Self::from_lookup(|name| fixed(name).or_else(|| lookup(name)))
     }
 
@@ -184,10 +193,10 @@ impl Config {
             wasender_token: vars.secret("WASENDER_API_KEY"),
             response_api: vars.response_api(),
             forward_secret: vars.secret("WEBHOOK_FORWARD_SECRET"),
-            max_answer_age: vars.parsed("MAX_ANSWER_AGE", 6 * HOUR / SECOND).max(1) * SECOND,
+            max_answer_age: vars.within("MAX_ANSWER_AGE", 6 * HOUR / SECOND, ANSWER_AGES) * SECOND,
             min_free_disk_bytes: vars.parsed("MIN_FREE_DISK", 512 * 1024 * 1024),
             retention: vars.retention(),
-            body_bytes_max: vars.parsed("BODY_BYTES_MAX", 3 * 1024 * 1024),
+            body_bytes_max: vars.within("BODY_BYTES_MAX", 3 * 1024 * 1024, BODY_BYTES),
             cache_ttl: Duration::from_secs(vars.parsed("WABA_CACHE_TTL_SECONDS", 3_600)),
             redis: vars.redis(),
             targets: vars.targets(),
@@ -203,31 +212,7 @@ pub fn language() -> Language {
     Language::of_locale(|name| std::env::var(name).ok())
 }
 
-struct Vars<'a, L> {
-    lookup: &'a L,
-    faults: Vec<String>,
-}
-
 impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
-    fn text(&self, name: &str) -> Option<String> {
-        (self.lookup)(name).map(|it| it.trim().to_owned()).filter(|it| !it.is_empty())
-    }
-
-    fn secret(&self, name: &str) -> Option<SecretString> {
-        self.text(name).map(SecretString::from)
-    }
-
-    fn parsed<T: std::str::FromStr>(&mut self, name: &str, default: T) -> T {
-        match self.text(name).map(|it| it.parse()) {
-            None => default,
-            Some(Ok(value)) => value,
-            Some(Err(_)) => {
-                self.faults.push(format!("{name} is malformed"));
-                default
-            }
-        }
-    }
-
     fn refuse_planned(&mut self) {
         if self.text("JOURNAL").is_some_and(|it| it != "sqlite") {
             self.faults.push("JOURNAL: this version knows sqlite only".to_owned());
@@ -259,17 +244,6 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
         let default = format!("http://localhost:{}", listen.port());
         let default = Url::parse(&default).expect("a URL with a port number is one");
         self.url("APP_BASE_URL").unwrap_or(default)
-    }
-
-    fn url(&mut self, name: &str) -> Option<Url> {
-        let text = self.text(name)?;
-        let url = Url::parse(&text)
-            .ok()
-            .filter(|it| matches!(it.scheme(), "http" | "https") && it.has_host());
-        if url.is_none() {
-            self.faults.push(format!("{name} is not an http or https URL"));
-        }
-        url
     }
 
     /// The predecessor's name for it means the predecessor's dialect, unless that is chosen too.
@@ -315,12 +289,8 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
     }
 
     fn retention(&mut self) -> Millis {
-        let days: i64 = self.parsed("RETENTION_DAYS", 30);
-        if !(RETENTION_DAYS_MIN..=RETENTION_DAYS_MAX).contains(&days) {
-            let (min, max) = (RETENTION_DAYS_MIN, RETENTION_DAYS_MAX);
-            self.faults.push(format!("RETENTION_DAYS is not between {min} and {max}"));
-        }
-        days.clamp(RETENTION_DAYS_MIN, RETENTION_DAYS_MAX) * 24 * HOUR
+        let days = RETENTION_DAYS_MIN..=RETENTION_DAYS_MAX;
+        self.within("RETENTION_DAYS", 30, days) * 24 * HOUR
     }
 
     fn admin_key(&mut self) -> Option<SecretString> {

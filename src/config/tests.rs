@@ -23,6 +23,17 @@ fn what_may_come_again_is_kept() {
 }
 
 #[test]
+fn what_would_switch_something_off_unseen_is_a_fault() {
+    for (name, fine, bad) in [
+        ("MAX_ANSWER_AGE", ["1", "31536000"], ["0", "-5", "9999999999999999"]),
+        ("BODY_BYTES_MAX", ["1024", "8388608"], ["0", "8388609", "-1"]),
+    ] {
+        assert!(fine.iter().all(|it| config(&[(name, it)]).is_ok()), "{name}");
+        assert!(bad.iter().all(|it| config(&[(name, it)]).is_err()), "{name}");
+    }
+}
+
+#[test]
 fn a_port_alone_is_for_everybody() {
     assert_eq!(config(&[("PORT", "80")]).unwrap().listen.to_string(), "0.0.0.0:80");
     let both = [("PORT", "80"), ("LISTEN_ADDR", "127.0.0.1:81")];
