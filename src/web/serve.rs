@@ -74,7 +74,9 @@ pub async fn serve_at_most(
     http.timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .max_buf_size(HEAD_BYTES_MAX)
-        .max_headers(HEADERS_MAX);
+        .max_headers(HEADERS_MAX)
+        // Who has said all may still listen.
+        .half_close(true);
     let connections = TaskTracker::new();
     loop {
         let accept = async {
