@@ -5,6 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
+    thread,
     time::{Duration, Instant},
 };
 
@@ -103,6 +104,11 @@ impl Drop for Served<'_> {
         self.0.wait(usize::MAX, &mut left);
         left.extend(std::iter::from_fn(|| self.0.behind()));
         left.into_iter().for_each(|it| it.answer(Err(DbError::Closed)));
+        if thread::panicking() {
+            // Nothing could be kept any more until somebody looks; a restart may be all it takes.
+            tracing::error!("the writer panicked; ending, so that a restart goes on");
+            std::process::exit(70);
+        }
     }
 }
 
