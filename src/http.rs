@@ -5,6 +5,7 @@ mod download;
 #[cfg(test)]
 mod guard_tests;
 mod reach;
+mod status;
 
 use std::{
     error::Error,

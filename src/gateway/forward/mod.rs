@@ -267,21 +267,21 @@ impl Gateway {
             body: Some(body),
             timeout: TIMEOUT,
         };
-        let reply = self.inner.http.send(request).await;
+        let reply = self.inner.http.send_for_status(request).await;
         #[expect(clippy::cast_precision_loss, reason = "milliseconds fit many times over")]
         let took = (self.inner.clock.now() - started) as f64 / SECOND as f64;
         histogram!(names::FORWARD_SECONDS).record(took);
         match reply {
-            Ok(reply) => {
-                let status = reply.status.as_u16();
-                (outcome(status, &reply.headers), format!("http_{status}"))
+            Ok((status, headers)) => {
+                let status = status.as_u16();
+                (outcome(status, &headers), format!("http_{status}"))
             }
             Err(error) => {
                 let word = match error {
                     HttpError::Forbidden => "forbidden",
                     HttpError::NoConnection => "no_connection",
-                    HttpError::NoAnswer | HttpError::BrokeOff => "no_answer",
-                    HttpError::TooLarge => "too_large",
+                    // The answer is not read, so none is too large.
+                    HttpError::NoAnswer | HttpError::BrokeOff | HttpError::TooLarge => "no_answer",
                 };
                 (Outcome::Failed { retry_after: None }, word.to_owned())
             }

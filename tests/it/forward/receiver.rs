@@ -2,17 +2,20 @@
 
 use std::{
     collections::VecDeque,
+    convert::Infallible,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use axum::{
     Router,
+    body::Body,
     extract::State,
     http::{HeaderMap, HeaderName, StatusCode, header::RETRY_AFTER},
     response::IntoResponse,
     routing::post,
 };
+use futures_util::{StreamExt, stream};
 use serde_json::Value;
 
 use crate::support::DEADLINE;
@@ -39,11 +42,35 @@ pub struct Reply {
     pub status: u16,
     pub header: Option<(HeaderName, String)>,
     pub after: Duration,
+    pub says: Says,
+}
+
+/// What an answer says besides its status.
+#[derive(Clone, Copy)]
+pub enum Says {
+    Nothing,
+    /// More than the gateway reads of any answer.
+    TooMuch,
+    /// It begins, and never ends.
+    WithoutEnd,
+}
+
+impl Says {
+    fn body(self) -> Body {
+        match self {
+            Self::Nothing => Body::empty(),
+            Self::TooMuch => Body::from(vec![b'x'; 2 * 1024 * 1024]),
+            Self::WithoutEnd => {
+                let first = stream::iter([Ok::<_, Infallible>("{")]);
+                Body::from_stream(first.chain(stream::pending()))
+            }
+        }
+    }
 }
 
 impl From<u16> for Reply {
     fn from(status: u16) -> Self {
-        Self { status, header: None, after: Duration::ZERO }
+        Self { status, header: None, after: Duration::ZERO, says: Says::Nothing }
     }
 }
 
@@ -102,7 +129,7 @@ async fn receive(
     let status = StatusCode::from_u16(reply.status).unwrap();
     let headers: HeaderMap =
         reply.header.into_iter().map(|(name, value)| (name, value.parse().unwrap())).collect();
-    (status, headers)
+    (status, headers, reply.says.body())
 }
 
 impl Receiver {

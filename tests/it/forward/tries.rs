@@ -5,7 +5,7 @@ use waba_gateway::domain::clock::{HOUR, MINUTE, SECOND};
 
 use super::{
     listed, quiet_app, quiet_vendor,
-    receiver::{Receiver, Reply},
+    receiver::{Receiver, Reply, Says},
     says, texts, until_load, until_tries,
 };
 
@@ -99,6 +99,27 @@ async fn an_event_that_breaks_the_back_end_does_not_hold_the_others_up_for_long(
     back_end.until(|it| texts(it).iter().filter(|it| **it == "poison").count() > n).await;
     says(&app, &vendor, "m9", "c").await;
     back_end.until(|it| texts(it).contains(&"c")).await;
+}
+
+#[tokio::test]
+async fn a_2xx_takes_an_event_whatever_else_the_back_end_says() {
+    let app = quiet_app().await;
+    let back_end = Receiver::start().await;
+    let vendor = quiet_vendor(&app, 1, &back_end.url).await;
+    let says_at_length = [Says::TooMuch, Says::WithoutEnd];
+    back_end.answers(says_at_length.map(|says| Reply { says, ..200.into() }));
+    for n in 0..3 {
+        says(&app, &vendor, &format!("m{n}"), &format!("{n}")).await;
+    }
+    // Time stands still, so what was not taken would hold up the rest.
+    assert_eq!(texts(&back_end.until_n(3).await), ["0", "1", "2"]);
+    until_load(&app, (0, 0)).await;
+    for says in says_at_length {
+        back_end.answers([Reply { says, ..202.into() }]);
+        let path = "/api/admin/vendors/vendor_001/forwards/test";
+        let tried = app.admin.post(path, json!({})).await.json();
+        assert_eq!((&tried["success"], &tried["status"]), (&json!(true), &json!(202)));
+    }
 }
 
 #[tokio::test]
