@@ -100,8 +100,18 @@ pub struct Forward {
 pub struct ToForward {
     /// Its row.
     pub row: Forward,
-    /// What it tells of; `None` when that was erased.
-    pub told: Option<Told>,
+    /// What it tells of.
+    pub telling: Telling,
+}
+
+/// What there is to tell.
+pub enum Telling {
+    /// This.
+    Told(Box<Told>),
+    /// Nothing any more: it was erased.
+    Erased,
+    /// Something that no key opens, or that is damaged.
+    Unreadable,
 }
 
 /// What an event tells of.

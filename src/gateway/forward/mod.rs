@@ -34,7 +34,7 @@ use crate::{
         secret::SecretString,
     },
     http::{HttpError, Request, Trust},
-    journal::{Forward, ForwardEnd, ForwardsLoad, ToForward},
+    journal::{Forward, ForwardEnd, ForwardsLoad, Telling, ToForward},
     responder::SigningKey,
     sqlite::is_of_disk,
     telemetry::{Chain, names},
@@ -187,7 +187,7 @@ impl Gateway {
                 }
             }
         };
-        let Some(ToForward { row, told }) = event else { return Ok(None) };
+        let Some(ToForward { row, telling }) = event else { return Ok(None) };
         if row.due > now {
             return Ok(Some(row.due));
         }
@@ -200,10 +200,16 @@ impl Gateway {
             journal.give_up_forwards(vendor, 0, "no_url").await?;
             return Ok(Some(now));
         };
-        let Some(told) = told else {
-            // It was erased, so there is nothing to tell any more.
-            journal.end_forward(row.id, ForwardEnd::Gone).await?;
-            return Ok(Some(now));
+        let told = match telling {
+            Telling::Told(told) => told,
+            Telling::Erased => {
+                journal.end_forward(row.id, ForwardEnd::Gone).await?;
+                return Ok(Some(now));
+            }
+            Telling::Unreadable => {
+                self.give_up_unreadable(vendor, &row).await?;
+                return Ok(Some(now));
+            }
         };
         let body = body::of(vendor, &row, &told);
         let id = row.id.to_string();
@@ -217,6 +223,14 @@ impl Gateway {
         }
         self.record_forward(vendor, (&row, it), outcome, &word).await?;
         Ok(Some(self.inner.clock.now()))
+    }
+
+    /// It may be replayed once its key is back, so it is kept.
+    async fn give_up_unreadable(&self, vendor: &VendorId, row: &Forward) -> Result<(), WorkError> {
+        tracing::error!(vendor.id = %vendor, event.id = %row.id, "an event cannot be opened or read, and is not forwarded");
+        counter!(names::FORWARDS, "outcome" => "dead").increment(1);
+        let end = ForwardEnd::Dead { why: "unreadable", note: None };
+        Ok(self.inner.journal.end_forward(row.id, end).await?)
     }
 
     async fn record_forward(

@@ -7,7 +7,7 @@ use waba_gateway::{
 };
 
 use super::{
-    JID, connection, customer, forwarding, quiet_app, quiet_vendor, receiver::Receiver, says,
+    JID, connection, customer, dead, forwarding, quiet_app, quiet_vendor, receiver::Receiver, says,
     texts, topics, until_load, until_tries, update, upsert,
 };
 use crate::support::DEADLINE;
@@ -73,6 +73,38 @@ async fn a_session_found_disconnected_by_asking_is_told_once() {
     let got = back_end.until_n(2).await;
     let states: Vec<&Value> = got.iter().map(|it| &it.data()["status"]).collect();
     assert_eq!(states, ["disconnected", "connected"]);
+}
+
+#[tokio::test]
+async fn what_no_key_opens_is_given_up_and_told_once_the_key_is_back() {
+    let app = quiet_app().await;
+    let back_end = Receiver::start().await;
+    let vendor = quiet_vendor(&app, 1, &back_end.url).await;
+    back_end.always(|_| 500.into());
+    says(&app, &vendor, "a", "shut").await;
+    until_tries(&app, &vendor, 1).await;
+    let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    let body = |it: &[u8]| db.execute("UPDATE entries SET body = ?1 WHERE kind = 0", [it]).unwrap();
+    let sealed: Vec<u8> =
+        db.query_row("SELECT body FROM entries WHERE kind = 0", (), |row| row.get(0)).unwrap();
+    body(b"shut");
+    app.clock.advance(HOUR);
+    until_load(&app, (0, 1)).await;
+    let given_up = dead(&app, &vendor).await;
+    assert_eq!(given_up[0]["lastError"], "unreadable");
+    assert_eq!(back_end.got().len(), 1);
+    // It holds up nothing of what comes after it.
+    back_end.always(|_| 204.into());
+    says(&app, &vendor, "b", "open").await;
+    assert_eq!(texts(&back_end.until_n(2).await)[1], "open");
+    until_load(&app, (0, 1)).await;
+    body(&sealed);
+    let path = format!("/api/admin/vendors/{}/forwards/replay", vendor.id);
+    assert_eq!(app.admin.post(&path, json!({ "all": true })).await.json()["replayed"], 1);
+    let got = back_end.until_n(3).await;
+    assert_eq!((texts(&got)[2], got[2].id()), ("shut", given_up[0]["id"].as_str().unwrap()));
+    until_load(&app, (0, 0)).await;
 }
 
 #[tokio::test]

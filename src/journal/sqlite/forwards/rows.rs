@@ -11,7 +11,7 @@ use crate::{
         id::{ContactId, EntryId, ForwardId, VendorId},
     },
     journal::{
-        Forward, ForwardEnd, ForwardsLoad, Kept, Replay, ToForward, Told,
+        Forward, ForwardEnd, ForwardsLoad, Kept, Replay, Telling, ToForward, Told,
         sqlite::{
             contacts,
             entries::{self, COLUMNS, EntryRow, INTENT, SIGNAL},
@@ -78,15 +78,12 @@ pub(super) fn next(
         .optional()?;
     let Some((row, entry)) = found else { return Ok(None) };
     let row = row.ok_or(DbError::Unreadable("forward"))?;
-    let told = match told(connection, vault, EntryId(entry)) {
-        // It would hold up all that comes after it.
-        Err(DbError::Unreadable(what)) => {
-            tracing::error!(vendor.id = %vendor, what, "an event cannot be read and is not forwarded");
-            None
-        }
-        told => told?,
+    let telling = match told(connection, vault, EntryId(entry)) {
+        // As an error it would hold up all that comes after it.
+        Err(DbError::Unreadable(_)) => Telling::Unreadable,
+        told => told?.map_or(Telling::Erased, |it| Telling::Told(Box::new(it))),
     };
-    Ok(Some(ToForward { row, told }))
+    Ok(Some(ToForward { row, telling }))
 }
 
 fn told(connection: &Connection, vault: &Vault, id: EntryId) -> Result<Option<Told>, DbError> {
