@@ -1,5 +1,7 @@
 //! The media table: which files there are, and which are still to be fetched.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Deserialize, Serialize};
@@ -40,7 +42,20 @@ impl MediaJournal for SqliteJournal {
         &self,
         query: MediaDue,
     ) -> Result<(Vec<StoredMedia>, Option<Millis>), JournalError> {
-        self.read(move |connection, vault| due(connection, vault, &query)).await
+        let query = Arc::new(query);
+        loop {
+            let asked = Arc::clone(&query);
+            let found = self.read(move |connection, vault| due(connection, vault, &asked)).await?;
+            let Due { files, unreadable, next } = found;
+            if unreadable.is_empty() {
+                return Ok((files, next));
+            }
+            // As an error they would keep all files of all vendors from being fetched.
+            for id in &unreadable {
+                tracing::error!(media.id = id, "what is known of a customer's file cannot be opened or read, and it is given up");
+            }
+            self.write(move |cx| give_up(cx, &unreadable)).await?;
+        }
     }
 
     async fn add_media(&self, upload: NewUpload) -> Result<(), JournalError> {
@@ -151,12 +166,16 @@ fn load(
     row.map(|it| it.open(connection, vault)).transpose()
 }
 
-/// Files that are to be fetched now, and when the next one will be.
-fn due(
-    connection: &Connection,
-    vault: &Vault,
-    query: &MediaDue,
-) -> Result<(Vec<StoredMedia>, Option<Millis>), DbError> {
+/// Files that are to be fetched now.
+struct Due {
+    files: Vec<StoredMedia>,
+    /// Those of them that no key opens, or that are damaged.
+    unreadable: Vec<String>,
+    /// When the next one will be.
+    next: Option<Millis>,
+}
+
+fn due(connection: &Connection, vault: &Vault, query: &MediaDue) -> Result<Due, DbError> {
     let list = |it: Vec<&str>| serde_json::json!(it).to_string();
     let not = list(query.not.iter().map(MediaId::as_str).collect());
     let not_of = list(query.not_of.iter().map(VendorId::as_str).collect());
@@ -170,10 +189,26 @@ fn due(
     let values = params![query.now, not, not_of, limit];
     let mut statement = connection.prepare_cached(&sql)?;
     let rows = statement.query_map(values, MediaRow::read)?.collect::<Result<Vec<_>, _>>()?;
-    let files = rows.into_iter().map(|it| it.open(connection, vault)).collect::<Result<_, _>>()?;
+    let (mut files, mut unreadable) = (Vec::new(), Vec::new());
+    for row in rows {
+        let id = row.id.clone();
+        match row.open(connection, vault) {
+            Ok(file) => files.push(file),
+            Err(DbError::Unreadable(_)) => unreadable.push(id),
+            Err(error) => return Err(error),
+        }
+    }
     let sql = "SELECT min(due) FROM media WHERE state = 0 AND due > ?1";
     let next = connection.prepare_cached(sql)?.query_row([query.now], |row| row.get(0))?;
-    Ok((files, next))
+    Ok(Due { files, unreadable, next })
+}
+
+fn give_up(cx: &mut Cx<'_>, unreadable: &[String]) -> Result<(), DbError> {
+    let sql = "UPDATE media SET state = 2, note = 'unreadable' WHERE id = ?1 AND state = 0";
+    for id in unreadable {
+        cx.connection.prepare_cached(sql)?.execute([id])?;
+    }
+    Ok(())
 }
 
 /// Records what came of a try. `false`: the file was erased meanwhile.
@@ -278,14 +313,10 @@ impl MediaRow {
         let bad = || DbError::Unreadable("media");
         let id = MediaId::parse(&self.id).map_err(|_| bad())?;
         let vendor = VendorId::parse(&self.vendor).map_err(|_| bad())?;
-        let found = match (&self.doc, self.entry) {
-            (Some(sealed), _) => {
-                let plain = vault.open(&place(&id.to_string()), sealed).map_err(|_| bad())?;
-                let doc: Doc = serde_json::from_slice(&plain).map_err(|_| bad())?;
-                Some((None, doc.media(self.n_bytes)))
-            }
-            (None, Some(entry)) => announced(connection, vault, EntryId(entry))?,
-            (None, None) => None,
+        let found = match self.found(connection, vault, &id) {
+            // Nobody opens what was given up.
+            Err(DbError::Unreadable(_)) if self.state == GIVEN_UP => None,
+            found => found?,
         };
         let state = match self.state {
             TO_FETCH => MediaState::ToFetch { due: self.due, n_tries: self.n_tries },
@@ -295,6 +326,24 @@ impl MediaRow {
         let (instance, media) = found.unzip();
         let instance = instance.flatten();
         Ok(StoredMedia { id, vendor, state, made_at: self.made_at, instance, media })
+    }
+
+    fn found(
+        &self,
+        connection: &Connection,
+        vault: &Vault,
+        id: &MediaId,
+    ) -> Result<Option<(Option<InstanceId>, Media)>, DbError> {
+        let bad = || DbError::Unreadable("media");
+        match (&self.doc, self.entry) {
+            (Some(sealed), _) => {
+                let plain = vault.open(&place(&id.to_string()), sealed).map_err(|_| bad())?;
+                let doc: Doc = serde_json::from_slice(&plain).map_err(|_| bad())?;
+                Ok(Some((None, doc.media(self.n_bytes))))
+            }
+            (None, Some(entry)) => announced(connection, vault, EntryId(entry)),
+            (None, None) => Ok(None),
+        }
     }
 }
 

@@ -4,11 +4,11 @@ use serde_json::json;
 use waba_gateway::{
     domain::clock::{Clock, HOUR},
     journal::MediaState,
-    twin::{Customer, FileKind, Inbound, wire},
+    twin::{Customer, FileKind, Inbound, MediaFault, wire},
 };
 
 use super::{
-    MARK, NOW, file, files_in, is_kept, kept, path, record,
+    MARK, NOW, file, files_in, given_up, is_kept, kept, path, record,
     sending::{upload, uploaded},
     shares, until,
 };
@@ -148,6 +148,30 @@ async fn a_file_that_was_lost_or_changed_on_disk_is_told_so() {
             assert_eq!(super::given_up(&answer), (410, word.to_owned()), "{}", answer.text);
         }
     }
+}
+
+#[tokio::test]
+async fn a_file_whose_message_cannot_be_opened_is_given_up_and_keeps_no_other_from_being_fetched() {
+    let app = spawn_app_with(Options { clock: Clock::fixed(NOW), ..Options::default() }).await;
+    let (one, two) = (app.vendor(1).await, app.vendor(2).await);
+    let cut = || Inbound::image(file(FileKind::Image, 5_000)).with_fault(MediaFault::Cut);
+    let shut = shares(&app, &one, &cut()).await;
+    let open = shares(&app, &two, &cut()).await;
+    let is_tried = |it: &MediaState| matches!(it, MediaState::ToFetch { n_tries: 1, .. });
+    until(&app, &one, &shut, is_tried).await;
+    until(&app, &two, &open, is_tried).await;
+    let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    let sql = "UPDATE entries SET body = x'00' WHERE id = (SELECT entry FROM media WHERE id = ?1)";
+    assert_eq!(db.execute(sql, [&shut]).unwrap(), 1);
+    for hosted in app.twin.hosted_media() {
+        app.twin.spoil_media(&hosted.url, None);
+    }
+    app.clock.advance(HOUR);
+    until(&app, &two, &open, is_kept).await;
+    until(&app, &one, &shut, |it| matches!(it, MediaState::GivenUp(_))).await;
+    let answer = app.admin.get(&path(&one, &shut)).await;
+    assert_eq!(given_up(&answer), (410, "unreadable".to_owned()));
 }
 
 #[tokio::test]
