@@ -16,7 +16,7 @@ use waba_gateway::{
         secret::{ExposeSecret, SecretString},
         waba::WabaInstance,
     },
-    store::{Store, Wanted},
+    store::{Store, StoreError, Wanted},
 };
 
 use super::{
@@ -49,6 +49,8 @@ struct Told {
     n_bare: usize,
     /// Instances whose rows `batch` would refuse, or read as something else.
     unreadable: Vec<String>,
+    /// Vendors of whom what is stored cannot be opened or read.
+    left_out: Vec<String>,
 }
 
 /// Writes all vendors' numbers.
@@ -84,14 +86,17 @@ async fn rows(with_secrets: bool, store: &dyn Store, file: &File) -> anyhow::Res
     loop {
         let page = steadily(async || store.vendors(after.as_ref(), PAGE).await).await;
         let page = page.context("read the vendors")?;
-        let Some(last) = page.last() else { break };
-        after = Some(last.id.clone());
-        let vendors: Vec<VendorId> = page.iter().map(|it| it.id.clone()).collect();
+        told.left_out.extend(page.unreadable.iter().map(ToString::to_string));
+        let vendors: Vec<VendorId> = page.vendors.iter().map(|it| it.id.clone()).collect();
         let wanted = || Wanted { vendors: vendors.clone(), ..Wanted::default() };
         let looked = steadily(async || store.look(wanted()).await).await;
         let mut looked = looked.context("read the numbers")?;
-        for vendor in &page {
+        for vendor in &page.vendors {
             let stored = looked.vendors.remove(&vendor.id).transpose();
+            if stored.as_ref().is_err_and(StoreError::is_unreadable) {
+                told.left_out.push(vendor.id.to_string());
+                continue;
+            }
             let stored = stored.with_context(|| format!("read the vendor {}", vendor.id))?;
             let instances = stored.map(|it| it.instances).unwrap_or_default();
             told.n_bare += usize::from(instances.is_empty());
@@ -104,6 +109,10 @@ async fn rows(with_secrets: bool, store: &dyn Store, file: &File) -> anyhow::Res
                 }
                 csv.write_record(cells)?;
             }
+        }
+        after = page.next;
+        if after.is_none() {
+            break;
         }
     }
     csv.flush()?;
@@ -144,7 +153,7 @@ fn reads_back(cells: &[String; 6], business_name: &str, instance: &WabaInstance)
 }
 
 fn tell(options: &Export, told: &Told) -> ExitCode {
-    let Told { n_rows, n_further, n_bare, unreadable } = told;
+    let Told { n_rows, n_further, n_bare, unreadable, left_out } = told;
     let file = options.file.display();
     let mut text = format!("{n_rows} numbers are in {file}");
     text += if options.with_secrets {
@@ -165,8 +174,14 @@ fn tell(options: &Export, told: &Told) -> ExitCode {
     text += "responders, hours, pauses, status and the like are not in it: `waba-gateway vendor export` has all\n";
     // Nobody listens: there is no better place to say so.
     let _ = std::io::stdout().write_all(text.as_bytes());
+    if !left_out.is_empty() {
+        complain(&format!(
+            "what is stored of these vendors cannot be opened or read, and they are not in it: {}",
+            left_out.join(", ")
+        ));
+    }
     if unreadable.is_empty() {
-        return ExitCode::SUCCESS;
+        return if left_out.is_empty() { ExitCode::SUCCESS } else { EXIT_BAD_ROWS.into() };
     }
     complain(&format!(
         "{WASENDER_ID} or {WEBHOOK_SECRET} is missing, or something that a CSV file cannot carry is \

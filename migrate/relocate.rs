@@ -13,7 +13,7 @@ use waba_gateway::{
     config::Config,
     domain::{clock::Clock, id::VendorId, vendor::Vendor, waba::WabaInstance},
     gateway::BY_CLI,
-    store::{Deed, Store, StoreError, Stored, Wanted},
+    store::{Deed, Store, StoreError, Stored, VendorPage, Wanted},
 };
 
 use self::compare::{Compared, Lot, State, state_of};
@@ -303,20 +303,31 @@ impl Way<'_> {
 struct Pages<'a> {
     store: &'a dyn Store,
     after: Option<VendorId>,
+    is_over: bool,
 }
 
 type Page = Vec<(Vendor, Vec<WabaInstance>)>;
 
 impl<'a> Pages<'a> {
     fn of(store: &'a dyn Store) -> Self {
-        Self { store, after: None }
+        Self { store, after: None, is_over: false }
     }
 
-    async fn next(&mut self) -> Result<Option<Page>, StoreError> {
+    async fn next(&mut self) -> anyhow::Result<Option<Page>> {
+        if self.is_over {
+            return Ok(None);
+        }
         let read = async || self.store.vendors(self.after.as_ref(), PAGE).await;
-        let page = steadily(read).await?;
-        let Some(last) = page.last() else { return Ok(None) };
-        self.after = Some(last.id.clone());
+        let VendorPage { vendors: page, unreadable, next } = steadily(read).await?;
+        if !unreadable.is_empty() {
+            // Without them it would not be everything.
+            let ids: Vec<&str> = unreadable.iter().map(VendorId::as_str).collect();
+            bail!("what is stored of these vendors cannot be opened or read: {}", ids.join(", "));
+        }
+        if page.is_empty() {
+            return Ok(None);
+        }
+        (self.is_over, self.after) = (next.is_none(), next);
         let vendors: Vec<VendorId> = page.iter().map(|it| it.id.clone()).collect();
         let wanted = || Wanted { vendors: vendors.clone(), ..Wanted::default() };
         let mut looked = steadily(async || self.store.look(wanted()).await).await?;
@@ -324,7 +335,8 @@ impl<'a> Pages<'a> {
             let stored: Option<Stored> = looked.vendors.remove(&vendor.id).transpose()?;
             Ok((vendor, stored.map(|it| it.instances).unwrap_or_default()))
         };
-        page.into_iter().map(with_instances).collect::<Result<_, _>>().map(Some)
+        let page = page.into_iter().map(with_instances);
+        Ok(Some(page.collect::<Result<_, StoreError>>()?))
     }
 }
 

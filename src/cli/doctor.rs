@@ -117,7 +117,7 @@ async fn look(
     let gateway = data.as_ref().map(|it| it.gateway(config)).transpose()?;
     if let Some(gateway) = &gateway {
         if let Some(vendor) = &arguments.vendor
-            && gateway.store().vendor(vendor).await?.is_none()
+            && matches!(gateway.store().vendor(vendor).await, Ok(None))
         {
             let told = Words::new(
                 format!("there is no vendor {vendor}"),

@@ -14,7 +14,10 @@ use super::{
     opened::Opened,
     output::{complain, line, print},
 };
-use crate::{domain::id::VendorId, gateway::ImportError};
+use crate::{
+    domain::id::VendorId,
+    gateway::{Export, ImportError},
+};
 
 pub(super) const EXPORT_AFTER: &str = "\
 Examples:
@@ -23,7 +26,7 @@ Examples:
 
 With --secrets the file holds every key and secret in clear: keep it as you keep those.
 
-Exit codes: 0 exported, 2 could not run";
+Exit codes: 0 exported, 1 some vendors cannot be read and are not in it, 2 could not run";
 
 pub(super) const IMPORT_AFTER: &str = "\
 Examples:
@@ -41,7 +44,7 @@ pub(super) async fn export(file: Option<&Path>, with_secrets: bool) -> Ended {
             print(&piece);
         }
         opened.close();
-        return Ok(0);
+        return Ok(end_of(&document));
     };
     let told = || format!("write {}", path.display());
     let mut file = OpenOptions::new()
@@ -56,7 +59,25 @@ pub(super) async fn export(file: Option<&Path>, with_secrets: bool) -> Ended {
     }
     file.sync_all().with_context(told)?;
     opened.close();
-    Ok(0)
+    Ok(end_of(&document))
+}
+
+fn end_of(document: &Export) -> u8 {
+    if left_out(document.unreadable()) { EXIT_FAULT } else { 0 }
+}
+
+/// Names those that could not be read; whether there are any.
+pub(super) fn left_out(unreadable: &[VendorId]) -> bool {
+    if unreadable.is_empty() {
+        return false;
+    }
+    let ids: Vec<&str> = unreadable.iter().map(VendorId::as_str).collect();
+    let n = ids.len();
+    complain(&format!(
+        "{n} vendors are left out: what is stored of them cannot be opened or read: {}",
+        ids.join(", ")
+    ));
+    true
 }
 
 /// Takes the vendors of a file, all or none; `-` is standard input.

@@ -31,6 +31,9 @@ const PAGE: usize = 500;
 #[derive(Subcommand)]
 pub enum Command {
     /// List the vendors
+    #[command(
+        after_help = "Exit codes: 0 listed, 1 some cannot be read and are named, 2 could not run"
+    )]
     List {
         /// Print one JSON document
         #[arg(long)]
@@ -95,11 +98,18 @@ pub(super) async fn run(command: Command) -> Ended {
 async fn list(as_json: bool) -> Ended {
     let opened = Opened::to_read().await?;
     let (mut rows, mut documents) = (Vec::new(), Vec::new());
-    let mut after = None;
+    let (mut after, mut unreadable) = (None, Vec::new());
     loop {
         let page = opened.gateway.vendors(after.as_ref(), PAGE).await?;
-        for vendor in &page {
-            let numbers = opened.gateway.store().instances(&vendor.id).await?;
+        unreadable.extend(page.unreadable);
+        for vendor in &page.vendors {
+            let numbers = match opened.gateway.store().instances(&vendor.id).await {
+                Err(error) if error.is_unreadable() => {
+                    unreadable.push(vendor.id.clone());
+                    continue;
+                }
+                numbers => numbers?,
+            };
             let states: Vec<&str> = numbers.iter().map(|it| it.status.as_str()).collect();
             if as_json {
                 documents.push(json!({
@@ -117,18 +127,18 @@ async fn list(as_json: bool) -> Ended {
                 rows.push([vendor.id.to_string(), status, states, vendor.business_name.clone()]);
             }
         }
-        after = page.last().map(|it| it.id.clone()).filter(|_| page.len() == PAGE);
+        after = page.next;
         if after.is_none() {
             break;
         }
     }
     opened.close();
     if as_json {
-        json(&json!({ "vendors": documents }));
+        json(&json!({ "vendors": documents, "unreadable": unreadable }));
     } else {
         print(&table(["VENDOR", "STATUS", "SESSIONS", "NAME"], &rows));
     }
-    Ok(0)
+    Ok(if exchange::left_out(&unreadable) { EXIT_FAULT } else { 0 })
 }
 
 async fn pause(id: &VendorId, is_paused: bool) -> Ended {

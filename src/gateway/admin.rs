@@ -14,7 +14,7 @@ use crate::{
         vendor::{BusinessHours, OnUnknown, ResponderConfig, Vendor, VendorStatus},
     },
     journal::JournalError,
-    store::StoreError,
+    store::{StoreError, VendorPage},
 };
 
 /// Random bytes of a signing secret; Standard Webhooks asks for 24 to 64.
@@ -53,6 +53,14 @@ pub enum AdminError {
     /// The journal is away.
     #[error(transparent)]
     Journal(#[from] JournalError),
+}
+
+impl AdminError {
+    /// Whether what is stored is there and cannot be read.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Store(error) if error.is_unreadable())
+    }
 }
 
 impl From<StoreError> for AdminError {
@@ -119,7 +127,7 @@ impl Gateway {
         &self,
         after: Option<&VendorId>,
         limit: usize,
-    ) -> Result<Vec<Vendor>, AdminError> {
+    ) -> Result<VendorPage, AdminError> {
         Ok(self.inner.store.vendors(after, limit).await?)
     }
 

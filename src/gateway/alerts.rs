@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Mutex as SyncMutex, PoisonError},
+    sync::{Mutex as SyncMutex, MutexGuard, PoisonError},
 };
 
 use metrics::gauge;
@@ -17,7 +17,7 @@ use crate::{
         vendor::{Vendor, VendorStatus},
     },
     journal::Signs,
-    store::Alert,
+    store::{Alert, VendorPage},
     telemetry::names,
 };
 
@@ -37,6 +37,8 @@ pub struct Alerts {
     board: Mutex<Board>,
     /// Vendors of whom something stored could not be read when they were called.
     unreadable: SyncMutex<BTreeSet<VendorId>>,
+    /// Vendors that could not be read when they were last listed.
+    unlisted: SyncMutex<BTreeSet<VendorId>>,
 }
 
 impl Alerts {
@@ -52,7 +54,15 @@ impl Alerts {
         let mut all = self.unreadable.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *all)
     }
+
+    fn unlisted(&self) -> MutexGuard<'_, BTreeSet<VendorId>> {
+        self.unlisted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+/// What is looked for as the vendors are listed.
+const OF_LISTED: [AlertKind; 3] =
+    [AlertKind::Silent, AlertKind::Disconnected, AlertKind::ForwardsDead];
 
 #[derive(Default)]
 struct Board {
@@ -85,6 +95,22 @@ impl Look<'_> {
             _ => {}
         }
     }
+
+    /// Nobody is called for a vendor that is not there any more: where it was listed, it is missing.
+    fn end_of_gone(&mut self, after: Option<&VendorId>, page: &VendorPage) {
+        let mut there: BTreeSet<&VendorId> = page.vendors.iter().map(|it| &it.id).collect();
+        there.extend(&page.unreadable);
+        let is_gone = |it: &&VendorId| {
+            let is_after = after.is_none_or(|after| *it > after);
+            let is_up_to = page.next.as_ref().is_none_or(|next| *it <= next);
+            is_after && is_up_to && !there.contains(*it)
+        };
+        let open = self.board.open.keys().filter(|it| OF_LISTED.contains(&it.0));
+        let gone = open.filter_map(|it| Some((it.0, it.1.as_ref().filter(is_gone)?.clone())));
+        for (kind, vendor) in gone.collect::<Vec<_>>() {
+            self.see(kind, Some(&vendor), false);
+        }
+    }
 }
 
 impl Gateway {
@@ -113,8 +139,8 @@ impl Gateway {
         look.see(AlertKind::DiskFull, None, self.check_disk().is_err());
         look.see(AlertKind::RecordsLate, None, self.are_records_late(now).await?);
         self.look_at_refused(&mut look);
-        self.look_at_unreadable(&mut look).await;
         let looked = self.look_at_vendors(&mut look).await;
+        self.look_at_unreadable(&mut look).await;
         let (raised, ended) = (look.raised, look.ended);
         if !(raised.is_empty() && ended.is_empty()) {
             self.inner.store.change_alerts(&raised, &ended).await?;
@@ -156,6 +182,8 @@ impl Gateway {
         let open = look.board.open.keys().filter(|it| it.0 == AlertKind::Unreadable);
         let mut all = self.inner.alerts.take_unreadable();
         all.extend(open.filter_map(|it| it.1.clone()));
+        // Of these the list says it, though they may still be remembered from before.
+        all.retain(|it| !self.inner.alerts.unlisted().contains(it));
         for vendor in all.iter().take(UNREADABLE_PER_LOOK_MAX) {
             match self.inner.registry.get(vendor).await {
                 Ok(_) => look.see(AlertKind::Unreadable, Some(vendor), false),
@@ -170,19 +198,32 @@ impl Gateway {
         let from_hour = hour_of(look.now) - 24 * (HABIT_DAYS + 1);
         let mut cursor = look.board.cursor.clone();
         for _ in 0..VENDORS_PER_LOOK / PAGE {
-            let vendors = self.inner.store.vendors(cursor.as_ref(), PAGE).await?;
-            let ids: Vec<VendorId> = vendors.iter().map(|it| it.id.clone()).collect();
+            let page = self.inner.store.vendors(cursor.as_ref(), PAGE).await?;
+            let ids: Vec<VendorId> = page.vendors.iter().map(|it| it.id.clone()).collect();
             let signs = self.inner.journal.signs(&ids, from_hour).await?;
             let disconnected = self.inner.store.disconnected(&ids).await?;
-            for (vendor, signs) in vendors.iter().zip(&signs) {
+            for (vendor, signs) in page.vendors.iter().zip(&signs) {
                 look_at(look, vendor, signs, disconnected.contains(&vendor.id));
             }
-            cursor = ids.last().cloned().filter(|_| ids.len() == PAGE);
+            self.look_at_unlisted(look, &page);
+            look.end_of_gone(cursor.as_ref(), &page);
+            cursor = page.next;
             if cursor.is_none() {
                 break;
             }
         }
         Ok(cursor)
+    }
+
+    fn look_at_unlisted(&self, look: &mut Look<'_>, page: &VendorPage) {
+        let mut unlisted = self.inner.alerts.unlisted();
+        for vendor in &page.vendors {
+            unlisted.remove(&vendor.id);
+        }
+        for vendor in &page.unreadable {
+            look.see(AlertKind::Unreadable, Some(vendor), true);
+            unlisted.insert(vendor.clone());
+        }
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Export {
     gateway: Gateway,
     with_secrets: bool,
     stage: Stage,
+    n_vendors: usize,
+    unreadable: Vec<VendorId>,
 }
 
 enum Stage {
@@ -88,30 +90,54 @@ impl Export {
             Stage::After(after) => after.clone(),
         };
         let page = self.gateway.vendors(after.as_ref(), EXPORT_PAGE).await?;
+        self.unreadable.extend(page.unreadable);
         let mut text = String::new();
-        for (n, vendor) in page.iter().enumerate() {
-            let instances = self.gateway.inner.store.instances(&vendor.id).await?;
+        for vendor in &page.vendors {
+            let instances = match self.gateway.inner.store.instances(&vendor.id).await {
+                Err(error) if error.is_unreadable() => {
+                    self.unreadable.push(vendor.id.clone());
+                    continue;
+                }
+                instances => instances?,
+            };
             let vendor = VendorExchange::of(vendor, &instances, self.with_secrets);
-            text.push_str(if n == 0 && after.is_none() { "\n" } else { ",\n" });
-            let written = serde_json::to_string(&vendor);
-            text.push_str(&written.expect("it has no key that is not text"));
+            text.push_str(if self.n_vendors == 0 { "\n" } else { ",\n" });
+            self.n_vendors += 1;
+            text.push_str(&as_text(&vendor));
         }
-        self.stage = match page.last().filter(|_| page.len() == EXPORT_PAGE) {
-            Some(last) => Stage::After(Some(last.id.clone())),
-            None => {
-                text.push_str("\n]}\n");
-                Stage::End
+        self.stage = if page.next.is_some() {
+            Stage::After(page.next)
+        } else {
+            text.push_str("\n]");
+            if !self.unreadable.is_empty() {
+                self.unreadable.sort();
+                text.push_str(",\"unreadable\":");
+                text.push_str(&as_text(&self.unreadable));
             }
+            text.push_str("}\n");
+            Stage::End
         };
         Ok(Some(text))
     }
+
+    /// The vendors so far that are not in the document, because they or their numbers cannot be
+    /// read. At its end it names them.
+    #[must_use]
+    pub fn unreadable(&self) -> &[VendorId] {
+        &self.unreadable
+    }
+}
+
+fn as_text(it: &impl serde::Serialize) -> String {
+    serde_json::to_string(it).expect("it has no key that is not text")
 }
 
 impl Gateway {
     /// All vendors with their instances, as one document.
     #[must_use]
     pub fn export_vendors(&self, with_secrets: bool) -> Export {
-        Export { gateway: self.clone(), with_secrets, stage: Stage::Start }
+        let stage = Stage::Start;
+        Export { gateway: self.clone(), with_secrets, stage, n_vendors: 0, unreadable: Vec::new() }
     }
 
     /// Makes or changes the vendors of a document, all or none; in a dry run, none.

@@ -30,7 +30,9 @@ pub use self::{
         Bulk, BulkChanged, BulkJob, BulkProgress, Handed, KeptJob, NewJob, NewRecipient, Recipient,
     },
     counters::{Counters, Tally},
-    forwards::{Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, Telling, ToForward, Told},
+    forwards::{
+        Forward, ForwardEnd, Forwards, ForwardsLoad, Kept, Replay, Telling, ToForward, Told,
+    },
     keep::Keep,
     media::{MediaDue, MediaEnd, MediaJournal, MediaState, NewUpload, StoredMedia},
     operate::{

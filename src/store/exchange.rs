@@ -8,7 +8,7 @@ mod instance;
 mod responders;
 
 use secrecy::ExposeSecret;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de::IgnoredAny};
 use serde_json::{Map, Value, value::RawValue};
 
 pub use self::instance::InstanceExchange;
@@ -33,6 +33,9 @@ pub struct Document<'a> {
     /// Vendors with their instances.
     #[serde(borrow)]
     pub vendors: Vec<&'a RawValue>,
+    /// Whom an export had to leave out; who imports it leaves them as they are.
+    #[serde(default)]
+    pub unreadable: IgnoredAny,
 }
 
 /// What is wrong with a vendor of a document.

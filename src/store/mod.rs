@@ -67,6 +67,28 @@ impl StoreError {
             Self::Embedded(_) | Self::Claimed => false,
         }
     }
+
+    /// Whether what is stored is there, and no key of ours opens it, or it is damaged: the same
+    /// fails until somebody mends it, and says nothing of what is stored beside it.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        match self {
+            Self::Firestore(fault) => fault.is_unreadable(),
+            Self::Embedded(DbError::Unreadable(_)) => true,
+            Self::Embedded(_) | Self::Claimed => false,
+        }
+    }
+}
+
+/// Some vendors, in order of their ids.
+#[derive(Clone, Debug, Default)]
+pub struct VendorPage {
+    /// Those that can be read.
+    pub vendors: Vec<Vendor>,
+    /// Those that are there and cannot be read.
+    pub unreadable: Vec<VendorId>,
+    /// After whom the list goes on; `None` at its end.
+    pub next: Option<VendorId>,
 }
 
 /// Vendors, instances and keys. `None` is "does not exist", an error is "could not find out".
@@ -75,12 +97,13 @@ pub trait Store: Watch + Audit + Bulk + Send + Sync {
     /// A vendor.
     async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError>;
 
-    /// Vendors in order of their ids, after one.
+    /// Vendors in order of their ids, after one; at most so many. One that cannot be read hides no
+    /// other.
     async fn vendors(
         &self,
         after: Option<&VendorId>,
         limit: usize,
-    ) -> Result<Vec<Vendor>, StoreError>;
+    ) -> Result<VendorPage, StoreError>;
 
     /// Keeps a vendor, new or changed. Whether it is paused is kept apart.
     async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError>;

@@ -4,7 +4,7 @@ use rusqlite::Row;
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
-    ApiKey,
+    ApiKey, VendorPage,
     document::{InstanceDocument, VendorDocument},
 };
 use crate::{
@@ -18,16 +18,36 @@ use crate::{
     vault::Vault,
 };
 
-pub(super) fn raw_vendor(row: &Row<'_>) -> rusqlite::Result<(String, Vec<u8>, bool)> {
+pub(super) type RawVendor = (String, Vec<u8>, bool);
+
+pub(super) fn raw_vendor(row: &Row<'_>) -> rusqlite::Result<RawVendor> {
     Ok((row.get(0)?, row.get(1)?, row.get(2)?))
 }
 
-pub(super) fn vendor(
-    vault: &Vault,
-    (id, doc, paused): (String, Vec<u8>, bool),
-) -> Result<Vendor, DbError> {
+pub(super) fn vendor(vault: &Vault, (id, doc, paused): RawVendor) -> Result<Vendor, DbError> {
     let document: VendorDocument = open(vault, &format!("vendor:{id}"), &doc)?;
     Ok(document.vendor(vendor_id(&id)?, paused))
+}
+
+/// At most `limit` rows, in the order of their ids.
+pub(super) fn vendor_page(
+    vault: &Vault,
+    rows: impl Iterator<Item = rusqlite::Result<RawVendor>>,
+    limit: usize,
+) -> Result<VendorPage, DbError> {
+    let (mut page, mut n_rows) = (VendorPage::default(), 0);
+    for row in rows {
+        let row = row?;
+        let id = vendor_id(&row.0)?;
+        match vendor(vault, row) {
+            Ok(vendor) => page.vendors.push(vendor),
+            Err(DbError::Unreadable(_)) => page.unreadable.push(id.clone()),
+            Err(error) => return Err(error),
+        }
+        n_rows += 1;
+        page.next = (n_rows >= limit).then_some(id);
+    }
+    Ok(page)
 }
 
 pub(super) type RawInstance = (String, String, Vec<u8>, String, Option<Millis>);

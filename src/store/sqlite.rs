@@ -6,9 +6,10 @@ use async_trait::async_trait;
 use rusqlite::{Connection as Sqlite, OptionalExtension, params};
 
 use super::{
-    ApiKey, Census, Keyed, Store, StoreError, census, check_key, put,
+    ApiKey, Census, Keyed, Store, StoreError, VendorPage, census, check_key, put,
     rows::{
         KEY_COLUMNS, api_key, instance, instance_id, raw_instance, raw_vendor, vendor, vendor_id,
+        vendor_page,
     },
 };
 use crate::{
@@ -89,14 +90,14 @@ impl Store for SqliteStore {
         &self,
         after: Option<&VendorId>,
         limit: usize,
-    ) -> Result<Vec<Vendor>, StoreError> {
+    ) -> Result<VendorPage, StoreError> {
         let after = after.map(|it| it.as_str().to_owned()).unwrap_or_default();
-        let limit = i64::try_from(limit).unwrap_or(i64::MAX);
         self.read(move |connection, vault| {
             let sql = "SELECT id, doc, paused FROM vendors WHERE id > ?1 ORDER BY id LIMIT ?2";
             let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map(params![after, limit], raw_vendor)?;
-            rows.map(|it| vendor(vault, it?)).collect()
+            let n_rows = i64::try_from(limit).unwrap_or(i64::MAX);
+            let rows = statement.query_map(params![after, n_rows], raw_vendor)?;
+            vendor_page(vault, rows, limit)
         })
         .await
     }

@@ -66,7 +66,8 @@ pub(super) fn routes() -> OpenApiRouter<Web> {
 /// Export all vendors
 ///
 /// Settings and numbers as one document, as a file; `POST /api/admin/import` takes it. Should the
-/// connection end before the last brace, it is not whole.
+/// connection end before the last brace, it is not whole. Vendors whose stored data cannot be read
+/// are left out; `unreadable` names them.
 #[utoipa::path(get, path = "/export", tag = "Operation", operation_id = "exportVendors",
     params(ExportQuery), responses((status = 200, description = "a JSON document", body = serde_json::Value)))]
 async fn export(

@@ -120,6 +120,8 @@ pub(super) struct PutView {
 #[derive(Serialize, ToSchema)]
 pub(super) struct VendorsView {
     vendors: Vec<VendorView>,
+    /// Ids of vendors of this page of whom what is stored cannot be opened or read.
+    unreadable: Vec<String>,
     /// Asks for the next page; null at the end.
     cursor: Option<String>,
 }
@@ -195,13 +197,19 @@ pub(super) async fn list(
     let after = query.cursor.map(|it| VendorId::parse(&it));
     let after =
         after.transpose().map_err(|_| ApiError::BadRequest("malformed cursor".to_owned()))?;
-    let found = web.gateway.vendors(after.as_ref(), limit).await?;
-    let cursor = found.last().filter(|_| found.len() == limit).map(|it| it.id.to_string());
-    let mut vendors = Vec::with_capacity(found.len());
-    for vendor in &found {
-        vendors.push(shown(&web, vendor).await?);
+    let page = web.gateway.vendors(after.as_ref(), limit).await?;
+    let mut unreadable: Vec<String> = page.unreadable.iter().map(ToString::to_string).collect();
+    let mut vendors = Vec::with_capacity(page.vendors.len());
+    for vendor in &page.vendors {
+        match web.gateway.time_zone(vendor).await {
+            Ok(zone) => vendors.push(VendorView::new(vendor, zone.as_ref())),
+            // Its numbers may be what cannot be read.
+            Err(error) if error.is_unreadable() => unreadable.push(vendor.id.to_string()),
+            Err(error) => return Err(error.into()),
+        }
     }
-    Ok(Answer(VendorsView { vendors, cursor }))
+    let cursor = page.next.map(|it| it.to_string());
+    Ok(Answer(VendorsView { vendors, unreadable, cursor }))
 }
 
 /// Renew the signing secret

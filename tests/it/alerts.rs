@@ -299,3 +299,62 @@ async fn a_vendor_whose_secrets_cannot_be_opened_gets_503_and_an_alert() {
     assert!(open(&app).await.is_empty());
     assert_eq!(post(&one).await, 200);
 }
+
+#[tokio::test]
+async fn a_vendor_that_cannot_be_read_hides_no_other_and_is_named_wherever_all_are_asked_for() {
+    let app = app().await;
+    let (shut, other) = (app.vendor(1).await, app.vendor(2).await);
+    let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    let (get, set) =
+        ("SELECT doc FROM vendors WHERE id = ?1", "UPDATE vendors SET doc = ?2 WHERE id = ?1");
+    let id = shut.id.as_str();
+    let whole: Vec<u8> = db.query_row(get, [id], |row| row.get(0)).unwrap();
+    db.execute(set, (id, b"damaged")).unwrap();
+    app.twin.set_status(other.session.id, "logged_out");
+    assert!(app.twin.tell_status(other.session.id).await.is_ok());
+    for _ in 0..2 {
+        app.gateway.look().await.unwrap();
+        let mut alerts = open(&app).await;
+        alerts.sort();
+        assert_eq!(alerts, ["disconnected vendor_002", "unreadable vendor_001"]);
+    }
+    let listed = app.admin.get("/api/admin/vendors").await.json();
+    assert_eq!(listed["unreadable"], json!([id]));
+    assert_eq!(listed["vendors"][0]["vendorId"], "vendor_002");
+    // By pages none is missed, and none comes twice.
+    let page = app.admin.get("/api/admin/vendors?limit=1").await.json();
+    assert_eq!(
+        (&page["vendors"], &page["unreadable"], &page["cursor"]),
+        (&json!([]), &json!([id]), &json!(id))
+    );
+    let page = app.admin.get("/api/admin/vendors?limit=1&cursor=vendor_001").await.json();
+    assert_eq!(page["vendors"][0]["vendorId"], "vendor_002");
+    // What is exported says that it is not everything, and can be imported.
+    let exported = app.admin.get("/api/admin/export?secrets=true").await.json();
+    assert_eq!(exported["unreadable"], json!([id]));
+    assert_eq!(exported["vendors"].as_array().unwrap().len(), 1);
+    assert_eq!(app.admin.post("/api/admin/import", exported).await.status, 200);
+    db.execute(set, (id, whole)).unwrap();
+    app.gateway.look().await.unwrap();
+    assert_eq!(open(&app).await, ["disconnected vendor_002"]);
+    let listed = app.admin.get("/api/admin/vendors").await.json();
+    assert_eq!(listed["unreadable"], json!([]));
+}
+
+#[tokio::test]
+async fn alerts_of_a_vendor_that_is_not_there_any_more_end() {
+    let app = app().await;
+    let (gone, other) = (app.vendor(1).await, app.vendor(2).await);
+    for vendor in [&gone, &other] {
+        app.twin.set_status(vendor.session.id, "logged_out");
+        assert!(app.twin.tell_status(vendor.session.id).await.is_ok());
+    }
+    app.gateway.look().await.unwrap();
+    assert_eq!(open(&app).await.len(), 2);
+    let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    assert_eq!(db.execute("DELETE FROM vendors WHERE id = ?1", [gone.id.as_str()]).unwrap(), 1);
+    app.gateway.look().await.unwrap();
+    assert_eq!(open(&app).await, ["disconnected vendor_002"]);
+}

@@ -192,7 +192,7 @@ async fn a_restore_refuses_what_would_lose_something() {
     // With force what was there is moved aside, whole.
     let n_vendors = |it: &App| {
         let gateway = it.gateway.clone();
-        async move { gateway.vendors(None, 10).await.unwrap().len() }
+        async move { gateway.vendors(None, 10).await.unwrap().vendors.len() }
     };
     let listener = loopback().await.unwrap();
     let before = start(&app.config, Clock::System, listener).await;

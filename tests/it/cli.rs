@@ -340,6 +340,26 @@ async fn what_is_wrong_with_a_vendor_is_found() {
 }
 
 #[tokio::test]
+async fn a_vendor_that_cannot_be_read_is_named_and_hides_no_other() {
+    let desk = Desk::new().await;
+    desk.admin.put("/api/admin/vendors/shut", json!({})).await;
+    let db = rusqlite::Connection::open(desk.data().join("waba.db")).unwrap();
+    db.busy_timeout(DEADLINE).unwrap();
+    let sql = "UPDATE vendors SET doc = x'00' WHERE id = 'shut'";
+    assert_eq!(db.execute(sql, ()).unwrap(), 1);
+    let listed = desk.run(&["vendor", "list", "--json"]).await;
+    assert_eq!((listed.code, &listed.json()["unreadable"]), (1, &json!(["shut"])));
+    assert_eq!(listed.json()["vendors"][0]["vendorId"], "v");
+    assert!(listed.err.contains("1 vendors are left out") && listed.err.contains("shut"));
+    let exported = desk.run(&["vendor", "export"]).await;
+    assert_eq!((exported.code, &exported.json()["unreadable"]), (1, &json!(["shut"])));
+    assert_eq!(exported.json()["vendors"][0]["vendorId"], "v");
+    let faults = desk.found("fault").await;
+    assert!(faults.iter().any(|it| it.0.contains("cannot be opened or read")), "{faults:?}");
+    assert_eq!(desk.run(&["doctor", "--vendor", "shut"]).await.code, 1);
+}
+
+#[tokio::test]
 async fn a_test_message_goes_the_whole_way_in_both_dialects() {
     let desk = Desk::new().await;
     let n_before = desk.twin.n_sends();

@@ -12,8 +12,8 @@ use waba_gateway::{
     },
     sqlite::DbError,
     store::{
-        Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, SqliteStore, Store, StoreError, Wanted,
-        Watch,
+        Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, SqliteStore, Store, StoreError,
+        VendorPage, Wanted, Watch,
     },
 };
 
@@ -47,7 +47,7 @@ impl Store for Flaky {
         &self,
         after: Option<&VendorId>,
         limit: usize,
-    ) -> Result<Vec<Vendor>, StoreError> {
+    ) -> Result<VendorPage, StoreError> {
         self.inner.vendors(after, limit).await
     }
 

@@ -24,6 +24,7 @@ pub(super) enum Setting {
         through: &'static str,
     },
     NoResponder,
+    Unreadable,
 }
 
 /// What was found of a vendor's callers.
@@ -99,6 +100,15 @@ impl Setting {
                 "",
                 r#"{"responders":[{"kind":"rules","otherwise":"Merci !"}]}"#,
             )),
+            Self::Unreadable => Finding::fault(
+                CHECK,
+                "what is stored of it cannot be opened or read: its webhooks are answered 503",
+                "ce qui est enregistré de lui ne peut être ouvert ou lu : ses webhooks reçoivent 503",
+            )
+            .then(
+                "give the gateway the key it was sealed with (ENCRYPTION_KEYS_OLD), or mend the document",
+                "rendez à la passerelle la clé de l'époque (ENCRYPTION_KEYS_OLD), ou réparez le document",
+            ),
         }
     }
 }
@@ -215,6 +225,7 @@ mod tests {
             Setting::ClaimedTwice("waba_v".to_owned()),
             Setting::OtherNumber { number: "waba_v".to_owned(), through: "meta" },
             Setting::NoResponder,
+            Setting::Unreadable,
         ]
         .map(|it| it.finding(&id, &hints));
         let heard = [

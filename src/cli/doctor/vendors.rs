@@ -72,8 +72,10 @@ impl Vendors {
         id: &VendorId,
         report: &mut Report,
     ) -> anyhow::Result<()> {
-        let vendor = self.gateway.vendor(id).await?;
-        let findings = self.look_at(&vendor).await?;
+        let findings = match self.gateway.vendor(id).await {
+            Err(error) if error.is_unreadable() => vec![self.unreadable(id)],
+            vendor => self.look_at(&vendor?).await?,
+        };
         report.n_vendors = 1;
         findings.into_iter().for_each(|it| report.add(it));
         Ok(())
@@ -82,11 +84,15 @@ impl Vendors {
     pub(super) async fn look_at_all(&self, report: &mut Report) -> anyhow::Result<()> {
         let mut after = None;
         let first = self.gateway.vendors(None, ALL_LISTED_MAX + 1).await?;
-        let lists_all = first.len() <= ALL_LISTED_MAX;
+        let lists_all = first.next.is_none();
         drop(first);
         loop {
             let page = self.gateway.vendors(after.as_ref(), PAGE).await?;
-            let looks = page.iter().map(|it| self.look_at(it));
+            for id in &page.unreadable {
+                report.n_vendors += 1;
+                report.add(self.unreadable(id));
+            }
+            let looks = page.vendors.iter().map(|it| self.look_at(it));
             let mut looks = futures_util::stream::iter(looks).buffered(AT_ONCE);
             while let Some(findings) = looks.next().await {
                 report.n_vendors += 1;
@@ -99,17 +105,24 @@ impl Vendors {
                     if is_listed { report.add(finding) } else { report.count(&finding) }
                 }
             }
-            after = page.last().map(|it| it.id.clone()).filter(|_| page.len() == PAGE);
+            after.clone_from(&page.next);
             if after.is_none() {
                 return Ok(());
             }
         }
     }
 
+    fn unreadable(&self, id: &VendorId) -> Finding {
+        Setting::Unreadable.finding(id, &self.hints).of(id)
+    }
+
     async fn look_at(&self, vendor: &Vendor) -> anyhow::Result<Vec<Finding>> {
         let id = &vendor.id;
         let store = self.gateway.store();
-        let numbers = store.instances(id).await?;
+        let numbers = match store.instances(id).await {
+            Err(error) if error.is_unreadable() => return Ok(vec![self.unreadable(id)]),
+            numbers => numbers?,
+        };
         let mut found = settings(vendor, &numbers, self.has_responder_for_all);
         for number in &numbers {
             if self.is_claimed_twice(number).await? {

@@ -52,7 +52,10 @@ impl MediaJournal for SqliteJournal {
             }
             // As an error they would keep all files of all vendors from being fetched.
             for id in &unreadable {
-                tracing::error!(media.id = id, "what is known of a customer's file cannot be opened or read, and it is given up");
+                tracing::error!(
+                    media.id = id,
+                    "what is known of a customer's file cannot be opened or read, and it is given up"
+                );
             }
             self.write(move |cx| give_up(cx, &unreadable)).await?;
         }

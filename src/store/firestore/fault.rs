@@ -50,6 +50,12 @@ impl Fault {
             Self::WrongKey | Self::Sealed | Self::Unreadable { .. } => false,
         }
     }
+
+    /// Whether it is one document that cannot be read.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self, Self::Sealed | Self::Unreadable { .. })
+    }
 }
 
 impl From<Status> for Fault {

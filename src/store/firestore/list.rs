@@ -16,8 +16,8 @@ use super::{
     vendor::{self, CONFIGS, OLDER_CONFIGS},
 };
 use crate::{
-    domain::{id::VendorId, vendor::Vendor},
-    store::StoreError,
+    domain::id::VendorId,
+    store::{StoreError, VendorPage},
 };
 
 type Found = BTreeMap<VendorId, Option<Document>>;
@@ -27,22 +27,29 @@ impl FirestoreStore {
         &self,
         after: Option<&VendorId>,
         limit: usize,
-    ) -> Result<Vec<Vendor>, StoreError> {
+    ) -> Result<VendorPage, StoreError> {
         let session = self.session()?;
         let (paused, _) = self.read_pauses().await?;
-        let mut vendors = Vec::new();
+        let (mut page, mut n_read) = (VendorPage::default(), 0);
         let mut after = after.map(ToString::to_string);
         loop {
             let (found, end) = Box::pin(Page { session: &session, after, limit }.read()).await?;
-            for (id, document) in found.into_iter().take(limit - vendors.len()) {
+            for (id, document) in found.into_iter().take(limit - n_read) {
                 let is_paused = paused.contains(&id);
-                vendors.push(match document {
-                    Some(it) => vendor::read(&self.vault, &id, &it, is_paused)?,
-                    None => vendor::without_config(&self.vault, &id, is_paused),
-                });
+                let read = match document {
+                    Some(it) => vendor::read(&self.vault, &id, &it, is_paused),
+                    None => Ok(vendor::without_config(&self.vault, &id, is_paused)),
+                };
+                match read {
+                    Ok(vendor) => page.vendors.push(vendor),
+                    Err(fault) if fault.is_unreadable() => page.unreadable.push(id.clone()),
+                    Err(fault) => return Err(fault.into()),
+                }
+                n_read += 1;
+                page.next = (n_read >= limit).then_some(id);
             }
-            if vendors.len() >= limit || end.is_none() {
-                return Ok(vendors);
+            if n_read >= limit || end.is_none() {
+                return Ok(page);
             }
             after = end;
         }

@@ -38,7 +38,7 @@ pub use self::{
     fault::Fault,
     reseal::{Turn, Turned},
 };
-use super::{ApiKey, Census, SqliteStore, Store, StoreError};
+use super::{ApiKey, Census, SqliteStore, Store, StoreError, VendorPage};
 use crate::{
     config::FirestoreConfig,
     domain::{
@@ -165,7 +165,7 @@ impl Store for FirestoreStore {
         &self,
         after: Option<&VendorId>,
         limit: usize,
-    ) -> Result<Vec<Vendor>, StoreError> {
+    ) -> Result<VendorPage, StoreError> {
         self.list_vendors(after, limit).await
     }
 

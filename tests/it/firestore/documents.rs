@@ -76,8 +76,8 @@ async fn every_form_of_an_instance_is_read() {
     // Those without a configuration are recorded, and nobody answers for them.
     let vendor = app.gateway.vendor(&vendor_id("anna")).await.unwrap();
     assert!(!vendor.auto_reply && vendor.status == VendorStatus::Active);
-    let ids: Vec<String> =
-        app.gateway.vendors(None, 10).await.unwrap().iter().map(|it| it.id.to_string()).collect();
+    let listed = app.gateway.vendors(None, 10).await.unwrap().vendors;
+    let ids: Vec<String> = listed.iter().map(|it| it.id.to_string()).collect();
     assert_eq!(ids, ["cara"], "who is named by an id alone is not listed");
 }
 
@@ -115,14 +115,23 @@ async fn every_form_of_a_configuration_is_read() {
         let (mut ids, mut after) = (Vec::new(), None);
         loop {
             let page = app.gateway.vendors(after.as_ref(), limit).await.unwrap();
-            ids.extend(page.iter().map(|it| it.id.to_string()));
-            after = page.last().map(|it| it.id.clone());
-            if page.len() < limit {
+            ids.extend(page.vendors.iter().map(|it| it.id.to_string()));
+            after = page.next;
+            if after.is_none() {
                 break;
             }
         }
         assert_eq!(ids, ["anna", "binta", "cara"], "{limit} at once");
     }
+    // One that cannot be read hides no other.
+    let shut = json!({ "vendorId": "aoua", "gateway": { "signingSecret": "sealed:v1:AAAA" } });
+    program.set("vendor_configs", "aoua", shut).await;
+    for (limit, next) in [(2, Some(vendor_id("aoua"))), (10, None)] {
+        let page = app.gateway.vendors(None, limit).await.unwrap();
+        assert_eq!((page.unreadable, page.next), (vec![vendor_id("aoua")], next));
+        assert_eq!(page.vendors.len(), limit.min(4) - 1, "{limit} at once");
+    }
+    program.delete("vendor_configs", "aoua").await;
     // A change goes into the collection of now, in the document that is there.
     let change = || VendorChange { auto_reply: Some(false), ..VendorChange::default() };
     for id in ["anna", "binta", "cara"] {

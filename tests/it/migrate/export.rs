@@ -62,3 +62,14 @@ async fn secrets_are_in_it_only_when_they_are_asked_for() {
     assert!(text.contains("+221771234567,4001,marked-secret-anna,marked-key-anna\n"), "{text}");
     place.run(&["export", "no/such/file.csv"]).says(2, &["make a file in no/such"]);
 }
+
+#[test]
+fn a_vendor_that_cannot_be_read_is_named_and_not_in_it() {
+    let place = Place::new();
+    place.migrate(&[ANNA, BINTA]);
+    place.damage("anna");
+    let ran = place.run(&["export", "rest.csv"]);
+    ran.says(1, &["1 numbers are in rest.csv", "cannot be opened or read", "not in it: anna"]);
+    let text = fs::read_to_string(place.dir.path().join("rest.csv")).unwrap();
+    assert!(text.contains("\nbinta,") && !text.contains("anna"), "{text}");
+}

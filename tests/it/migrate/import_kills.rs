@@ -125,7 +125,7 @@ impl Import {
 /// All vendors with their numbers; without what each run makes anew.
 async fn content(store: &SharedStore) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
-    for vendor in store.vendors(None, 10_000).await.unwrap() {
+    for vendor in store.vendors(None, 10_000).await.unwrap().vendors {
         let instances = store.instances(&vendor.id).await.unwrap();
         let whole = VendorExchange::of(&vendor, &instances, true);
         let mut whole = serde_json::to_value(whole).unwrap();

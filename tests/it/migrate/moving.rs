@@ -75,7 +75,7 @@ pub(super) async fn open(
 /// Everything in a store, secrets too, by vendor.
 async fn all_of(store: &SharedStore) -> BTreeMap<String, Value> {
     let mut all = BTreeMap::new();
-    for vendor in store.vendors(None, 1_000).await.unwrap() {
+    for vendor in store.vendors(None, 1_000).await.unwrap().vendors {
         let instances = store.instances(&vendor.id).await.unwrap();
         let whole = VendorExchange::of(&vendor, &instances, true);
         all.insert(vendor.id.to_string(), serde_json::to_value(whole).unwrap());
@@ -300,6 +300,23 @@ async fn a_number_that_another_vendor_has_over_there_stops_everything() {
     let moved = program.get("waba_instances", "waba_binta").await;
     assert_eq!(moved["businessName"], "Binta, Fils");
     assert!(!moved.to_string().contains("marked"), "{moved}");
+}
+
+#[tokio::test]
+async fn without_a_vendor_that_cannot_be_read_nothing_is_moved() {
+    let (place, emulator) = (Place::new(), Emulator::start());
+    let (vendors, instances) = any_vendors(3);
+    {
+        let sqlite = open(&place, &variables(&emulator), "sqlite").await;
+        sqlite.store.import(&vendors, &instances).await.unwrap();
+    }
+    let shut = vendors[1].id.as_str();
+    place.damage(shut);
+    let ran = run(&place, &emulator, &["--to", "firestore"]);
+    let told = format!("what is stored of these vendors cannot be opened or read: {shut}");
+    ran.says(2, &[&told]);
+    let program = emulator.program().await;
+    assert!(program.all("vendor_configs").await.is_empty());
 }
 
 #[tokio::test]

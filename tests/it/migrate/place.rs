@@ -106,6 +106,13 @@ impl Place {
         Opened { store: SqliteStore::new(db.clone(), vault), db }
     }
 
+    /// What is stored of a vendor cannot be opened any more.
+    pub(super) fn damage(&self, vendor: &str) {
+        let connection = Sqlite::open(self.data().join("waba.db")).unwrap();
+        let sql = "UPDATE vendors SET doc = x'00' WHERE id = ?1";
+        assert_eq!(connection.execute(sql, [vendor]).unwrap(), 1);
+    }
+
     /// Everything in the store, to the byte: what is sealed again looks different.
     pub(super) fn content(&self) -> Vec<Vec<Value>> {
         let Ok(connection) = Sqlite::open(self.data().join("waba.db")) else { return Vec::new() };
@@ -164,7 +171,7 @@ impl Opened {
     }
 
     pub(super) async fn has_nothing(&self) -> bool {
-        self.store.vendors(None, 1).await.unwrap().is_empty()
+        self.store.vendors(None, 1).await.unwrap().vendors.is_empty()
     }
 }
 

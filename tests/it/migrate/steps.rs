@@ -59,7 +59,7 @@ async fn a_kill_in_the_middle_costs_nothing_when_it_is_run_again() {
     assert!((1..N_ROWS).contains(&first.len()), "{} rows were done", first.len());
     {
         let opened = place.open();
-        let kept = opened.store.vendors(None, N_ROWS + 1).await.unwrap();
+        let kept = opened.store.vendors(None, N_ROWS + 1).await.unwrap().vendors;
         assert!((first.len()..N_ROWS).contains(&kept.len()), "{} are stored", kept.len());
     }
     // As if the line that was being written had been cut off.
@@ -69,7 +69,7 @@ async fn a_kill_in_the_middle_costs_nothing_when_it_is_run_again() {
     ran.says(0, &["3000 rows: "]);
     assert!(ran.err.is_empty(), "no bar in a pipe: {}", ran.err);
     let opened = place.open();
-    let vendors = opened.store.vendors(None, N_ROWS + 1).await.unwrap();
+    let vendors = opened.store.vendors(None, N_ROWS + 1).await.unwrap().vendors;
     assert_eq!(vendors.len(), N_ROWS);
     for vendor in &vendors {
         assert_eq!(opened.store.instances(&vendor.id).await.unwrap().len(), 1);

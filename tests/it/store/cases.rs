@@ -188,10 +188,9 @@ pub async fn vendors_come_in_the_order_of_their_ids_page_by_page(store: &SharedS
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             let page = store.vendors(after.as_ref(), limit).await.unwrap();
-            let is_last = page.len() < limit;
-            found.extend(page.iter().map(|it| it.id.to_string()));
-            after = page.last().map(|it| it.id.clone()).or(after);
-            if is_last {
+            found.extend(page.vendors.iter().map(|it| it.id.to_string()));
+            after = page.next;
+            if after.is_none() {
                 break;
             }
         }

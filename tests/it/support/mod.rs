@@ -278,7 +278,7 @@ impl TestApp {
     async fn hours_differ(&self) -> Option<(Tally, Tally)> {
         const ALL: std::ops::Range<i64> = 0..1_000_000;
         let journal = self.gateway.journal();
-        for vendor in self.gateway.vendors(None, 1_000).await.unwrap() {
+        for vendor in self.gateway.vendors(None, 1_000).await.unwrap().vendors {
             let counters = journal.hours(&vendor.id, ALL).await.unwrap();
             let counted = journal.count_hours(&vendor.id, ALL).await.unwrap();
             if counters != counted {

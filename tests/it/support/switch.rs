@@ -23,8 +23,8 @@ use waba_gateway::{
     journal::SqliteJournal,
     sqlite::DbError,
     store::{
-        Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, SqliteStore, Store, StoreError, Wanted,
-        Watch,
+        Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, SqliteStore, Store, StoreError,
+        VendorPage, Wanted, Watch,
     },
     vault::Vault,
 };
@@ -92,7 +92,7 @@ impl Store for Switch {
         &self,
         after: Option<&VendorId>,
         limit: usize,
-    ) -> Result<Vec<Vendor>, StoreError> {
+    ) -> Result<VendorPage, StoreError> {
         self.reached().await?.vendors(after, limit).await
     }
 
