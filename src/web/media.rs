@@ -138,7 +138,8 @@ pub(super) struct LinkPath {
             content_type = "application/octet-stream", body = Vec<u8>),
         (status = 404, description = "no such link, or it is too old"),
         (status = 410, description = "the file cannot be had any more"),
-        (status = 503, description = "too many files are being read; try again after `retry-after`"),
+        (status = 503, description = "for seconds too many files were being read; try again after \
+            `retry-after`"),
     ))]
 pub(super) async fn get_linked(
     State(web): State<Web>,

@@ -49,12 +49,14 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// [`MediaError::Unknown`] when it is not one of ours, or too old.
+    /// [`MediaError::Unknown`] when it is not one of ours, or too old, [`MediaError::Busy`] when for
+    /// seconds too many others were fetched.
     pub async fn linked_media(&self, token: &str) -> Result<MediaFile, MediaError> {
         let link = self.open_link(token).ok_or(MediaError::Unknown)?;
         let vendor = VendorId::parse(&link.vendor).map_err(|_| MediaError::Unknown)?;
         let id = MediaId::parse(&link.media).map_err(|_| MediaError::Unknown)?;
-        self.media(&vendor, &id).await
+        let seat = self.inner.media.linked.wait(&vendor).await.ok_or(MediaError::Busy)?;
+        self.file_in_clear(&vendor, &id, seat).await
     }
 
     fn open_link(&self, token: &str) -> Option<Link> {

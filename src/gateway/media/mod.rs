@@ -3,6 +3,7 @@
 
 mod fetch;
 mod link;
+mod seats;
 mod send;
 mod serve;
 mod shares;
@@ -18,12 +19,12 @@ use lru::LruCache;
 use tokio::sync::{Notify, Semaphore};
 use tokio_util::sync::CancellationToken;
 
-use self::shares::Room;
 pub(in crate::gateway) use self::{
     fetch::give_key,
     send::FileToSend,
     shares::{Share, Shares},
 };
+use self::{seats::Seats, shares::Room};
 pub use self::{
     serve::MediaFile,
     store::{NewFile, StoredFile},
@@ -129,6 +130,7 @@ pub struct MediaKeeper {
     /// Nothing more is to be fetched by this process.
     stopping: CancellationToken,
     callers: Arc<Shares>,
+    linked: Seats,
     proofs: Semaphore,
     /// Bytes of files that are being written, at most.
     coming: Arc<AtomicU64>,
@@ -153,6 +155,7 @@ impl MediaKeeper {
             fetching: Shares::new(FETCHES_MAX, FETCHES_PER_VENDOR_MAX),
             stopping: CancellationToken::new(),
             callers: Shares::new(CALLERS_MAX, CALLERS_PER_VENDOR_MAX),
+            linked: Seats::new(),
             proofs: Semaphore::new(PROOFS_MAX),
             coming: Arc::default(),
             places: Mutex::new(LruCache::new(PLACES_REMEMBERED)),

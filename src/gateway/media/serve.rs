@@ -39,6 +39,16 @@ impl Gateway {
     /// [`MediaError::NotYet`] when it is still not there after 8 seconds.
     pub async fn media(&self, vendor: &VendorId, id: &MediaId) -> Result<MediaFile, MediaError> {
         let share = self.inner.media.callers.take(vendor, None).ok_or(MediaError::Busy)?;
+        self.file_in_clear(vendor, id, share).await
+    }
+
+    /// `held` is kept until the end of the file.
+    pub(super) async fn file_in_clear(
+        &self,
+        vendor: &VendorId,
+        id: &MediaId,
+        held: impl Send + 'static,
+    ) -> Result<MediaFile, MediaError> {
         let file = self.kept_file(vendor, id).await?;
         let media = file.media.as_ref().ok_or(MediaError::Unknown)?;
         let clear = self.open_file(&file, media).await?;
@@ -46,7 +56,7 @@ impl Gateway {
             mime_type: served_type(media.mime_type.as_deref()),
             file_name: file_name(media, id),
             n_bytes: clear.n_bytes(),
-            pieces: outflow(clear, share).boxed(),
+            pieces: outflow(clear, held).boxed(),
         })
     }
 

@@ -3,6 +3,7 @@
 mod api;
 
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
 use waba_gateway::{
     domain::{id::VendorId, phone::PhoneNumber, waba::ProviderKind},
     gateway::{AccountsChange, NewInstance, TwilioChange, VendorChange},
@@ -243,6 +244,38 @@ async fn a_file_of_ours_is_fetched_by_a_link_that_nobody_else_can_make() {
     let sends = rig.twin.wait_sends(2, DEADLINE).await;
     assert_eq!(sends[1].form.get("MediaUrl"), Some(url));
     rig.app.settled().await;
+}
+
+#[tokio::test]
+async fn a_file_is_fetched_by_its_link_while_the_vendors_own_calls_have_all_their_seats() {
+    let rig = open_rig().await;
+    let png = [b"\x89PNG\r\n\x1a\n".as_slice(), &[7; 4_000]].concat();
+    let id = uploaded(&rig.app, &rig.vendor, "", "image/png", png.clone()).await;
+    let body = json!({ "to": CUSTOMER, "type": "image", "image": { "mediaId": id } });
+    let path = format!("/api/v1/vendors/{}", rig.vendor.id);
+    assert_eq!(rig.app.admin.post(&format!("{path}/messages"), body).await.status, 202);
+    let sends = rig.twin.wait_sends(1, DEADLINE).await;
+    let url = sends[0].form.get("MediaUrl").unwrap();
+    // Uploads that have begun and do not go on.
+    let bearer = rig.app.admin.bearer();
+    let begun = format!(
+        "POST {path}/media HTTP/1.1\r\nhost: x\r\nauthorization: {bearer}\r\n\
+         content-type: image/png\r\ncontent-length: 5000\r\n\r\n"
+    );
+    let mut uploads = Vec::new();
+    for _ in 0..4 {
+        let to = rig.app.base.strip_prefix("http://").unwrap();
+        let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
+        stream.write_all(begun.as_bytes()).await.unwrap();
+        uploads.push(stream);
+    }
+    let started = std::time::Instant::now();
+    while rig.app.admin.get(&format!("{path}/media/{id}")).await.status != 503 {
+        assert!(started.elapsed() < DEADLINE, "the seats are never taken");
+        tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+    }
+    let fetched = rig.app.admin.raw("GET", url, &[], Vec::new()).await;
+    assert_eq!((fetched.status, fetched.bytes), (200, png));
 }
 
 #[tokio::test]
