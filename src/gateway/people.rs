@@ -96,12 +96,15 @@ impl Gateway {
     pub async fn erase(&self, vendor: &VendorId, id: ContactId) -> Result<(), EraseError> {
         self.conversation(vendor, id).await?;
         self.erase_media(id).await?;
+        let mut from = None;
         loop {
             let now = self.inner.clock.now();
-            let erased = self.inner.journal.erase(vendor, id, ERASED_AT_ONCE, now).await;
+            let part = (from, ERASED_AT_ONCE);
+            let erased = self.inner.journal.erase(vendor, id, part, now).await;
             let erased = erased.map_err(AdminError::from)?;
             self.inner.work.apply(erased.changes);
-            if !erased.has_more {
+            from = erased.next;
+            if from.is_none() {
                 break;
             }
         }

@@ -41,7 +41,7 @@ pub use self::{
     },
     outbox::{DocumentEnd, Due, DueDocument, DueDocuments, Outbox, OutboxLoad},
     pause::Pause,
-    people::{Conversation, Conversations, Erased, People, Record, Span},
+    people::{Conversation, Conversations, EraseFrom, Erased, People, Record, Span},
     read::{Journey, Ledger, MessageRow, Page, PartOf, Turn},
     send::{Begun, QuotedMessage, ToSend, Ways},
     sqlite::SqliteJournal,

@@ -57,13 +57,14 @@ pub trait People {
         limit: usize,
     ) -> Result<Vec<Record>, JournalError>;
 
-    /// Erases a part of what is kept of a customer: at most `limit` entries. From the first part on
-    /// whatever comes from them is a new conversation.
+    /// Erases a part of what is kept of a customer: at most `limit` entries, and two more at the
+    /// end. It goes on where the part before it has ended, or anew. From the first part on whatever
+    /// comes from them is a new conversation.
     async fn erase(
         &self,
         vendor: &VendorId,
         contact: ContactId,
-        limit: usize,
+        (from, limit): (Option<EraseFrom>, usize),
         now: Millis,
     ) -> Result<Erased, JournalError>;
 }
@@ -125,8 +126,17 @@ pub struct Record {
 pub struct Erased {
     /// The vendor has no such conversation.
     pub is_unknown: bool,
-    /// More is left.
-    pub has_more: bool,
+    /// Where it goes on; `None` when nothing is left.
+    pub next: Option<EraseFrom>,
     /// For the scheduler.
     pub changes: Vec<Change>,
+}
+
+/// How far a conversation is erased, of what was said in it and of what was told about that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EraseFrom {
+    /// Where it ended when this was begun.
+    pub ends: [EntryId; 2],
+    /// The next to be erased, from the ends backwards.
+    pub next: [Option<EntryId>; 2],
 }

@@ -316,9 +316,11 @@ impl World {
     async fn erase(&mut self, limit: usize) {
         let all = self.journal.conversations(&self.vendor, None, 10).await.unwrap();
         let Some(one) = all.rows.first().map(|it| it.id) else { return };
+        let mut part = (None, limit);
         loop {
-            let erased = self.journal.erase(&self.vendor, one, limit, self.now).await.unwrap();
-            if !erased.has_more {
+            let erased = self.journal.erase(&self.vendor, one, part, self.now).await.unwrap();
+            part.0 = erased.next;
+            if part.0.is_none() {
                 break;
             }
         }

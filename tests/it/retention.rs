@@ -223,8 +223,8 @@ async fn stays_in_its_conversation(apart: i64, each: i64) {
     assert_eq!(ids(&app).await.len(), 5);
     // Whoever erases the customer erases these too.
     let now = app.clock.now();
-    let erased = app.gateway.journal().erase(&vendor.id, contact, 100, now).await.unwrap();
-    assert!(!erased.is_unknown && !erased.has_more);
+    let erased = app.gateway.journal().erase(&vendor.id, contact, (None, 100), now).await.unwrap();
+    assert!(!erased.is_unknown && erased.next.is_none());
     assert!(ids(&app).await.is_empty());
     let sql = "SELECT count(*) FROM entries WHERE contact IS NOT NULL";
     let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();

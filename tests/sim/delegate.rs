@@ -15,11 +15,11 @@ use waba_gateway::{
     },
     journal::{
         Backlog, Bulk, BulkChanged, BulkJob, BulkProgress, Change, Conversation, Conversations,
-        Counters, DocumentEnd, DueDocument, DueDocuments, Entry, Erased, Forward, ForwardEnd,
-        Forwards, ForwardsLoad, Handed, Idempotency, JournalError, Keep, KeptJob, Ledger, Listing,
-        MediaDue, MediaEnd, MediaJournal, NewIntent, NewJob, NewRecipient, NewUpload, Operate,
-        Outbox, OutboxLoad, Page, People, Recipient, Record, Refused, Replay, Replayable, Resume,
-        Resumed, Signs, Span, StoredMedia, Tally, ToForward, Volume, Watch,
+        Counters, DocumentEnd, DueDocument, DueDocuments, Entry, EraseFrom, Erased, Forward,
+        ForwardEnd, Forwards, ForwardsLoad, Handed, Idempotency, JournalError, Keep, KeptJob,
+        Ledger, Listing, MediaDue, MediaEnd, MediaJournal, NewIntent, NewJob, NewRecipient,
+        NewUpload, Operate, Outbox, OutboxLoad, Page, People, Recipient, Record, Refused, Replay,
+        Replayable, Resume, Resumed, Signs, Span, StoredMedia, Tally, ToForward, Volume, Watch,
     },
 };
 
@@ -95,10 +95,10 @@ impl People for Watched {
         &self,
         vendor: &VendorId,
         contact: ContactId,
-        limit: usize,
+        part: (Option<EraseFrom>, usize),
         now: Millis,
     ) -> Result<Erased, JournalError> {
-        self.inner.erase(vendor, contact, limit, now).await
+        self.inner.erase(vendor, contact, part, now).await
     }
 }
 

@@ -1,12 +1,16 @@
 //! A customer is erased. Rows stay, with their ids, times and states, so that the ledger and the
 //! counters still hold; whatever tells who it was or what was said goes.
+//!
+//! The links of a conversation are followed backwards, each once. Where it ends is erased last: by
+//! its ends it is found again, should the process die half-way.
 
-use rusqlite::params;
+#[cfg(test)]
+mod tests;
+
+use rusqlite::{OptionalExtension, Row, params};
 
 use super::{
-    bulk,
-    chains::BOTH,
-    devices,
+    bulk, devices,
     entries::{self, COLUMNS, ERASED, EntryRow, INTENT, MESSAGE},
     forwards,
     intents::{self, Outbound},
@@ -20,60 +24,147 @@ use crate::{
         contact::Address,
         delivery::{Input, Reason, State},
         event::{Chat, Event, What},
-        id::{ContactId, VendorId},
+        id::{ContactId, EntryId, VendorId},
         message::{Content, Text},
         schedule::{Kind, Next},
     },
-    journal::{Change, Erased, KEYS_KEPT_DAYS, Step, life::Marks},
+    journal::{Change, EraseFrom, Erased, KEYS_KEPT_DAYS, Step, life::Marks},
     sqlite::DbError,
 };
 
 /// For as long as their messages may come again.
 const TOMBSTONES_LAST: Millis = (KEYS_KEPT_DAYS + 1) * 24 * HOUR;
+/// Entries passed over in one transaction that were erased before.
+const STEPS_MAX: usize = 2_000;
 
 pub(super) fn some(
     cx: &mut Cx<'_>,
     vendor: &VendorId,
     contact: ContactId,
-    limit: usize,
+    (from, limit): (Option<EraseFrom>, usize),
     now: Millis,
 ) -> Result<Erased, DbError> {
     let ends = cx.ends(contact)?;
     if !people::is_its(cx.connection, ends, vendor)? {
         return Ok(Erased { is_unknown: true, ..Erased::default() });
     }
+    let mut from = match from {
+        Some(from) if is_there(cx, from.next)? => from,
+        // It is begun, or what came next was removed in between.
+        _ => begin(cx, (vendor, contact), ends, now)?,
+    };
+    let mut left = Left { n_entries: limit, n_steps: STEPS_MAX };
+    for next in &mut from.next {
+        *next = backwards(cx, contact, *next, &mut left, now)?;
+    }
+    let next = match from.next {
+        [None, None] if from.ends == ends => {
+            finish(cx, contact, ends, now)?;
+            None
+        }
+        // What was under way was added meanwhile.
+        [None, None] => Some(begin(cx, (vendor, contact), ends, now)?),
+        _ => Some(from),
+    };
+    let changes = std::mem::take(&mut cx.changes);
+    Ok(Erased { is_unknown: false, next, changes })
+}
+
+/// What one transaction may still do.
+struct Left {
+    n_entries: usize,
+    n_steps: usize,
+}
+
+/// All but the walk. Answers where that begins.
+fn begin(
+    cx: &mut Cx<'_>,
+    (vendor, contact): (&VendorId, ContactId),
+    ends: [EntryId; 2],
+    now: Millis,
+) -> Result<EraseFrom, DbError> {
     part_from_name(cx, contact, now)?;
     // What they wrote in groups is in no conversation; as far as it could come again it is known.
     for id in keys::entries_of(cx, contact)? {
-        let row = entries::load(cx, id)?;
-        if let Some(row) =
-            row.filter(|it| it.vendor == *vendor && it.contact.is_none() && !it.is_erased())
-        {
+        let sql = "SELECT 1 FROM entries WHERE id = ?1 AND contact IS NULL AND note IS NOT ?2";
+        if !cx.connection.prepare_cached(sql)?.exists(params![id.0, ERASED])? {
+            continue;
+        }
+        if let Some(row) = entries::load(cx, id)?.filter(|it| it.vendor == *vendor) {
             erase(cx, &row, now)?;
         }
     }
-    let sql = format!(
-        "{BOTH} SELECT {COLUMNS} FROM walk CROSS JOIN entries USING (id) WHERE contact = ?3
-            ORDER BY id LIMIT ?4"
-    );
+    let mut next = [None; 2];
+    for (next, end) in next.iter_mut().zip(ends) {
+        let before = step(cx, end)?.and_then(|it| it.1);
+        *next = if is_there(cx, [before, None])? { before } else { None };
+    }
+    Ok(EraseFrom { ends, next })
+}
+
+/// Whether these entries are not gone.
+fn is_there(cx: &Cx<'_>, all: [Option<EntryId>; 2]) -> Result<bool, DbError> {
+    let mut statement = cx.connection.prepare_cached("SELECT 1 FROM entries WHERE id = ?1")?;
+    for id in all.into_iter().flatten() {
+        if !statement.exists([id.0])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// An entry, and the one before it in its conversation.
+fn step(cx: &Cx<'_>, id: EntryId) -> Result<Option<(EntryRow, Option<EntryId>)>, DbError> {
+    let sql = format!("SELECT {COLUMNS}, prev FROM entries WHERE id = ?1");
     let mut statement = cx.connection.prepare_cached(&sql)?;
-    let limit_or_all = i64::try_from(limit).unwrap_or(i64::MAX);
-    let values = [ends[0].0, ends[1].0, contact.0, limit_or_all];
-    let rows = statement.query_map(values, EntryRow::read)?;
-    let rows: Vec<EntryRow> = rows.collect::<Result<_, _>>()?;
-    drop(statement);
-    for row in &rows {
-        erase(cx, row, now)?;
+    let read = |row: &Row<'_>| {
+        let before: Option<i64> = row.get("prev")?;
+        Ok((EntryRow::read(row)?, before.map(EntryId)))
+    };
+    Ok(statement.query_row([id.0], read).optional()?)
+}
+
+/// Erases from an entry backwards, as far as one transaction may. The next to be erased.
+fn backwards(
+    cx: &mut Cx<'_>,
+    contact: ContactId,
+    mut next: Option<EntryId>,
+    left: &mut Left,
+    now: Millis,
+) -> Result<Option<EntryId>, DbError> {
+    while let Some(id) = next {
+        // One that is gone ends the conversation.
+        let Some((row, before)) = step(cx, id)? else { return Ok(None) };
+        if left.n_entries == 0 || left.n_steps == 0 {
+            return Ok(Some(id));
+        }
+        left.n_steps -= 1;
+        if row.contact == Some(contact) {
+            erase(cx, &row, now)?;
+            left.n_entries -= 1;
+        }
+        next = before;
     }
-    let has_more = rows.len() >= limit;
-    if !has_more {
-        // Its number stays, so that it is not given to somebody else.
-        let sql = "UPDATE contacts SET instance = '', doc = x'', paused_until = NULL,
-            paused_at = NULL, pause_reason = NULL WHERE id = ?1";
-        cx.connection.prepare_cached(sql)?.execute([contact.0])?;
+    Ok(None)
+}
+
+/// The rest: nothing leads to the conversation any more.
+fn finish(
+    cx: &mut Cx<'_>,
+    contact: ContactId,
+    ends: [EntryId; 2],
+    now: Millis,
+) -> Result<(), DbError> {
+    for end in ends {
+        if let Some(row) = entries::load(cx, end)?.filter(|it| it.contact == Some(contact)) {
+            erase(cx, &row, now)?;
+        }
     }
-    let changes = std::mem::take(&mut cx.changes);
-    Ok(Erased { is_unknown: false, has_more, changes })
+    // Its number stays, so that it is not given to somebody else.
+    let sql = "UPDATE contacts SET instance = '', doc = x'', paused_until = NULL,
+        paused_at = NULL, pause_reason = NULL WHERE id = ?1";
+    cx.connection.prepare_cached(sql)?.execute([contact.0])?;
+    Ok(())
 }
 
 /// Who it was is found by nothing any more. Only a keyed hash tells for some days yet that a

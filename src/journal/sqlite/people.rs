@@ -24,7 +24,8 @@ use crate::{
         route::ProviderKind,
     },
     journal::{
-        Conversation, Conversations, Erased, JournalError, MessageRow, Page, People, Record, Span,
+        Conversation, Conversations, EraseFrom, Erased, JournalError, MessageRow, Page, People,
+        Record, Span,
     },
     sqlite::DbError,
     vault::Vault,
@@ -115,11 +116,11 @@ impl People for SqliteJournal {
         &self,
         vendor: &VendorId,
         contact: ContactId,
-        limit: usize,
+        part: (Option<EraseFrom>, usize),
         now: Millis,
     ) -> Result<Erased, JournalError> {
         let vendor = vendor.clone();
-        self.write(move |cx| erase::some(cx, &vendor, contact, limit, now)).await
+        self.write(move |cx| erase::some(cx, &vendor, contact, part, now)).await
     }
 }
 

@@ -228,7 +228,7 @@ fn who_is_erased_is_not_sent_to_and_nothing_of_them_is_left() {
     assert_eq!(known[0].to, first[0].to);
     place.hand_over(other, &known);
     let page = now(place.journal.conversations(&vendor(), None, 10)).unwrap();
-    now(place.journal.erase(&vendor(), page.rows[0].id, 100, START)).unwrap();
+    now(place.journal.erase(&vendor(), page.rows[0].id, (None, 100), START)).unwrap();
     assert!(place.hand_over(job, &first).is_empty());
     assert_eq!((place.progress(job).1.n_erased, place.progress(other).1.n_erased), (1, 0));
     let sql = "SELECT count(*) FROM bulk_recipients WHERE (who IS NOT NULL) = (doc = x'')";
@@ -263,7 +263,7 @@ fn who_is_given_under_two_names_is_sent_to_once() {
         assert_eq!((job.n_total, job.n_same, job.n_made), (1, 1, 1), "{known_at}");
         assert_eq!((job.state, progress.n_on_their_way), (BulkState::Done, 1));
         let page = now(place.journal.conversations(&vendor(), None, 10)).unwrap();
-        now(place.journal.erase(&vendor(), page.rows[0].id, 100, START)).unwrap();
+        now(place.journal.erase(&vendor(), page.rows[0].id, (None, 100), START)).unwrap();
     }
 }
 

@@ -234,8 +234,8 @@ fn erase(journal: &SqliteJournal) {
     use crate::journal::People;
     let vendor = vendor();
     let all = now(journal.conversations(&vendor, None, 10)).unwrap();
-    let erased = now(journal.erase(&vendor, all.rows[0].id, 100, START + MINUTE)).unwrap();
-    assert!(!erased.is_unknown && !erased.has_more);
+    let erased = now(journal.erase(&vendor, all.rows[0].id, (None, 100), START + MINUTE)).unwrap();
+    assert!(!erased.is_unknown && erased.next.is_none());
 }
 
 #[test]
