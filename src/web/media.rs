@@ -91,9 +91,9 @@ impl From<&StoredFile> for MediaView {
         (status = 200, description = "the file",
             content_type = "application/octet-stream", body = Vec<u8>),
         (status = 404, description = "the vendor has no such file, or it is older than 30 days"),
-        (status = 410, description = "it cannot be had: `reason` is gone, too_large, bad_mac, \
-            bad_hash, bad_padding, truncated, bad_url, bad_key, refused, unreachable, unreadable, \
-            damaged or lost"),
+        (status = 410, description = "it cannot be had: `reason` is gone, too_large, quota, \
+            bad_mac, bad_hash, bad_padding, truncated, bad_url, bad_key, refused, unreachable, \
+            unreadable, damaged or lost"),
         (status = 503, description = "it is still being fetched, or too many files are being \
             read; try again after `retry-after`"),
     ))]
