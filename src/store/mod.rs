@@ -35,6 +35,7 @@ use crate::{
         clock::Millis,
         event::Connection,
         id::{InstanceId, VendorId},
+        known::Known,
         vendor::Vendor,
         waba::{InstanceKey, WabaInstance},
     },
@@ -96,6 +97,13 @@ pub struct VendorPage {
 pub trait Store: Watch + Audit + Bulk + Send + Sync {
     /// A vendor.
     async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError>;
+
+    /// A vendor with its instances, for whoever remembers them: what others change of it from now
+    /// on is told by [`Self::changes_after`].
+    async fn to_remember(&self, id: &VendorId) -> Result<Option<Known>, StoreError> {
+        let Some(vendor) = self.vendor(id).await? else { return Ok(None) };
+        Ok(Some(Known::new(vendor, self.instances(id).await?)))
+    }
 
     /// Vendors in order of their ids, after one; at most so many. One that cannot be read hides no
     /// other.

@@ -35,6 +35,13 @@ function refusal() {
   try { return JSON.parse(fs.readFileSync(file + '.refuse', 'utf8')); } catch { return null; }
 }
 const has = (w, it) => !!it && JSON.stringify(w).includes(it.text);
+// While the file with `.hold` after its name is there, no listener hears anything.
+const unheard = [];
+function tell(call, d) { if (unheard.push([call, d]) === 1) tellAll(); }
+function tellAll() {
+  if (file && fs.existsSync(file + '.hold')) return setTimeout(tellAll, 10);
+  for (const [call, d] of unheard.splice(0)) call.write(d);
+}
 const revive = (_, v) => (v && v.type === 'Buffer' && Array.isArray(v.data) ? Buffer.from(v.data) : v);
 async function replay() {
   if (!file || !fs.existsSync(file)) return;
@@ -192,7 +199,7 @@ const impl = {
       try {
         resume.asked(q.addTarget);
         if (!s) { s = client(q.database).listen();
-          s.on('data', (d) => resume.isOld(d) || call.write(d)); s.on('end', () => call.end());
+          s.on('data', (d) => resume.isOld(d) || tell(call, d)); s.on('end', () => call.end());
           s.on('error', (e) => call.emit('error', fail(e))); }
         s.write(q);
       } catch (e) { call.emit('error', fail(e)); }

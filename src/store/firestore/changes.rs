@@ -1,5 +1,5 @@
-//! What this process has read, and which of it others have changed since. Nothing is remembered of
-//! a document but whose it is and a hash of what matters in it.
+//! What this process has read to remember it, and which of it others have changed since. Nothing is
+//! kept of a document but whose it is and a hash of what matters in it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -50,8 +50,8 @@ impl Changes {
         }
     }
 
-    /// Remembers what was read of a vendor. Before it is read nothing of it: a change that is told
-    /// meanwhile must not be missed.
+    /// Remembers what was read of a vendor by whoever remembers it too. Before it is read nothing of
+    /// it: a change that is told meanwhile must not be missed.
     pub(super) fn read<'a>(
         &self,
         vendor: &VendorId,

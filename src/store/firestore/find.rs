@@ -15,6 +15,7 @@ use super::{
 use crate::{
     domain::{
         id::{InstanceId, VendorId},
+        known::Known,
         vendor::Vendor,
         waba::{InstanceKey, WabaInstance},
     },
@@ -215,11 +216,9 @@ fn forms(alias: &str) -> Vec<String> {
 impl FirestoreStore {
     pub(super) async fn find_vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError> {
         let session = self.session()?;
-        self.changes.read(id, None);
         let pause = session.get_one(PAUSES, id.as_str());
         let (config, pause) = tokio::try_join!(config(&session, id), pause)?;
         if let Some(config) = config {
-            self.changes.read(id, [&config.document]);
             let vendor = vendor::read(&self.vault, id, &config.document, pause.is_some())?;
             return Ok(Some(vendor));
         }
@@ -233,10 +232,29 @@ impl FirestoreStore {
         id: &VendorId,
     ) -> Result<Vec<WabaInstance>, StoreError> {
         let session = self.session()?;
-        self.changes.read(id, None);
         let documents = instances_of(&session, id).await?;
-        self.changes.read(id, &documents);
         Ok(read_instances(&session, &self.vault, id, &documents).await?)
+    }
+
+    /// Only here is it noted what was read: an edit that somebody else has read is news to whoever
+    /// remembers what was there before.
+    pub(super) async fn find_to_remember(
+        &self,
+        id: &VendorId,
+    ) -> Result<Option<Known>, StoreError> {
+        let session = self.session()?;
+        self.changes.read(id, None);
+        let pause = session.get_one(PAUSES, id.as_str());
+        let numbers = instances_of(&session, id);
+        let (config, pause, numbers) = tokio::try_join!(config(&session, id), pause, numbers)?;
+        self.changes.read(id, config.iter().map(|it| &it.document).chain(&numbers));
+        let vendor = match &config {
+            Some(it) => vendor::read(&self.vault, id, &it.document, pause.is_some())?,
+            None if numbers.is_empty() => return Ok(None),
+            None => vendor::without_config(&self.vault, id, pause.is_some()),
+        };
+        let instances = read_instances(&session, &self.vault, id, &numbers).await?;
+        Ok(Some(Known::new(vendor, instances)))
     }
 
     pub(super) async fn find_by_key(

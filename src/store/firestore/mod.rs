@@ -45,6 +45,7 @@ use crate::{
         clock::{MINUTE, Millis},
         event::Connection,
         id::{InstanceId, VendorId},
+        known::Known,
         vendor::Vendor,
         waba::{InstanceKey, WabaInstance},
     },
@@ -159,6 +160,10 @@ impl FirestoreStore {
 impl Store for FirestoreStore {
     async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError> {
         self.find_vendor(id).await
+    }
+
+    async fn to_remember(&self, id: &VendorId) -> Result<Option<Known>, StoreError> {
+        self.find_to_remember(id).await
     }
 
     async fn vendors(

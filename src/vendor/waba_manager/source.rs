@@ -80,10 +80,7 @@ impl Source {
     }
 
     pub(super) async fn vendor(&self, id: &VendorId) -> Result<Read<Known>, StoreError> {
-        let read = async {
-            let Some(vendor) = self.store.vendor(id).await? else { return Ok(None) };
-            Ok(Some(Known::new(vendor, self.store.instances(id).await?)))
-        };
+        let read = self.store.to_remember(id);
         let Some(copy) = &self.copy else { return read.await.map(Read::of_store) };
         copy.first(read, copy.local.vendor(id)).await
     }

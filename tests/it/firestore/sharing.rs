@@ -71,6 +71,41 @@ async fn an_edit_of_another_program_is_effective_within_two_seconds() {
 }
 
 #[tokio::test]
+async fn an_edit_that_a_call_shows_before_it_is_told_of_is_effective_all_the_same() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let (shop, other) = (app.vendor(1).await, app.vendor(2).await);
+    assert!(proves(&app, &shop, shop.secret()).await);
+    // Changes are told in their order: with this one, all before it have been heard of.
+    let marker = json!({ "wasenderWebhookSecret": "marker-secret" });
+    program.update("waba_instances", &format!("waba_{}", other.id), marker).await;
+    until("the marker is heard of", async || proves(&app, &other, "marker-secret").await).await;
+    assert!(proves(&app, &shop, shop.secret()).await);
+
+    emulator.hold(true);
+    let edit = json!({ "wasenderWebhookSecret": "their-secret" });
+    program.update("waba_instances", &format!("waba_{}", shop.id), edit).await;
+    program.update("vendor_configs", shop.id.as_str(), json!({ "status": "suspended" })).await;
+    let vendor = format!("/api/admin/vendors/{}", shop.id);
+    for path in [&vendor, &format!("{vendor}/waba-instances")] {
+        assert_eq!(app.admin.get(path).await.status, 200);
+    }
+    let export = app.admin.get("/api/admin/export?secrets=true").await.text;
+    assert!(export.contains("their-secret"), "{export}");
+    assert!(proves(&app, &shop, shop.secret()).await, "it was told of after all");
+    emulator.hold(false);
+    let told = Instant::now();
+    until("the secret is effective", async || proves(&app, &shop, "their-secret").await).await;
+    let suspended = async || {
+        let service = service(&app, shop.id.as_str(), "their-secret").await;
+        service.vendor().status.as_str() == "suspended"
+    };
+    until("it is suspended", suspended).await;
+    assert!(told.elapsed() < SOON, "{:?}", told.elapsed());
+}
+
+#[tokio::test]
 async fn a_vendor_whose_document_is_spoilt_keeps_no_change_of_others_back() {
     let emulator = Emulator::start();
     let program = emulator.program().await;

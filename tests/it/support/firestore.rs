@@ -100,6 +100,12 @@ impl Emulator {
         }
     }
 
+    /// Keeps from listeners what is changed, until it is let go.
+    pub fn hold(&self, is_held: bool) {
+        let file = self.kept.path().join("documents.hold");
+        if is_held { std::fs::write(file, "") } else { std::fs::remove_file(file) }.unwrap();
+    }
+
     /// What the gateway is told of it.
     pub fn variables(&self) -> Vec<(&'static str, String)> {
         vec![
