@@ -18,7 +18,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::{
     net::TcpListener,
     runtime::Handle,
-    sync::{Mutex, Semaphore},
+    sync::{Mutex, Notify, Semaphore},
     task::JoinHandle,
 };
 use tokio_util::sync::CancellationToken;
@@ -137,6 +137,7 @@ impl App {
         let metrics = listeners.metrics;
         others.extend(metrics.map(|it| serve(METRICS_CONNECTIONS_MAX, it, web.metrics_router())));
         others.push(tokio::spawn(changes::watch(gateway.clone(), ends.stop.clone())));
+        others.push(tokio::spawn(changes::tend(gateway.clone(), ends.stop.clone())));
         others.extend(stores.firestore().map(|it| {
             let (gateway, stop) = (gateway.clone(), ends.stop.clone());
             work.spawn(async move { gateway.tend_outbox(it, stop).await })
@@ -285,6 +286,7 @@ pub fn assemble(
         },
         turns: std::array::from_fn(|_| Mutex::default()),
         turn_of_all: Mutex::default(),
+        pauses_due: Notify::new(),
         disk_checked: DiskChecked::default(),
         attention: Attention::default(),
         synced: Mutex::default(),

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::{gateway::Gateway, store::StoreError, telemetry::Chain};
+use crate::gateway::Gateway;
 
 /// How soon a change is noticed.
 const EVERY: Duration = Duration::from_millis(200);
 
 pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
-    let (mut seen_version, mut is_told) = (None, false);
+    let mut seen_version = None;
     // What was changed before the start is read from the store anyway, unless Redis still has what
     // was there before: nobody may have been there to tell it.
     let (changed, mut seen) = gateway.store().changes_after(0).await.unwrap_or_default();
@@ -26,19 +26,17 @@ pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
         if seen_version == Some(version) {
             continue;
         }
-        let noticed = async {
-            let (vendors, last) = gateway.store().changes_after(seen).await?;
-            gateway.notice(&vendors).await?;
-            Ok::<_, StoreError>(last)
-        };
-        match noticed.await {
-            Ok(last) => (seen, seen_version, is_told) = (last, Some(version), false),
-            // Tried again at once; a store elsewhere may be away for long.
-            Err(error) if !is_told => {
-                is_told = true;
-                tracing::warn!(error = %Chain(&error), "changes could not be taken over yet");
-            }
-            Err(_) => {}
-        }
+        // Tried again at once; a store elsewhere may be away for long.
+        let Ok((vendors, last)) = gateway.store().changes_after(seen).await else { continue };
+        gateway.notice(&vendors).await;
+        (seen, seen_version) = (last, Some(version));
+    }
+}
+
+/// Does what more there is to do about them.
+pub(super) async fn tend(gateway: Gateway, stop: CancellationToken) {
+    tokio::select! {
+        () = gateway.tend_changes() => {}
+        () = stop.cancelled() => {}
     }
 }

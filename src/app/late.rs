@@ -90,10 +90,12 @@ impl Late {
         loop {
             tokio::time::sleep(AGAIN_AFTER).await;
             match self.ask_again(gateway).await {
-                Ok(()) => {
+                Ok(true) => {
                     tracing::info!("the store is back; sends go on");
                     return;
                 }
+                // Somebody is changing a vendor at this moment.
+                Ok(false) => {}
                 Err(error) if store_is_away(&error) => {}
                 Err(error) => {
                     tracing::error!(
@@ -106,11 +108,12 @@ impl Late {
         }
     }
 
-    async fn ask_again(&self, gateway: &Gateway) -> anyhow::Result<()> {
+    /// Whether everything is known by now.
+    async fn ask_again(&self, gateway: &Gateway) -> anyhow::Result<bool> {
         ask(&self.config, gateway).await?;
-        if self.holds_sends {
-            gateway.take_over_all_pauses().await.context("whose sends are stopped")?;
+        if !self.holds_sends {
+            return Ok(true);
         }
-        Ok(())
+        gateway.take_over_pauses().await.context("whose sends are stopped")
     }
 }

@@ -1,97 +1,144 @@
-//! What was changed elsewhere: by another process on the same data, or by another gateway.
+//! What was changed elsewhere: by another process on the same data, or by another gateway. It is
+//! forgotten at once. What more there is to do asks the store, which may be slow or away, so it is
+//! done in the background; and it waits for nobody who is changing a vendor here.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Duration};
+
+use futures_util::{StreamExt, TryStreamExt, future, stream, stream::FuturesUnordered};
 
 use super::Gateway;
-use crate::{cache::Subject, domain::id::VendorId, store::StoreError};
+use crate::{
+    cache::Subject, domain::id::VendorId, sqlite::DbError, store::StoreError, telemetry::Chain,
+};
+
+/// Vendors that are looked at again at once: a small share of those that may read the store.
+const LOOKS_MAX: usize = 8;
+/// When it is looked again at what could not be seen.
+const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
 impl Gateway {
     /// Another process changed these vendors in our data: what is remembered of them is dropped,
-    /// here and by the other gateways, and their sends are stopped or let go on as is stored.
-    pub async fn notice(&self, changed: &[VendorId]) -> Result<(), StoreError> {
+    /// here and by the other gateways. The rest comes later.
+    pub async fn notice(&self, changed: &[VendorId]) {
         let manager = &self.inner.manager;
-        changed.iter().for_each(|it| manager.forget(it));
-        let mut away = None;
-        for vendor in changed {
-            match self.inner.store.instances(vendor).await {
-                // Others may have had the keys that its numbers have now.
-                Ok(instances) => instances.iter().for_each(|it| manager.forget_keys(it)),
-                // Asked again when the store is back.
-                Err(error) if error.is_away() => away = Some(error),
-                // What is wrong with one vendor's documents must not keep the others' changes.
-                Err(_) => {}
-            }
-        }
+        changed.iter().for_each(|it| manager.changed(it));
         manager.announce().await;
-        if let Some(error) = away {
-            return Err(error);
-        }
-        for vendor in changed {
-            self.endpoint_may_be_another(vendor).await;
-        }
         // Everybody may have been stopped as well.
-        self.take_over_all_pauses().await
+        self.inner.pauses_due.notify_one();
     }
 
     /// Another gateway says that these have changed.
-    pub async fn hear(&self, subjects: &[Subject]) -> Result<(), StoreError> {
+    pub fn hear(&self, subjects: &[Subject]) {
         self.inner.manager.heard(subjects);
-        let vendor = |it: &Subject| match it {
-            Subject::Vendor(id) => Some(id.clone()),
-            Subject::Key(_) | Subject::Pauses => None,
-        };
-        let vendors: Vec<VendorId> = subjects.iter().filter_map(vendor).collect();
-        self.take_over(&vendors).await?;
-        if subjects.contains(&Subject::Pauses) {
-            let _turn = self.inner.turn_of_all.lock().await;
-            let is_paused = self.inner.manager.paused().await?.1;
-            self.inner.work.pause(None, is_paused);
+        if subjects.iter().any(|it| !matches!(it, Subject::Key(_))) {
+            self.inner.pauses_due.notify_one();
         }
-        Ok(())
     }
 
     /// Whatever other gateways may have changed is looked at again: nobody listened.
-    pub async fn hear_all(&self) -> Result<(), StoreError> {
+    pub fn hear_all(&self) {
         self.inner.manager.forget_all();
-        self.take_over_all_pauses().await
+        self.inner.pauses_due.notify_one();
     }
 
-    /// Sends are stopped or let go on as is stored.
-    pub async fn take_over_all_pauses(&self) -> Result<(), StoreError> {
-        // Not between what is being changed here and what of it is stored.
-        let _turn = self.inner.turn_of_all.lock().await;
-        let (stored, all) = self.inner.manager.paused().await?;
-        let mut vendors: HashSet<VendorId> = self.inner.work.paused().into_iter().collect();
-        vendors.extend(stored);
-        self.take_over_pauses(&Vec::from_iter(vendors)).await?;
+    /// Does the rest about what was noticed and heard, for as long as it is waited for.
+    pub async fn tend_changes(&self) {
+        tokio::join!(self.tend_changed(), self.tend_pauses());
+    }
+
+    async fn tend_changed(&self) {
+        let mut looks = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                (vendor, of_keys) = self.inner.manager.next_changed(), if looks.len() < LOOKS_MAX => {
+                    looks.push(self.look_again(vendor, of_keys));
+                }
+                Some(()) = looks.next() => {}
+            }
+        }
+    }
+
+    async fn look_again(&self, vendor: VendorId, of_keys: bool) {
+        match self.inner.manager.look_again(&vendor, of_keys).await {
+            Err(error) if error.is_away() || error.is_busy() => {
+                self.inner.manager.look_again_at(&vendor, of_keys);
+                tokio::time::sleep(AGAIN_AFTER).await;
+            }
+            // What is wrong with one vendor's documents is told where the vendor is asked for.
+            Ok(()) | Err(_) => self.endpoint_may_be_another(&vendor).await,
+        }
+    }
+
+    async fn tend_pauses(&self) {
+        let mut is_told = false;
+        loop {
+            self.inner.pauses_due.notified().await;
+            loop {
+                match self.take_over_pauses().await {
+                    Ok(true) => break,
+                    Ok(false) => {}
+                    Err(error) if !is_told => {
+                        is_told = true;
+                        tracing::warn!(error = %Chain(&error), "changes could not be taken over yet");
+                    }
+                    Err(_) => {}
+                }
+                tokio::select! {
+                    () = tokio::time::sleep(AGAIN_AFTER) => {}
+                    () = self.inner.pauses_due.notified() => {}
+                }
+            }
+            is_told = false;
+        }
+    }
+
+    /// Sends are stopped or let go on as is stored. Whether all are; else somebody is changing one
+    /// of the vendors here, and it is to be looked at again.
+    pub async fn take_over_pauses(&self) -> Result<bool, StoreError> {
+        let (manager, work) = (&self.inner.manager, &self.inner.work);
+        let (stored, all) = manager.paused().await?;
+        if manager.is_store_away() {
+            // What the copy says holds already.
+            return Err(DbError::Away.into());
+        }
+        let stored: HashSet<VendorId> = stored.into_iter().collect();
+        let here: HashSet<VendorId> = work.paused().into_iter().collect();
+        let all_here = work.is_all_paused();
+        // Stopped at once, and let go only when it is sure that nobody has just stopped them here.
+        stored.difference(&here).for_each(|it| work.pause(Some(it), true));
+        if all {
+            work.pause(None, true);
+        }
+        let differing: Vec<(VendorId, bool)> = stored
+            .symmetric_difference(&here)
+            .map(|it| (it.clone(), stored.contains(it)))
+            .collect();
+        let looks = differing
+            .into_iter()
+            .map(|(vendor, is_listed)| self.take_over_pause(vendor, is_listed));
+        let looks = stream::iter(looks).buffer_unordered(LOOKS_MAX);
+        let are_done = looks.try_fold(true, |all, it| future::ok(all && it)).await?;
         // Last: it may be what holds everybody until it is known who is paused.
+        let is_done = all == all_here || self.take_over_pause_of_all().await?;
+        Ok(are_done && is_done)
+    }
+
+    async fn take_over_pause(&self, vendor: VendorId, is_listed: bool) -> Result<bool, StoreError> {
+        // Not between what is being changed here and what of it is stored.
+        let Ok(_turn) = self.its_turn(&vendor).try_lock() else { return Ok(false) };
+        let is_paused = match self.inner.store.vendor(&vendor).await {
+            Ok(stored) => stored.is_some_and(|it| it.paused),
+            Err(error) if error.is_away() => return Err(error),
+            Err(_) => is_listed,
+        };
+        self.inner.work.pause(Some(&vendor), is_paused);
+        Ok(true)
+    }
+
+    async fn take_over_pause_of_all(&self) -> Result<bool, StoreError> {
+        let Ok(_turn) = self.inner.turn_of_all.try_lock() else { return Ok(false) };
+        let (_, all) = self.inner.manager.paused().await?;
         self.inner.work.pause(None, all);
-        Ok(())
-    }
-
-    async fn take_over(&self, changed: &[VendorId]) -> Result<(), StoreError> {
-        for vendor in changed {
-            self.endpoint_may_be_another(vendor).await;
-        }
-        self.take_over_pauses(changed).await
-    }
-
-    async fn take_over_pauses(&self, changed: &[VendorId]) -> Result<(), StoreError> {
-        if changed.is_empty() {
-            return Ok(());
-        }
-        let paused: HashSet<VendorId> = self.inner.manager.paused().await?.0.into_iter().collect();
-        let work = &self.inner.work;
-        for vendor in changed.iter().filter(|it| work.is_paused(it) != paused.contains(it)) {
-            // It may have been changed here in the meantime.
-            let _turn = self.turn_of(vendor).await;
-            let is_paused = match self.inner.store.vendor(vendor).await {
-                Ok(stored) => stored.is_some_and(|it| it.paused),
-                Err(error) if error.is_away() => return Err(error),
-                Err(_) => paused.contains(vendor),
-            };
-            work.pause(Some(vendor), is_paused);
-        }
-        Ok(())
+        Ok(true)
     }
 }

@@ -45,7 +45,7 @@ use std::{
     },
 };
 
-use tokio::sync::{Mutex, MutexGuard, Semaphore};
+use tokio::sync::{Mutex, MutexGuard, Notify, Semaphore};
 use url::Url;
 
 pub use self::{
@@ -135,6 +135,8 @@ pub struct Inner {
     pub turns: [Mutex<()>; TURNS],
     /// The same for what concerns everybody.
     pub turn_of_all: Mutex<()>,
+    /// It may have been changed elsewhere whose sends are stopped.
+    pub pauses_due: Notify,
     /// What the last look at the disk showed.
     pub disk_checked: DiskChecked,
     /// Which messages customers were shown something about.
@@ -249,10 +251,14 @@ impl Gateway {
 
     /// The turn to change this vendor: what is read before a change is still true when it is made.
     async fn turn_of(&self, vendor: &VendorId) -> MutexGuard<'_, ()> {
+        self.its_turn(vendor).lock().await
+    }
+
+    fn its_turn(&self, vendor: &VendorId) -> &Mutex<()> {
         let mut hasher = DefaultHasher::new();
         vendor.hash(&mut hasher);
         let turns = &self.inner.turns;
         let n = usize::try_from(hasher.finish() % turns.len() as u64).unwrap_or_default();
-        turns[n].lock().await
+        &turns[n]
     }
 }

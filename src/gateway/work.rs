@@ -222,6 +222,12 @@ impl Work {
         self.lock().paused()
     }
 
+    /// Whether everybody's sends are stopped.
+    #[must_use]
+    pub fn is_all_paused(&self) -> bool {
+        self.lock().is_all_paused()
+    }
+
     /// Whether this vendor's sends are stopped, or everybody's.
     #[must_use]
     pub fn is_stopped(&self, vendor: &VendorId) -> bool {

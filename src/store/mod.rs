@@ -69,6 +69,12 @@ impl StoreError {
         }
     }
 
+    /// Whether too many ask at this moment.
+    #[must_use]
+    pub fn is_busy(&self) -> bool {
+        matches!(self, Self::Embedded(DbError::Busy))
+    }
+
     /// Whether what is stored is there, and no key of ours opens it, or it is damaged: the same
     /// fails until somebody mends it, and says nothing of what is stored beside it.
     #[must_use]

@@ -1,5 +1,6 @@
 //! Finds vendors and instances by any key: in process memory, then in Redis, then in the store.
 
+mod again;
 mod reads;
 mod source;
 
@@ -14,6 +15,7 @@ use std::{
 use metrics::{Counter, counter};
 use tokio::sync::Semaphore;
 
+use self::again::Changed;
 pub use self::source::Source;
 use crate::{
     cache::{
@@ -48,6 +50,7 @@ struct Inner {
     owners: Flights<Token, Result<Option<Arc<Owner>>, StoreError>>,
     reads: Semaphore,
     n_waiting: AtomicUsize,
+    changed: Changed,
     /// Somebody looks after Redis: it is a server's, and not a command's.
     is_tended: AtomicBool,
     hits: Counter,
@@ -66,6 +69,7 @@ impl WabaManager {
             owners: Flights::default(),
             reads: Semaphore::new(READS_MAX),
             n_waiting: AtomicUsize::new(0),
+            changed: Changed::default(),
             is_tended: AtomicBool::new(false),
             hits: counter!(names::CACHE_READS, "layer" => "memory", "end" => "hit"),
         }))
@@ -154,7 +158,11 @@ impl WabaManager {
     fn forget_subject(&self, subject: &Subject) {
         self.0.forget_here(subject);
         self.0.redis.iter().for_each(|it| it.note(subject.clone()));
-        self.renew_copies(std::slice::from_ref(subject));
+        if let Subject::Vendor(id) = subject
+            && self.0.source.has_copy()
+        {
+            self.look_again_at(id, false);
+        }
     }
 
     /// Tells Redis and the other gateways what was forgotten. What cannot be told now is told when
@@ -175,21 +183,11 @@ impl WabaManager {
 
     /// Another gateway says that these have changed.
     pub fn heard(&self, subjects: &[Subject]) {
-        subjects.iter().for_each(|it| self.0.forget_here(it));
-        self.renew_copies(subjects);
-    }
-
-    /// The copy of a vendor that has changed must not be from before that, should the store go
-    /// away now.
-    fn renew_copies(&self, changed: &[Subject]) {
-        if !self.0.source.has_copy() {
-            return;
-        }
-        for subject in changed {
-            let Subject::Vendor(id) = subject else { continue };
-            let (manager, id) = (self.clone(), id.clone());
-            // A read that fails leaves the older copy, which is better than none.
-            tokio::spawn(async move { manager.known(&id).await.map(|_| ()) });
+        for subject in subjects {
+            self.0.forget_here(subject);
+            if let Subject::Vendor(id) = subject {
+                self.look_again_at(id, false);
+            }
         }
     }
 

@@ -1,10 +1,11 @@
 //! A store elsewhere goes away: known vendors are served from the copy here, a restart included.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
+use futures_util::future::poll_immediate;
 use serde_json::json;
 use waba_gateway::{
     domain::{
@@ -19,6 +20,9 @@ use waba_gateway::{
 };
 
 use super::support::{DEADLINE, Options, Switch, TestApp, TestVendor, spawn_app_with};
+
+/// More than may wait to read the store.
+const TOO_MANY: usize = 4_500;
 
 /// A gateway whose store is elsewhere.
 async fn gateway() -> (TestApp, Arc<Switch>, tempfile::TempDir) {
@@ -161,6 +165,79 @@ async fn no_webhook_waits_long_for_a_store_that_does_not_answer() {
         assert!(started.elapsed() < Duration::from_millis(within), "{:?}", started.elapsed());
     }
     assert!(degraded(&app).await);
+    store.hold(false);
+}
+
+#[tokio::test]
+async fn a_vendor_of_whom_nothing_can_be_learnt_keeps_no_change_of_others_back() {
+    let (app, store, _directory) = gateway().await;
+    let (stuck, other) = (app.vendor(1).await, app.vendor(2).await);
+    assert_eq!((of(&app, &stuck).await, of(&app, &other).await), (200, 200));
+    // Somebody is changing it here, and waits for the store.
+    store.hold_only([stuck.id.clone()]);
+    let mut change = Box::pin(app.gateway.put_vendor(&stuck.id, VendorChange::default()));
+    assert!(poll_immediate(&mut change).await.is_none());
+
+    let program: &dyn Store = store.as_ref();
+    program.pause(Some(&stuck.id), true).await.unwrap();
+    store.tell();
+    let changed = Instant::now();
+    until("its sends are stopped", async || app.gateway.work().is_stopped(&stuck.id)).await;
+    let mut instance = program.instances(&other.id).await.unwrap().remove(0);
+    instance.wasender.webhook_secrets[0].secret = "another-secret".to_owned().into();
+    program.put_instance(&instance).await.unwrap();
+    store.tell();
+    until("the secret is another", async || hook(&app, &other.id, "another-secret").await == 200)
+        .await;
+    assert!(changed.elapsed() < Duration::from_secs(2), "{:?}", changed.elapsed());
+
+    store.hold_only([]);
+    change.await.unwrap();
+    assert!(app.gateway.work().is_paused(&stuck.id));
+    program.pause(Some(&stuck.id), false).await.unwrap();
+    store.tell();
+    until("it goes on", async || !app.gateway.work().is_stopped(&stuck.id)).await;
+}
+
+#[tokio::test]
+async fn however_many_vendors_change_they_take_no_turn_from_others() {
+    let (app, store, _directory) = gateway().await;
+    let many = |n| VendorId::parse(&format!("changed_{n}")).unwrap();
+    let changed: Vec<VendorId> = (0..TOO_MANY).map(many).collect();
+    let new = VendorId::parse("vendor_of_another_gateway").unwrap();
+    let vendor = Vendor::new(new.clone(), "Boutique".to_owned(), SecretString::default(), 0);
+    store.put_vendor(&vendor).await.unwrap();
+    store.hold_only(changed.iter().cloned());
+    let n_before = store.n_vendor_reads.load(Ordering::SeqCst);
+    let n_reads = || store.n_vendor_reads.load(Ordering::SeqCst) - n_before;
+    app.gateway.notice(&changed).await;
+    until("they are looked at", async || n_reads() > 0).await;
+    let known = app.gateway.manager().known(&new).await;
+    assert!(known.unwrap().is_some());
+    assert!(n_reads() < 32, "{}", n_reads());
+    store.hold_only([]);
+}
+
+#[tokio::test]
+async fn a_known_vendor_is_served_while_too_many_ask_the_store() {
+    let (app, store, _directory) = gateway().await;
+    let vendor = app.vendor(1).await;
+    assert_eq!(of(&app, &vendor).await, 200);
+    store.hold(true);
+    let manager = app.gateway.manager();
+    manager.forget_all();
+    let mut asking = Vec::new();
+    for n in 0..TOO_MANY {
+        let id = VendorId::parse(&format!("nobody_{n}")).unwrap();
+        let mut ask = Box::pin(async move { manager.known(&id).await });
+        assert!(poll_immediate(&mut ask).await.is_none_or(|it| it.is_err()));
+        asking.push(ask);
+    }
+    assert_eq!(hook(&app, &VendorId::parse("nobody").unwrap(), "a-secret").await, 503);
+    assert_eq!(of(&app, &vendor).await, 200);
+    let key = InstanceKey::Wasender(vendor.session.id.to_string());
+    assert_eq!(manager.by_key(&key).await.unwrap().unwrap().vendor_id, vendor.id);
+    drop(asking);
     store.hold(false);
 }
 

@@ -28,6 +28,8 @@ use crate::{
 const READS_WAITING_MAX: usize = 4_096;
 /// How long an old copy is good, before the store is asked again.
 const COPY_LASTS: Duration = Duration::from_secs(5);
+/// The same, when only its turn to ask did not come.
+const COPY_LASTS_WHEN_BUSY: Duration = Duration::from_secs(1);
 
 impl Inner {
     pub(super) async fn read_vendor(&self, id: VendorId) -> Result<Option<Arc<Known>>, StoreError> {
@@ -48,8 +50,12 @@ impl Inner {
             Fetched::Nothing(lease) => Some(lease),
             Fetched::Away => None,
         };
-        let _permit = self.may_read().await?;
-        let read = self.source.vendor(&id).await.inspect_err(|_| count("store", "error"))?;
+        let (permit, read) = match self.may_read().await {
+            Ok(permit) => (Some(permit), self.source.vendor(&id).await),
+            // Whose turn does not come is served as while the store is away.
+            Err(why) => (None, self.source.kept_vendor(&id).await.ok_or(why)),
+        };
+        let read = read.inspect_err(|_| count("store", "error"))?;
         let found = read.found.map(|it| Arc::new(Known { is_copy: read.is_copy, ..it }));
         let Some(known) = found else {
             count("store", "unknown");
@@ -59,7 +65,7 @@ impl Inner {
         };
         if read.is_copy {
             count("copy", "hit");
-            self.memory.put_vendor(mark, &known, COPY_LASTS);
+            self.memory.put_vendor(mark, &known, copy_lasts(permit.is_some()));
             return Ok(Some(known));
         }
         count("store", "hit");
@@ -92,8 +98,10 @@ impl Inner {
             Fetched::Nothing(lease) => Some(lease),
             Fetched::Away => None,
         };
-        let _permit = self.may_read().await?;
-        let read = self.source.owner(&key, token).await;
+        let (permit, read) = match self.may_read().await {
+            Ok(permit) => (Some(permit), self.source.owner(&key, token).await),
+            Err(why) => (None, self.source.kept_owner(token).await.ok_or(why)),
+        };
         let read = read.inspect_err(|_| count("store", "error"))?;
         let Some(owner) = read.found.map(Arc::new) else {
             count("store", "unknown");
@@ -102,7 +110,7 @@ impl Inner {
         };
         if read.is_copy {
             count("copy", "hit");
-            self.memory.put_owner(mark, token, &owner, COPY_LASTS);
+            self.memory.put_owner(mark, token, &owner, copy_lasts(permit.is_some()));
             return Ok(Some(owner));
         }
         count("store", "hit");
@@ -146,10 +154,14 @@ impl Inner {
         }
     }
 
-    /// Waits for its turn to read the store; too many who wait are told that nobody can say now.
+    /// Waits for its turn to read the store; too many who wait are told that nobody can say now, and
+    /// so is who would wait while it is away.
     async fn may_read(&self) -> Result<SemaphorePermit<'_>, StoreError> {
         if let Ok(permit) = self.reads.try_acquire() {
             return Ok(permit);
+        }
+        if self.source.is_away() {
+            return Err(DbError::Away.into());
         }
         let _waits = Waits::new(&self.n_waiting).ok_or(DbError::Busy)?;
         Ok(self.reads.acquire().await.map_err(|_| DbError::Closed)?)
@@ -159,6 +171,10 @@ impl Inner {
     fn fresh_lasts(&self, since: Instant) -> Duration {
         self.memory.ttl().saturating_sub(since.elapsed())
     }
+}
+
+fn copy_lasts(may_read: bool) -> Duration {
+    if may_read { COPY_LASTS } else { COPY_LASTS_WHEN_BUSY }
 }
 
 /// One that waits to read the store.

@@ -17,7 +17,7 @@ use crate::{
     domain::{
         id::{InstanceId, VendorId},
         known::Known,
-        waba::InstanceKey,
+        waba::{InstanceKey, WabaInstance},
     },
     sqlite::DbError,
     store::{LocalCopy, SharedStore, StoreError},
@@ -85,6 +85,14 @@ impl Source {
         copy.first(read, copy.local.vendor(id)).await
     }
 
+    /// A vendor's instances, as they are in the store.
+    pub(super) async fn instances(
+        &self,
+        id: &VendorId,
+    ) -> Result<Vec<Arc<WabaInstance>>, StoreError> {
+        Ok(self.store.instances(id).await?.into_iter().map(Arc::new).collect())
+    }
+
     pub(super) async fn owner(
         &self,
         key: &InstanceKey,
@@ -94,6 +102,18 @@ impl Source {
         let read = async { Ok(self.store.instance_by_key(key).await?.map(owner)) };
         let Some(copy) = &self.copy else { return read.await.map(Read::of_store) };
         copy.first(read, async { Ok(copy.local.owner(token).await?.map(owner)) }).await
+    }
+
+    /// What was last known of a vendor, for when the store is not to be asked.
+    pub(super) async fn kept_vendor(&self, id: &VendorId) -> Option<Read<Known>> {
+        as_kept(self.copy.as_ref()?.local.vendor(id)).await
+    }
+
+    /// Whom a key last led to; the same.
+    pub(super) async fn kept_owner(&self, token: Token) -> Option<Read<Owner>> {
+        let kept = self.copy.as_ref()?.local.owner(token);
+        as_kept(async { Ok(kept.await?.map(|(vendor, instance)| Owner { vendor, instance })) })
+            .await
     }
 
     /// Whose sends are stopped, and whether everybody's are.
@@ -162,11 +182,7 @@ impl Copies {
         read: impl Future<Output = Result<Option<T>, StoreError>>,
         kept: impl Future<Output = Result<Option<T>, StoreError>>,
     ) -> Result<Read<T>, StoreError> {
-        let kept = async {
-            // A copy that cannot be read is none; what the store says then counts.
-            let kept = kept.await.inspect_err(|it| told(Err(it.clone()))).ok().flatten();
-            kept.map(|it| Read { found: Some(it), is_copy: true })
-        };
+        let kept = as_kept(kept);
         tokio::pin!(kept);
         let may_ask = self.may_ask();
         if !may_ask && let Some(kept) = kept.as_mut().await {
@@ -219,6 +235,12 @@ impl Copies {
             gauge!(names::DEGRADED, "part" => "store").set(1.0);
         }
     }
+}
+
+/// A copy that cannot be read is none; what the store says then counts.
+async fn as_kept<T>(kept: impl Future<Output = Result<Option<T>, StoreError>>) -> Option<Read<T>> {
+    let kept = kept.await.inspect_err(|it| told(Err(it.clone()))).ok().flatten();
+    kept.map(|it| Read { found: Some(it), is_copy: true })
 }
 
 /// A copy that cannot be kept is no reason to fail.

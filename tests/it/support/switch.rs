@@ -1,10 +1,11 @@
 //! A store that several gateways share, which can be switched off and held up.
 
 use std::{
+    collections::HashSet,
     path::{Path, PathBuf},
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -35,6 +36,8 @@ pub struct Switch {
     inner: SqliteStore,
     is_off: AtomicBool,
     is_held: watch::Sender<bool>,
+    held: watch::Sender<HashSet<VendorId>>,
+    n_told: AtomicI64,
     pub n_vendor_reads: AtomicUsize,
 }
 
@@ -48,6 +51,8 @@ impl Switch {
             inner: SqliteStore::new(journal.db().clone(), vault),
             is_off: AtomicBool::new(false),
             is_held: watch::Sender::new(false),
+            held: watch::Sender::default(),
+            n_told: AtomicI64::new(0),
             n_vendor_reads: AtomicUsize::new(0),
         })
     }
@@ -71,6 +76,22 @@ impl Switch {
         self.is_held.send_replace(is_held);
     }
 
+    /// Nothing is answered of these vendors, and of all others it is.
+    pub fn hold_only(&self, vendors: impl IntoIterator<Item = VendorId>) {
+        self.held.send_replace(vendors.into_iter().collect());
+    }
+
+    /// Gateways notice what was changed by whoever changed it.
+    pub fn tell(&self) {
+        self.n_told.fetch_add(1, Ordering::SeqCst);
+    }
+
+    async fn reached_of(&self, vendor: &VendorId) -> Result<&SqliteStore, StoreError> {
+        let mut held = self.held.subscribe();
+        held.wait_for(|it| !it.contains(vendor)).await.unwrap();
+        self.reached().await
+    }
+
     async fn reached(&self) -> Result<&SqliteStore, StoreError> {
         let mut held = self.is_held.subscribe();
         held.wait_for(|it| !it).await.unwrap();
@@ -85,7 +106,7 @@ impl Switch {
 impl Store for Switch {
     async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError> {
         self.n_vendor_reads.fetch_add(1, Ordering::SeqCst);
-        self.reached().await?.vendor(id).await
+        self.reached_of(id).await?.vendor(id).await
     }
 
     async fn vendors(
@@ -109,7 +130,7 @@ impl Store for Switch {
     }
 
     async fn instances(&self, vendor: &VendorId) -> Result<Vec<WabaInstance>, StoreError> {
-        self.reached().await?.instances(vendor).await
+        self.reached_of(vendor).await?.instances(vendor).await
     }
 
     async fn instance_by_key(
@@ -168,9 +189,9 @@ impl Store for Switch {
         self.reached().await?.delete_key(id).await
     }
 
-    /// Never another: what gateways change on it they hear of through Redis alone.
+    /// Another one only when it is told: what gateways change on it they hear of through Redis.
     async fn version(&self) -> Result<i64, StoreError> {
-        Ok(0)
+        Ok(self.n_told.load(Ordering::SeqCst))
     }
 
     async fn set_keys_used(&self, used: &[(String, Millis)]) -> Result<(), StoreError> {

@@ -1,0 +1,100 @@
+//! Vendors that have changed and are looked at again, each once however often it changed: what is
+//! kept of them is renewed, and others may have had the keys that their numbers have now. However
+//! many they are, they take no turns from those whose webhooks wait.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use tokio::sync::Notify;
+
+use super::WabaManager;
+use crate::{domain::id::VendorId, sqlite::DbError, store::StoreError};
+
+/// Vendors that wait to be looked at again, in the order in which they changed first.
+#[derive(Default)]
+pub(super) struct Changed {
+    waiting: Mutex<Waiting>,
+    wake: Notify,
+}
+
+#[derive(Default)]
+struct Waiting {
+    order: VecDeque<VendorId>,
+    /// Whether others may have had their keys.
+    of_keys: HashMap<VendorId, bool>,
+}
+
+impl Changed {
+    pub(super) fn add(&self, vendor: &VendorId, of_keys: bool) {
+        let mut waiting = self.lock();
+        match waiting.of_keys.get_mut(vendor) {
+            Some(present) => *present |= of_keys,
+            None => {
+                waiting.of_keys.insert(vendor.clone(), of_keys);
+                waiting.order.push_back(vendor.clone());
+            }
+        }
+        drop(waiting);
+        self.wake.notify_one();
+    }
+
+    fn next(&self) -> Option<(VendorId, bool)> {
+        let mut waiting = self.lock();
+        let vendor = waiting.order.pop_front()?;
+        let of_keys = waiting.of_keys.remove(&vendor).unwrap_or_default();
+        Some((vendor, of_keys))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl WabaManager {
+    /// Somebody else changed this vendor: it is forgotten, and looked at again with its keys.
+    pub fn changed(&self, vendor: &VendorId) {
+        self.forget(vendor);
+        self.look_again_at(vendor, true);
+    }
+
+    /// It waits to be looked at again.
+    pub fn look_again_at(&self, vendor: &VendorId, of_keys: bool) {
+        self.0.changed.add(vendor, of_keys);
+    }
+
+    /// The next one to be looked at again, and whether with its keys; waits until there is one.
+    pub async fn next_changed(&self) -> (VendorId, bool) {
+        loop {
+            if let Some(next) = self.0.changed.next() {
+                return next;
+            }
+            self.0.changed.wake.notified().await;
+        }
+    }
+
+    /// Renews the copy of a vendor that has changed, so that it is not from before that should the
+    /// store go away now, and forgets by whom its keys were claimed.
+    pub async fn look_again(&self, vendor: &VendorId, of_keys: bool) -> Result<(), StoreError> {
+        let source = &self.0.source;
+        if !source.has_copy() && !of_keys {
+            return Ok(());
+        }
+        // Without a copy nothing is to be renewed, and nobody may ever ask for it.
+        let instances = if source.has_copy() {
+            match self.known(vendor).await? {
+                Some(known) if known.is_copy => return Err(DbError::Away.into()),
+                Some(known) => known.instances.clone(),
+                None => Vec::new(),
+            }
+        } else {
+            source.instances(vendor).await?
+        };
+        if of_keys {
+            instances.iter().for_each(|it| self.forget_keys(it));
+            self.announce().await;
+        }
+        Ok(())
+    }
+}
