@@ -67,7 +67,9 @@ impl From<StoreError> for AdminError {
     fn from(error: StoreError) -> Self {
         match error {
             // Somebody else was faster than the look before.
-            StoreError::Claimed => Self::Conflict(error.to_string()),
+            StoreError::Claimed | StoreError::Twice | StoreError::Changed => {
+                Self::Conflict(error.to_string())
+            }
             error => Self::Store(error),
         }
     }

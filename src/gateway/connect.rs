@@ -207,7 +207,8 @@ impl Gateway {
         secret: SecretString,
     ) -> Result<WabaInstance, AdminError> {
         let _turn = self.turn_of(&instance.vendor_id).await;
-        let mut instance = self.instance(&instance.vendor_id, &instance.id).await?;
+        let before = self.instance(&instance.vendor_id, &instance.id).await?;
+        let mut instance = before.clone();
         match provider {
             ProviderKind::Meta => {
                 if let Some(account) = instance.meta.as_mut() {
@@ -222,7 +223,7 @@ impl Gateway {
             ProviderKind::Wasender | ProviderKind::Twilio => {}
         }
         instance.updated_at = self.inner.clock.now();
-        self.keep(&instance).await?;
+        self.keep(Some(&before), &instance).await?;
         Ok(instance)
     }
 }

@@ -1,22 +1,27 @@
 //! WABA instances: made and listed.
 
 use super::{AccountsChange, AdminError, Gateway, waba::refuse_own};
-use crate::domain::{
-    clock::Millis,
-    event::Connection,
-    id::{InstanceId, VendorId},
-    phone::PhoneNumber,
-    secret::{ExposeSecret, SecretString, same},
-    waba::{
-        INSTANCES_PER_VENDOR_MAX, ProviderKind, Routes, SignatureSchemes, WabaInstance,
-        WasenderAccount, WebhookSecret,
+use crate::{
+    domain::{
+        clock::Millis,
+        event::Connection,
+        id::{InstanceId, VendorId},
+        phone::PhoneNumber,
+        secret::{ExposeSecret, SecretString, same},
+        waba::{
+            INSTANCES_PER_VENDOR_MAX, ProviderKind, Routes, SignatureSchemes, WabaInstance,
+            WasenderAccount, WebhookSecret,
+        },
     },
+    store::StoreError,
 };
 
 /// The shortest webhook secret.
 pub const WEBHOOK_SECRET_CHARS_MIN: usize = 8;
 /// Ids that are tried for a new instance; those of deleted ones are not given again.
 const IDS_TRIED_MAX: usize = 1_000;
+/// How often one is made anew of which somebody else has just taken the id.
+const CREATE_TRIES_MAX: usize = 8;
 
 /// An instance to make.
 pub struct NewInstance {
@@ -110,30 +115,30 @@ impl Gateway {
         mut new: NewInstance,
     ) -> Result<WabaInstance, AdminError> {
         let _turn = self.turn_of(vendor).await;
-        let present = self.instances(vendor).await?;
-        if present.len() >= INSTANCES_PER_VENDOR_MAX {
-            return Err(AdminError::Conflict(format!(
-                "the vendor has {INSTANCES_PER_VENDOR_MAX} instances, and may not have more"
-            )));
-        }
-        if present.iter().any(|it| it.phone_number.alias() == new.phone_number.alias()) {
-            return Err(AdminError::Conflict(
-                "the vendor has an instance of this number".to_owned(),
-            ));
-        }
         refuse_no_scheme(new.schemes)?;
         if let Some(secret) = &new.webhook_secret {
             refuse_short_secret(secret)?;
-            refuse_shared_secret(&present, None, secret)?;
         }
-        let id = self.free_id(vendor).await?;
-        let accounts = std::mem::take(&mut new.accounts);
-        let mut instance = new.instance(id, vendor.clone(), self.inner.clock.now());
+        let (secret, accounts) = (new.webhook_secret.clone(), std::mem::take(&mut new.accounts));
+        let first = InstanceId::nth(vendor, 1);
+        let mut instance = new.instance(first, vendor.clone(), self.inner.clock.now());
         accounts.apply(&mut instance)?;
-        refuse_own(&present, &instance)?;
-        self.refuse_claimed(&instance).await?;
-        self.keep(&instance).await?;
-        Ok(instance)
+        // Another process may make one at the same moment.
+        for _ in 0..CREATE_TRIES_MAX {
+            let present = self.instances(vendor).await?;
+            refuse_one_more(&present, &instance)?;
+            if let Some(secret) = &secret {
+                refuse_shared_secret(&present, None, secret)?;
+            }
+            instance.id = self.free_id(vendor).await?;
+            refuse_own(&present, &instance)?;
+            self.refuse_claimed(&instance).await?;
+            match self.keep(None, &instance).await {
+                Err(AdminError::Store(StoreError::Taken)) => {}
+                kept => return kept.map(|()| instance),
+            }
+        }
+        Err(AdminError::Conflict("others make instances of this vendor; repeat".to_owned()))
     }
 
     /// A number or session of another vendor would make its customers this vendor's.
@@ -147,8 +152,14 @@ impl Gateway {
         Ok(())
     }
 
-    pub(super) async fn keep(&self, instance: &WabaInstance) -> Result<(), AdminError> {
-        self.inner.store.put_instance(instance).await?;
+    /// Keeps a new instance, or one in the place of what it was `before`: what somebody else has
+    /// made of that since must not be undone.
+    pub(super) async fn keep(
+        &self,
+        before: Option<&WabaInstance>,
+        instance: &WabaInstance,
+    ) -> Result<(), AdminError> {
+        self.inner.store.put_instance_if(before, instance).await?;
         self.inner.manager.forget_keys(instance);
         self.inner.registry.forget(&instance.vendor_id).await;
         Ok(())
@@ -165,6 +176,18 @@ impl Gateway {
         }
         Err(AdminError::Conflict("no instance id is free for this vendor".to_owned()))
     }
+}
+
+fn refuse_one_more(present: &[WabaInstance], new: &WabaInstance) -> Result<(), AdminError> {
+    if present.len() >= INSTANCES_PER_VENDOR_MAX {
+        return Err(AdminError::Conflict(format!(
+            "the vendor has {INSTANCES_PER_VENDOR_MAX} instances, and may not have more"
+        )));
+    }
+    if present.iter().any(|it| it.phone_number.alias() == new.phone_number.alias()) {
+        return Err(AdminError::Conflict("the vendor has an instance of this number".to_owned()));
+    }
+    Ok(())
 }
 
 /// Nothing could be proven then.

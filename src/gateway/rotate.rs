@@ -64,7 +64,7 @@ impl Gateway {
         after.wasender.adopt_secret(secret.clone(), old_until);
         let remarks = self.read_session_secret(&present, &mut after, old_until).await?;
         after.updated_at = now;
-        self.keep(&after).await?;
+        self.keep(Some(before), &after).await?;
         Ok(Rotated { secret, old_until, remarks })
     }
 

@@ -114,8 +114,8 @@ impl Gateway {
     ) -> Result<SetUpDone, SetUpError> {
         let _turn = self.turn_of(vendor).await;
         let present = self.instances(vendor).await?;
-        let mut instance = choose(&present, &set_up)?.clone();
-        let read = instance.updated_at;
+        let before = choose(&present, &set_up)?;
+        let mut instance = before.clone();
         overwrite(&mut instance, &set_up, &present, self.inner.clock.now())?;
         self.refuse_claimed(&instance).await?;
         let url = self.reached_url(vendor)?;
@@ -127,19 +127,21 @@ impl Gateway {
         let events = united(&session.webhook_events);
         if set_up.beside_server && read_back(&session, &url, &events).is_ok() {
             if is_changed {
-                self.keep_unless_changed(&instance, read).await?;
+                self.keep(Some(before), &instance).await?;
             }
             return Ok(SetUpDone { webhook_url: url.into(), warnings: Vec::new(), was_done: true });
         }
         // Before Wasender is told: a webhook may come the moment after.
-        self.keep_unless_changed(&instance, read).await?;
-        let kept = instance.updated_at;
+        self.keep(Some(before), &instance).await?;
         warnings.extend(wasender.set_webhook(&instance, &url, &events).await?);
         let session = wasender.session(&instance).await?;
         read_back(&session, &url, &events)?;
         // The secret may have been made by this very change.
         if self.adopt(&mut instance, &session, &present)? {
-            self.keep_unless_changed(&instance, kept).await?;
+            let kept = self.instance(vendor, &instance.id).await?;
+            instance = kept.clone();
+            self.adopt(&mut instance, &session, &present)?;
+            self.keep(Some(&kept), &instance).await?;
         }
         // The server tells the vendor's back end of a state that is news; so it must find it out.
         let is_servers = set_up.beside_server && self.vendor(vendor).await?.forward_url.is_some();
@@ -148,22 +150,6 @@ impl Gateway {
         }
         warnings.extend(remarks(&instance, &session));
         Ok(SetUpDone { webhook_url: url.into(), warnings, was_done: false })
-    }
-
-    /// Another process may have changed it while Wasender was asked, and must not find its change
-    /// undone.
-    async fn keep_unless_changed(
-        &self,
-        instance: &WabaInstance,
-        read: Millis,
-    ) -> Result<(), AdminError> {
-        let stored = self.inner.store.instances(&instance.vendor_id).await?;
-        let is_same = |it: &WabaInstance| it.id == instance.id && it.updated_at == read;
-        if !stored.iter().any(is_same) {
-            let why = "the instance was changed meanwhile; repeat";
-            return Err(AdminError::Conflict(why.to_owned()));
-        }
-        self.keep(instance).await
     }
 
     /// A vendor's first instance and the state of its session now.

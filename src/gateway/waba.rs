@@ -139,7 +139,7 @@ impl Gateway {
         after.updated_at = now;
         // Found by its former keys no longer, and by the new ones from now on.
         self.inner.manager.forget_keys(before);
-        self.keep(&after).await?;
+        self.keep(Some(before), &after).await?;
         let is_other = after.wasender.instance_id != before.wasender.instance_id;
         let mut remarks = Vec::new();
         for kind in after.routes().iter().filter(|it| !after.can_send(*it)) {

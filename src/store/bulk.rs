@@ -8,7 +8,7 @@ use rusqlite::{Connection as Sqlite, OptionalExtension, params};
 use super::{
     SqliteStore, StoreError,
     put::token,
-    rows::{instance, instance_id, raw_instance, raw_vendor, vendor, vendor_id},
+    rows::{instance_id, instances_of, raw_vendor, vendor, vendor_id},
 };
 use crate::{
     domain::{
@@ -132,12 +132,7 @@ impl Bulk for SqliteStore {
 fn stored(connection: &Sqlite, vault: &Vault, id: &VendorId) -> Result<Option<Stored>, DbError> {
     let sql = "SELECT id, doc, paused FROM vendors WHERE id = ?1";
     let found = connection.prepare_cached(sql)?.query_row([id.as_str()], raw_vendor).optional()?;
-    let sql = "SELECT id, vendor, doc, status, last_sync FROM instances WHERE vendor = ?1";
-    let mut statement = connection.prepare_cached(sql)?;
-    let rows = statement.query_map([id.as_str()], raw_instance)?;
-    let mut instances: Vec<WabaInstance> =
-        rows.map(|it| instance(vault, it?)).collect::<Result<_, DbError>>()?;
-    instances.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    let instances = instances_of(connection, vault, id)?;
     let vendor = found.map(|it| vendor(vault, it)).transpose()?;
     let is_there = vendor.is_some() || !instances.is_empty();
     Ok(is_there.then_some(Stored { vendor, instances }))

@@ -10,6 +10,7 @@ pub mod exchange;
 pub mod firestore;
 mod keyed;
 mod known;
+mod planned;
 mod put;
 mod rows;
 mod sqlite;
@@ -56,6 +57,17 @@ pub enum StoreError {
         "another vendor has this phone number, wasenderInstanceId, metaPhoneNumberId or Unipile account"
     )]
     Claimed,
+    /// The same of the vendor itself.
+    #[error(
+        "another instance of this vendor has this phone number, wasenderInstanceId, metaPhoneNumberId or Unipile account"
+    )]
+    Twice,
+    /// An instance is there, or was, where a new one was to be made.
+    #[error("there is or was an instance of this id")]
+    Taken,
+    /// What is stored is not what the change was planned from.
+    #[error("the instance was changed meanwhile; repeat")]
+    Changed,
 }
 
 impl StoreError {
@@ -65,7 +77,7 @@ impl StoreError {
         match self {
             Self::Firestore(fault) => fault.is_away(),
             Self::Embedded(DbError::Away) => true,
-            Self::Embedded(_) | Self::Claimed => false,
+            Self::Embedded(_) | Self::Claimed | Self::Twice | Self::Taken | Self::Changed => false,
         }
     }
 
@@ -82,7 +94,7 @@ impl StoreError {
         match self {
             Self::Firestore(fault) => fault.is_unreadable(),
             Self::Embedded(DbError::Unreadable(_)) => true,
-            Self::Embedded(_) | Self::Claimed => false,
+            Self::Embedded(_) | Self::Claimed | Self::Twice | Self::Taken | Self::Changed => false,
         }
     }
 }
@@ -147,9 +159,22 @@ pub trait Store: Watch + Audit + Bulk + Send + Sync {
     /// Whether an instance of this id exists, whoever's it is.
     async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError>;
 
-    /// Keeps an instance, new or changed. [`StoreError::Claimed`] when it takes what another vendor
-    /// has.
-    async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError>;
+    /// Keeps an instance, new or changed, whatever is stored. [`StoreError::Claimed`] when it takes
+    /// what another vendor has.
+    async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError> {
+        self.put_all(&[], std::slice::from_ref(instance)).await
+    }
+
+    /// Keeps a new instance where there is nothing `before`, else one in the place of that: decided
+    /// in the transaction that writes it. Besides [`StoreError::Claimed`], [`StoreError::Taken`]
+    /// when the new one's id is or was somebody's, [`StoreError::Changed`] when somebody else has
+    /// changed or deleted what it was planned from, and [`StoreError::Twice`] when it takes what
+    /// another instance of the vendor has.
+    async fn put_instance_if(
+        &self,
+        before: Option<&WabaInstance>,
+        after: &WabaInstance,
+    ) -> Result<(), StoreError>;
 
     /// Keeps vendors and instances together: all or none. More than a hundred may be kept in
     /// several steps where the store has no transaction that large.

@@ -1,6 +1,6 @@
 //! Rows of the embedded database as what they stand for.
 
-use rusqlite::Row;
+use rusqlite::{Connection, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -60,6 +60,21 @@ pub(super) fn instance(vault: &Vault, raw: RawInstance) -> Result<WabaInstance, 
     let (id, vendor, doc, status, last_sync) = raw;
     let document: InstanceDocument = open(vault, &format!("instance:{vendor}:{id}"), &doc)?;
     Ok(document.instance(instance_id(&id)?, vendor_id(&vendor)?, &status, last_sync))
+}
+
+/// A vendor's instances, oldest first.
+pub(super) fn instances_of(
+    connection: &Connection,
+    vault: &Vault,
+    vendor: &VendorId,
+) -> Result<Vec<WabaInstance>, DbError> {
+    let sql = "SELECT id, vendor, doc, status, last_sync FROM instances WHERE vendor = ?1";
+    let mut statement = connection.prepare_cached(sql)?;
+    let rows = statement.query_map([vendor.as_str()], raw_instance)?;
+    let mut found: Vec<WabaInstance> =
+        rows.map(|it| instance(vault, it?)).collect::<Result<_, DbError>>()?;
+    found.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+    Ok(found)
 }
 
 pub(super) const KEY_COLUMNS: &str =

@@ -6,11 +6,8 @@ use async_trait::async_trait;
 use rusqlite::{Connection as Sqlite, OptionalExtension, params};
 
 use super::{
-    ApiKey, Census, Keyed, Store, StoreError, VendorPage, census, check_key, put,
-    rows::{
-        KEY_COLUMNS, api_key, instance, instance_id, raw_instance, raw_vendor, vendor, vendor_id,
-        vendor_page,
-    },
+    ApiKey, Census, Keyed, Store, StoreError, VendorPage, census, check_key, planned, put,
+    rows::{self, KEY_COLUMNS, api_key, instance_id, raw_vendor, vendor, vendor_id, vendor_page},
 };
 use crate::{
     domain::{
@@ -141,16 +138,7 @@ impl Store for SqliteStore {
 
     async fn instances(&self, vendor: &VendorId) -> Result<Vec<WabaInstance>, StoreError> {
         let vendor = vendor.clone();
-        self.read(move |connection, vault| {
-            let sql = "SELECT id, vendor, doc, status, last_sync FROM instances WHERE vendor = ?1";
-            let mut statement = connection.prepare_cached(sql)?;
-            let rows = statement.query_map([vendor.as_str()], raw_instance)?;
-            let mut found: Vec<WabaInstance> =
-                rows.map(|it| instance(vault, it?)).collect::<Result<_, DbError>>()?;
-            found.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
-            Ok(found)
-        })
-        .await
+        self.read(move |connection, vault| rows::instances_of(connection, vault, &vendor)).await
     }
 
     async fn instance_by_key(
@@ -186,8 +174,16 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError> {
-        self.put_all(&[], std::slice::from_ref(instance)).await
+    async fn put_instance_if(
+        &self,
+        before: Option<&WabaInstance>,
+        after: &WabaInstance,
+    ) -> Result<(), StoreError> {
+        let (before, after) = (before.cloned(), after.clone());
+        let kept = self.write(move |connection, vault| {
+            planned::put(connection, vault, before.as_ref(), &after)
+        });
+        kept.await?
     }
 
     async fn put_all(

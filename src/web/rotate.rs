@@ -53,7 +53,7 @@ pub(super) struct RotatedView {
     operation_id = "rotateSecret", params(WabaPath), request_body = Option<RotateBody>,
     responses(
         (status = 200, description = "the new secret, shown this once", body = RotatedView),
-        (status = 409, description = "another of the vendor's numbers has this secret"),
+        (status = 409, description = "another of the vendor's numbers has this secret, or somebody else changed the number meanwhile"),
         (status = 422, description = "a value cannot be; which, and why"),
     ))]
 pub(super) async fn secret(

@@ -117,7 +117,7 @@ pub(super) struct SwitchedView {
     params(WabaPath),
     responses(
         (status = 200, description = "it was changed", body = DoneView),
-        (status = 409, description = "another has this number, session or secret"),
+        (status = 409, description = "another has this number, session or secret, or somebody else changed it meanwhile"),
         (status = 422, description = "a value cannot be; which, and why"),
     ))]
 pub(super) async fn put(
@@ -165,7 +165,7 @@ pub(super) async fn delete(
 #[utoipa::path(post, path = "/switch-provider", tag = "Numbers", operation_id = "switchProvider",
     responses(
         (status = 200, description = "messages go through it now", body = SwitchedView),
-        (status = 409, description = "another has this number, session or secret"),
+        (status = 409, description = "another has this number, session or secret, or somebody else changed it meanwhile"),
         (status = 422, description = "a provider that is not there, or a value that cannot be"),
     ))]
 pub(super) async fn switch_provider(

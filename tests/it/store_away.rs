@@ -1,20 +1,25 @@
 //! A store elsewhere goes away: known vendors are served from the copy here, a restart included.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use futures_util::future::poll_immediate;
 use serde_json::json;
+use tokio::task::JoinSet;
 use waba_gateway::{
     domain::{
-        id::VendorId,
+        id::{InstanceId, VendorId},
+        phone::PhoneNumber,
         secret::{ExposeSecret, SecretString},
         vendor::{Vendor, VendorStatus},
         waba::InstanceKey,
     },
-    gateway::VendorChange,
+    gateway::{NewInstance, VendorChange},
     store::Store,
     vault::Vault,
 };
@@ -224,21 +229,114 @@ async fn a_known_vendor_is_served_while_too_many_ask_the_store() {
     let vendor = app.vendor(1).await;
     assert_eq!(of(&app, &vendor).await, 200);
     store.hold(true);
-    let manager = app.gateway.manager();
+    let manager = app.gateway.manager().clone();
     manager.forget_all();
-    let mut asking = Vec::new();
+    let (mut asking, n_asking) = (JoinSet::new(), Arc::new(AtomicUsize::new(0)));
     for n in 0..TOO_MANY {
         let id = VendorId::parse(&format!("nobody_{n}")).unwrap();
-        let mut ask = Box::pin(async move { manager.known(&id).await });
-        assert!(poll_immediate(&mut ask).await.is_none_or(|it| it.is_err()));
-        asking.push(ask);
+        let (manager, n_asking) = (manager.clone(), Arc::clone(&n_asking));
+        asking.spawn(async move {
+            n_asking.fetch_add(1, Ordering::SeqCst);
+            manager.known(&id).await.map(|_| ())
+        });
     }
+    until("all of them ask", async || n_asking.load(Ordering::SeqCst) == TOO_MANY).await;
+    let started = Instant::now();
     assert_eq!(hook(&app, &VendorId::parse("nobody").unwrap(), "a-secret").await, 503);
     assert_eq!(of(&app, &vendor).await, 200);
     let key = InstanceKey::Wasender(vendor.session.id.to_string());
     assert_eq!(manager.by_key(&key).await.unwrap().unwrap().vendor_id, vendor.id);
-    drop(asking);
+    assert!(started.elapsed() < Duration::from_secs(5), "{:?}", started.elapsed());
     store.hold(false);
+}
+
+/// Asks for something that writes an instance, and does something else just before that.
+async fn just_before<T>(
+    store: &Switch,
+    asked: impl Future<Output = T>,
+    done: impl AsyncFnOnce(),
+) -> T {
+    let n_before = store.n_puts.load(Ordering::SeqCst);
+    store.hold_puts(true);
+    let meanwhile = async {
+        until("it is to be written", async || store.n_puts.load(Ordering::SeqCst) > n_before).await;
+        done().await;
+        store.hold_puts(false);
+    };
+    tokio::join!(asked, meanwhile).0
+}
+
+#[tokio::test]
+async fn what_another_program_changes_while_an_instance_is_changed_stays() {
+    let (app, store, _directory) = gateway().await;
+    let vendor = app.vendor(1).await;
+    let program: &dyn Store = store.as_ref();
+    let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", vendor.id);
+    let rotate = format!("{path}/rotate-secret");
+    let set_up = format!("/api/admin/vendors/{}/setup-wasender-webhook", vendor.id);
+    let protect = || json!({ "accountProtection": true });
+    for n in 0..3 {
+        let key = format!("their-key-{n}");
+        let theirs = async || {
+            let mut instance = program.instances(&vendor.id).await.unwrap().remove(0);
+            instance.wasender.session_key = Some(key.clone().into());
+            program.put_instance(&instance).await.unwrap();
+        };
+        let asked = async {
+            match n {
+                0 => app.admin.put(&path, protect()).await,
+                1 => app.admin.post(&rotate, json!({})).await,
+                _ => app.admin.post(&set_up, json!({})).await,
+            }
+        };
+        let answer = just_before(&store, asked, theirs).await;
+        assert_eq!(answer.status, 409, "{n}: {}", answer.text);
+        assert!(answer.text.contains("meanwhile"), "{n}: {}", answer.text);
+        let stored = program.instances(&vendor.id).await.unwrap().remove(0);
+        let stored_key = stored.wasender.session_key.as_ref().map(ExposeSecret::expose_secret);
+        assert_eq!(stored_key, Some(key.as_str()));
+        assert!(!stored.account_protection);
+    }
+    // Deleted meanwhile, it does not come back.
+    let gone = stored_id(program, &vendor).await;
+    let delete = async || {
+        assert!(program.delete_instance(&vendor.id, &gone).await.unwrap());
+    };
+    let answer = just_before(&store, app.admin.put(&path, protect()), delete).await;
+    assert_eq!(answer.status, 409, "{}", answer.text);
+    assert!(program.instances(&vendor.id).await.unwrap().is_empty());
+}
+
+async fn stored_id(store: &dyn Store, vendor: &TestVendor) -> InstanceId {
+    store.instances(&vendor.id).await.unwrap().remove(0).id
+}
+
+#[tokio::test]
+async fn of_two_instances_that_are_made_at_once_neither_is_lost() {
+    let (app, store, _directory) = gateway().await;
+    let vendor = app.vendor(1).await;
+    let program: &dyn Store = store.as_ref();
+    let path = format!("/api/admin/vendors/{}/waba-instances", vendor.id);
+    let number = |it: &str| json!({ "phoneNumber": it, "provider": "wasender" });
+    let theirs = async |n, phone: &str| {
+        let phone = PhoneNumber::from_wire(phone).unwrap();
+        let id = InstanceId::nth(&vendor.id, n);
+        let new = NewInstance::at(phone).instance(id, vendor.id.clone(), 0);
+        program.put_instance(&new).await.unwrap();
+    };
+    let asked = app.admin.post(&path, number("+221771111111"));
+    let answer = just_before(&store, asked, async || theirs(2, "+221772222222").await).await;
+    assert_eq!(answer.status, 201, "{}", answer.text);
+    assert!(answer.text.contains("waba_vendor_001_3"), "{}", answer.text);
+    let stored = program.instances(&vendor.id).await.unwrap();
+    let mut phones: Vec<String> = stored.iter().map(|it| it.phone_number.expose()).collect();
+    phones.sort_unstable();
+    assert_eq!(phones, [vendor.phone.as_str(), "+221771111111", "+221772222222"]);
+    // The same number under another id.
+    let asked = app.admin.post(&path, number("+221773333333"));
+    let answer = just_before(&store, asked, async || theirs(9, "+221773333333").await).await;
+    assert_eq!(answer.status, 409, "{}", answer.text);
+    assert_eq!(program.instances(&vendor.id).await.unwrap().len(), 4);
 }
 
 #[tokio::test]

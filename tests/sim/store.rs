@@ -89,8 +89,12 @@ impl Store for Flaky {
         self.inner.has_instance(id).await
     }
 
-    async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError> {
-        self.inner.put_instance(instance).await
+    async fn put_instance_if(
+        &self,
+        before: Option<&WabaInstance>,
+        after: &WabaInstance,
+    ) -> Result<(), StoreError> {
+        self.inner.put_instance_if(before, after).await
     }
 
     async fn put_all(

@@ -31,7 +31,7 @@ use self::{
     changes::Changes,
     client::{Client, Mark},
     instance::INSTANCES,
-    put::{Put, Remove, SetStatus},
+    put::{Put, PutIf, Remove, SetStatus},
     session::Session,
 };
 pub use self::{
@@ -209,8 +209,12 @@ impl Store for FirestoreStore {
         Ok(self.session()?.get_one(INSTANCES, id.as_str()).await?.is_some())
     }
 
-    async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError> {
-        self.put(&[], std::slice::from_ref(instance), false).await
+    async fn put_instance_if(
+        &self,
+        before: Option<&WabaInstance>,
+        after: &WabaInstance,
+    ) -> Result<(), StoreError> {
+        self.session()?.run(&PutIf { vault: &self.vault, before, after }).await
     }
 
     async fn put_all(

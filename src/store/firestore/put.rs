@@ -22,7 +22,7 @@ use crate::{
         vendor::Vendor,
         waba::WabaInstance,
     },
-    store::StoreError,
+    store::{StoreError, planned},
     vault::Vault,
 };
 
@@ -127,6 +127,33 @@ impl Put<'_> {
         let new = self.vendors.iter().find(|vendor| vendor.id == it.vendor_id);
         new.map(|it| it.business_name.clone())
             .or_else(|| super::value::get_text(&config?.document.fields, "businessName"))
+    }
+}
+
+/// An instance to be kept as it was planned, or not at all.
+pub(super) struct PutIf<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) before: Option<&'a WabaInstance>,
+    pub(super) after: &'a WabaInstance,
+}
+
+#[async_trait]
+impl Deed for PutIf<'_> {
+    type Done = ();
+
+    async fn plan(&self, tx: &Session) -> Result<((), Vec<Write>), StoreError> {
+        let (id, vendor) = (self.after.id.as_str(), &self.after.vendor_id);
+        if self.before.is_none() {
+            let has = tx.get_one(INSTANCES, id).await?.is_some();
+            if has || tx.get_one(FORMER, id).await?.is_some() {
+                return Err(StoreError::Taken);
+            }
+        }
+        let documents = find::instances_of(tx, vendor).await?;
+        let present = find::read_instances(tx, self.vault, vendor, &documents).await?;
+        planned::check(&present, self.before, self.after)?;
+        let instances = std::slice::from_ref(self.after);
+        Put { vault: self.vault, vendors: &[], instances, with_pauses: false }.plan(tx).await
     }
 }
 

@@ -19,7 +19,7 @@ use waba_gateway::{
     store::{ApiKey, Deed, SharedStore, StoreError},
 };
 
-pub use super::{accounts::*, many::*, numbers::*};
+pub use super::{accounts::*, many::*, numbers::*, planned::*};
 
 const NOW: i64 = 1_700_000_000_000;
 

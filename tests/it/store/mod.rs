@@ -4,6 +4,7 @@ mod accounts;
 mod cases;
 mod many;
 mod numbers;
+mod planned;
 
 use std::sync::Arc;
 
@@ -89,6 +90,9 @@ cases! {
     the_id_of_a_deleted_instance_is_remembered,
     vendors_and_instances_are_counted,
     an_instance_of_another_vendor_is_not_overwritten,
+    of_two_who_make_an_instance_of_one_id_one_does,
+    two_instances_of_a_vendor_have_no_number_or_session_in_common,
+    an_instance_that_somebody_else_has_changed_is_left_as_it_is,
     changes_on_record_come_newest_first_page_by_page,
     many_are_looked_at_as_each_by_itself,
     who_has_what_is_the_same_for_many_keys_as_for_each,

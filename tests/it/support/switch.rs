@@ -37,6 +37,8 @@ pub struct Switch {
     is_off: AtomicBool,
     is_held: watch::Sender<bool>,
     held: watch::Sender<HashSet<VendorId>>,
+    are_puts_held: watch::Sender<bool>,
+    pub n_puts: AtomicUsize,
     n_told: AtomicI64,
     pub n_vendor_reads: AtomicUsize,
 }
@@ -52,6 +54,8 @@ impl Switch {
             is_off: AtomicBool::new(false),
             is_held: watch::Sender::new(false),
             held: watch::Sender::default(),
+            are_puts_held: watch::Sender::new(false),
+            n_puts: AtomicUsize::new(0),
             n_told: AtomicI64::new(0),
             n_vendor_reads: AtomicUsize::new(0),
         })
@@ -79,6 +83,11 @@ impl Switch {
     /// Nothing is answered of these vendors, and of all others it is.
     pub fn hold_only(&self, vendors: impl IntoIterator<Item = VendorId>) {
         self.held.send_replace(vendors.into_iter().collect());
+    }
+
+    /// No gateway gets an instance in until it is let go.
+    pub fn hold_puts(&self, are_held: bool) {
+        self.are_puts_held.send_replace(are_held);
     }
 
     /// Gateways notice what was changed by whoever changed it.
@@ -152,8 +161,15 @@ impl Store for Switch {
         self.reached().await?.has_instance(id).await
     }
 
-    async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError> {
-        self.reached().await?.put_instance(instance).await
+    async fn put_instance_if(
+        &self,
+        before: Option<&WabaInstance>,
+        after: &WabaInstance,
+    ) -> Result<(), StoreError> {
+        self.n_puts.fetch_add(1, Ordering::SeqCst);
+        let mut are_held = self.are_puts_held.subscribe();
+        are_held.wait_for(|it| !it).await.unwrap();
+        self.reached().await?.put_instance_if(before, after).await
     }
 
     async fn put_all(
