@@ -158,6 +158,10 @@ impl WabaManager {
     fn forget_subject(&self, subject: &Subject) {
         self.0.forget_here(subject);
         self.0.redis.iter().for_each(|it| it.note(subject.clone()));
+        self.renew_copy(subject);
+    }
+
+    fn renew_copy(&self, subject: &Subject) {
         if let Subject::Vendor(id) = subject
             && self.0.source.has_copy()
         {
@@ -178,6 +182,8 @@ impl WabaManager {
         for subject in redis.tell().await {
             // Between our forgetting and Redis's, its old value may have been read.
             self.0.forget_here(&subject);
+            // A copy that was being renewed since is not kept.
+            self.renew_copy(&subject);
         }
     }
 
