@@ -42,8 +42,11 @@ async fn nothing_in_redis_is_in_clear() {
     assert_eq!(hook(&one, &vendor).await, 200);
     let phone = PhoneNumber::from_wire(&vendor.phone).unwrap();
     let key = InstanceKey::Phone(phone.alias());
-    assert!(one.gateway.manager().by_key(&key).await.unwrap().is_some());
-    shared.has_values(2).await;
+    // The vendor's own making is noticed at some time, and takes what was put before that away.
+    while shared.redis.names().await.len() < 2 {
+        assert!(one.gateway.manager().by_key(&key).await.unwrap().is_some());
+        tokio::task::yield_now().await;
+    }
     let digits = vendor.phone.trim_start_matches('+');
     let private = [
         vendor.secret(),
@@ -121,11 +124,14 @@ async fn a_known_vendor_is_never_unknown_because_too_many_ask() {
             tokio::spawn(async move { manager.known(&id).await })
         })
         .collect();
-    // One that nobody remembers, behind them all: nobody can say now.
     super::until("nobody else may wait", || strangers.iter().any(JoinHandle::is_finished)).await;
-    assert_eq!(hook(&one, &vendor).await, 503);
     let n_reads = shared.store.n_vendor_reads.load(Ordering::SeqCst) - n_reads;
     assert!(n_reads < 100, "{n_reads} reads at once");
+    // Behind them all, one of whom there is no copy: nobody can say now.
+    let url = format!("{}/api/webhooks/wasender/vendor_of_another_gateway", one.base);
+    let headers = [("x-webhook-signature", "whatever")];
+    assert_eq!(one.post(&url, &headers, b"{}").await.status, 503);
+    assert_eq!(hook(&one, &vendor).await, 200, "there is a copy");
     shared.store.hold(false);
     let mut n_refused = 0;
     for it in strangers {
