@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::gateway::Gateway;
@@ -10,7 +11,15 @@ use crate::gateway::Gateway;
 /// How soon a change is noticed.
 const EVERY: Duration = Duration::from_millis(200);
 
-pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
+/// Notices changes, and does what is to be done about them, until `stop`.
+pub(super) fn spawn(gateway: &Gateway, stop: &CancellationToken) -> [JoinHandle<()>; 2] {
+    [
+        tokio::spawn(watch(gateway.clone(), stop.clone())),
+        tokio::spawn(tend(gateway.clone(), stop.clone())),
+    ]
+}
+
+async fn watch(gateway: Gateway, stop: CancellationToken) {
     let mut seen_version = None;
     // What was changed before the start is read from the store anyway, unless Redis still has what
     // was there before: nobody may have been there to tell it.
@@ -34,7 +43,7 @@ pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
 }
 
 /// Does what more there is to do about them.
-pub(super) async fn tend(gateway: Gateway, stop: CancellationToken) {
+async fn tend(gateway: Gateway, stop: CancellationToken) {
     tokio::select! {
         () = gateway.tend_changes() => {}
         () = stop.cancelled() => {}

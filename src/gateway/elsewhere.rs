@@ -76,12 +76,11 @@ impl Gateway {
             loop {
                 match self.take_over_pauses().await {
                     Ok(true) => break,
-                    Ok(false) => {}
                     Err(error) if !is_told => {
                         is_told = true;
                         tracing::warn!(error = %Chain(&error), "changes could not be taken over yet");
                     }
-                    Err(_) => {}
+                    Ok(false) | Err(_) => {}
                 }
                 tokio::select! {
                     () = tokio::time::sleep(AGAIN_AFTER) => {}

@@ -167,6 +167,9 @@ impl Life {
     /// Whether a word is news to the back end, which is told it now. What an attempt after the
     /// first goes through again is none.
     pub(super) fn tells(&mut self, word: &str) -> bool {
+        if !self.forward {
+            return false;
+        }
         let rank = rank(word);
         let is_news = rank == 0 || rank > self.told;
         self.told = self.told.max(rank);

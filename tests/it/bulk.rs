@@ -21,6 +21,8 @@ use crate::{
 const NOW: i64 = 1_760_000_000_000;
 const CSV: &str = "text/csv";
 const LINES: &str = "application/x-ndjson";
+const BEGUN: &str =
+    "SELECT count(*) FROM entries WHERE kind = 2 AND account = 0 AND begun_at IS NOT NULL";
 
 /// A service whose clock the test moves, with rested pace buckets.
 async fn still() -> (TestApp, TestVendor) {
@@ -337,14 +339,12 @@ async fn killed_again_and_again_it_sends_to_nobody_twice_and_leaves_nobody_out()
         let db = rusqlite::Connection::open(data.join("waba.db")).unwrap();
         db.query_row(sql, (), |row| row.get::<_, i64>(0)).unwrap()
     };
-    let begun =
-        "SELECT count(*) FROM entries WHERE kind = 2 AND account = 0 AND begun_at IS NOT NULL";
     let mut n_begun = 0;
     for n_lives in 1..=2 {
         twin.wait_sends(n_lives * 2 * VENDORS, DEADLINE).await;
         process.kill();
         let n_before = n_begun;
-        n_begun += count(begun);
+        n_begun += count(BEGUN);
         assert!(n_begun - n_before <= i64::try_from(3 * VENDORS).unwrap(), "one place is kept");
         process = Process::serve(&data, port, &variables, &log).await;
     }

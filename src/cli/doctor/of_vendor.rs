@@ -100,17 +100,21 @@ impl Setting {
                 "",
                 r#"{"responders":[{"kind":"rules","otherwise":"Merci !"}]}"#,
             )),
-            Self::Unreadable => Finding::fault(
-                CHECK,
-                "what is stored of it cannot be opened or read: its webhooks are answered 503",
-                "ce qui est enregistré de lui ne peut être ouvert ou lu : ses webhooks reçoivent 503",
-            )
-            .then(
-                "give the gateway the key it was sealed with (ENCRYPTION_KEYS_OLD), or mend the document",
-                "rendez à la passerelle la clé de l'époque (ENCRYPTION_KEYS_OLD), ou réparez le document",
-            ),
+            Self::Unreadable => unreadable(CHECK),
         }
     }
+}
+
+fn unreadable(check: &'static str) -> Finding {
+    Finding::fault(
+        check,
+        "what is stored of it cannot be opened or read: its webhooks are answered 503",
+        "ce qui est enregistré de lui ne peut être ouvert ou lu : ses webhooks reçoivent 503",
+    )
+    .then(
+        "give the gateway the key it was sealed with (ENCRYPTION_KEYS_OLD), or mend the document",
+        "rendez à la passerelle la clé de l'époque (ENCRYPTION_KEYS_OLD), ou réparez le document",
+    )
 }
 
 impl Heard {

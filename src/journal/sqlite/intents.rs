@@ -284,10 +284,7 @@ fn advance_with(
     for input in joined(cx, &mut row, [pid, tid], now)? {
         after = after.step(input, now, &policy);
     }
-    // Nothing goes to an erased customer any more, whatever became of the attempt before.
-    if row.is_erased() && matches!(after.state, State::Waiting { .. }) {
-        after = after.step(Input::Withdraw(Reason::Erased), now, &policy);
-    }
+    after = withdrawn(after, &row, now, &policy);
     if let Some(status) = step.input.status() {
         row.life.note(now, format!("heard_{}", status.as_str()));
     }
@@ -304,8 +301,7 @@ fn advance_with(
     row.life.answered_after = row.life.answered_after.or(answered_after);
     row.life.delivery = Some(after.clone());
     let reason = life::reason(&after.state);
-    let news = life::told(&after).filter(|it| row.life.forward && told != Some(it));
-    let news = news.filter(|it| row.life.tells(it));
+    let news = life::told(&after).filter(|it| told != Some(it) && row.life.tells(it));
     let account_before = row.account;
     row = EntryRow {
         account,
@@ -334,6 +330,12 @@ fn advance_with(
     }
     let next = next.unwrap_or(Next::Gone);
     Ok(Stepped { next, delivery: Some(after), changes: Vec::new() })
+}
+
+/// Nothing goes to an erased customer any more, whatever became of the attempt before.
+fn withdrawn(after: Delivery, row: &EntryRow, now: Millis, policy: &Policy) -> Delivery {
+    let may_leave = row.is_erased() && matches!(after.state, State::Waiting { .. });
+    if may_leave { after.step(Input::Withdraw(Reason::Erased), now, policy) } else { after }
 }
 
 /// Counts that an intent is no more where it was before.
