@@ -2,7 +2,7 @@
 
 use serde_json::json;
 use waba_gateway::{
-    domain::clock::{Clock, HOUR},
+    domain::clock::{Clock, HOUR, iso},
     journal::MediaState,
     twin::{Customer, FileKind, Inbound, MediaFault, wire},
 };
@@ -93,6 +93,26 @@ async fn the_files_of_one_customer_are_erased_and_no_others() {
     }
     assert_eq!(app.admin.get(&path(&vendor, &others)).await.status, 200);
     assert_eq!(files_in(&app.data_dir().join("media")).len(), 1);
+}
+
+#[tokio::test]
+async fn a_message_for_later_is_not_taken_when_its_file_will_be_gone() {
+    let app = spawn_app_with(Options { clock: Clock::fixed(NOW), ..Options::default() }).await;
+    let vendor = app.vendor(1).await;
+    let id = uploaded(&app, &vendor, "", "image/jpeg", file(FileKind::Image, 5_000)).await;
+    let send = async |days: i64| {
+        let at = iso(app.clock.now() + days * 24 * HOUR);
+        let image = json!({ "mediaId": id });
+        let to = "+221705550001";
+        let body = json!({ "to": to, "type": "image", "image": image, "sendAt": at });
+        app.admin.post(&format!("/api/v1/vendors/{}/messages", vendor.id), body).await
+    };
+    assert_eq!(send(29).await.status, 202);
+    app.clock.advance(2 * 24 * HOUR);
+    let refused = send(29).await;
+    assert_eq!(refused.status, 422);
+    assert!(refused.text.contains("image.mediaId: the file is kept until"), "{}", refused.text);
+    assert_eq!(send(27).await.status, 202);
 }
 
 #[tokio::test]
