@@ -48,8 +48,9 @@ const TEMPLATE_NAME_CHARS_MAX: usize = 512;
 const COMPONENTS_BYTES_MAX: usize = 32 * 1_024;
 /// How often the text may stand in a fallback template.
 const TEXT_PLACES_MAX: usize = 10;
-/// The longest language, id and word of Meta's or Twilio's, in characters.
-const WORD_CHARS_MAX: usize = 200;
+/// The longest id, word and token that is passed through, in characters: theirs to judge, ours to
+/// bound.
+const WORD_CHARS_MAX: usize = 4_096;
 /// An emoji may be made of several characters.
 const EMOJI_CHARS_MAX: usize = 32;
 
