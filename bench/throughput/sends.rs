@@ -40,13 +40,15 @@ use crate::{
         process::Process,
     },
     intake::settle,
-    slow::{LAST_WITHIN, LATENCY, Slow},
+    slow::{LATENCY, Slow},
 };
 
 /// Connections that messages are handed in over.
 const CONNECTIONS: usize = 32;
 const CPU_MAX_US: f64 = 100.0;
 const LATE_MAX_MS: f64 = 1_000.0;
+/// Until the last answer, once the last has fallen due.
+const LAST_WITHIN: Duration = Duration::from_secs(20);
 
 /// What is sent.
 #[derive(Clone, Copy)]

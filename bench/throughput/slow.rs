@@ -29,8 +29,6 @@ use crate::{
 
 /// How long it takes for each.
 pub const LATENCY: Duration = Duration::from_millis(200);
-/// Until the last answer, once the last has fallen due.
-pub const LAST_WITHIN: Duration = Duration::from_secs(20);
 
 /// A provider that answers each call only after a while, in a thread of its own.
 pub struct Slow {
