@@ -13,7 +13,11 @@ use super::{
     *,
 };
 use crate::{
-    journal::{Journal, People, SqliteJournal, Submitted},
+    domain::{
+        delivery::{Outcome, Refusal},
+        route::Routes,
+    },
+    journal::{Journal, People, SqliteJournal, Submitted, Ways},
     sqlite::{SharedConnection, in_memory},
     vault::Vault,
 };
@@ -44,8 +48,7 @@ impl World {
             let submitted = now(journal.submit(intent(START))).unwrap();
             assert!(matches!(submitted, Submitted::New(..)));
         }
-        let all = now(journal.conversations(&vendor(), None, 10)).unwrap();
-        Self { connection, journal, contact: all.rows[0].id, n_steps }
+        Self { connection, journal, contact: ContactId(1), n_steps }
     }
 
     fn erase(&self, from: Option<EraseFrom>, limit: usize) -> Option<EraseFrom> {
@@ -82,6 +85,28 @@ impl World {
                 return most;
             }
         }
+    }
+}
+
+#[test]
+fn nothing_that_was_on_its_way_to_an_erased_customer_goes_again() {
+    let again = Outcome::Refused(Refusal::Retry { not_before: None });
+    for happens in [Input::Outcome(again), Input::Unbegin { due: START }] {
+        let it = World::with(0);
+        let routes = Routes::WASENDER;
+        let Submitted::New(id, _) = now(it.journal.submit(intent(START))).unwrap() else {
+            panic!("it is new")
+        };
+        now(it.journal.begin(id, Ways::of(routes), START)).unwrap();
+        it.erase_all(None);
+        let stepped = now(it.journal.step(id, Step::of(happens), START)).unwrap();
+        assert_eq!(stepped.next, Next::Gone, "{happens:?}");
+        assert_eq!(stepped.delivery.unwrap().state, State::Dead(Reason::Erased));
+        // Nothing that could tell whose it was is left.
+        let sql = "SELECT count(*) FROM entries WHERE is_open OR coalesce(pid, tid) IS NOT NULL
+            OR text_key IS NOT NULL";
+        let n: i64 = it.db(|it| it.query_row(sql, (), |row| row.get(0)).unwrap());
+        assert_eq!(n, 0, "{happens:?}");
     }
 }
 
