@@ -5,6 +5,7 @@ mod choices;
 mod inbound;
 mod orders;
 mod outbound;
+mod overtaken;
 mod parts;
 
 use serde_json::{Value, json};

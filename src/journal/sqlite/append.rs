@@ -12,7 +12,7 @@ use super::{
     marks::{self, Mark},
     media, outbox,
     state::Cx,
-    windows,
+    waiting, windows,
 };
 use crate::{
     domain::{
@@ -263,7 +263,7 @@ fn message(
             due: batch.now,
         }));
     }
-    Ok(())
+    waiting::for_message(cx, &batch.instance, &it.event, batch.now)
 }
 
 /// A life without a step; what is told of it later is known by its row.

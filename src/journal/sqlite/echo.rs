@@ -1,4 +1,4 @@
-//! Echoes, which are ours or a human's, and signals that wait for the message they speak of.
+//! Echoes, which are ours or a human's.
 
 mod carried;
 
@@ -8,22 +8,21 @@ use super::{
     append::{self, New, Prepared, PreparedEvent, Signal},
     contacts,
     entries::{self, COLUMNS, ECHO, EntryRow, INTENT, SIGNAL},
-    forwards, heard, hours, intents,
-    marks::{self, Mark},
-    names, outbox,
+    forwards, heard, hours, intents, names, outbox,
     state::Cx,
+    waiting,
 };
 use crate::{
     domain::{
         clock::Millis,
-        delivery::{Input, Late, State},
+        delivery::{Input, State},
         event::{Chat, Event, Status, What},
         forward::Topic,
         id::{ContactId, EntryId, InstanceId},
         route::ProviderKind,
-        schedule::{Kind, Next},
+        schedule::Next,
     },
-    journal::{Change, ECHO_WAIT, ECHO_WINDOW, Pause, Rechecked},
+    journal::{ECHO_WAIT, ECHO_WINDOW, Pause, Rechecked},
     sqlite::DbError,
     vault::Token,
 };
@@ -64,6 +63,9 @@ pub(super) fn arrived(
             }
             outbox::typed(cx, id, it.event.chat, batch.now)?;
             take_over(cx, contact, batch.silence, batch.now)?;
+            if let Some(pid) = it.pid {
+                waiting::join(cx, pid, batch.now)?;
+            }
             Ok(true)
         }
     }
@@ -111,17 +113,7 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
     };
     let Some(mut row) = row else { return Ok(gone(cx, false)) };
     if row.kind != ECHO {
-        let (mark, of_customer) = marks::of_waiting(cx, &row)?;
-        let body = entries::body(cx, row.id)?;
-        let event: Event = entries::open(cx.vault, &row.instance, &body)?;
-        let about = match row.pid {
-            Some(pid) => heard::apply(cx, &row.instance, pid, &event, now)?,
-            None => None,
-        };
-        let about = about.or(of_customer);
-        if let (Some(about), Some(mark)) = (about, mark) {
-            marks::set(cx, about, mark, id, now)?;
-        }
+        let about = waiting::apply(cx, &row, now)?;
         let step = if about.is_some() { "applied" } else { "recorded_alone" };
         entries::end_event(cx, &row, None, about, step, now)?;
         return Ok(gone(cx, false));
@@ -151,60 +143,15 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
     }
     outbox::typed(cx, id, Chat::Private, now)?;
     take_over(cx, row.contact, silence_of(&row), now)?;
+    if let Some(pid) = row.pid {
+        waiting::join(cx, pid, now)?;
+    }
     Ok(gone(cx, true))
-}
-
-/// A signal that waited for a message.
-pub(super) struct Joined {
-    pub(super) id: EntryId,
-    /// What it tells of how far the message has got.
-    pub(super) input: Option<Input>,
-    pub(super) mark: Option<Mark>,
-}
-
-/// Signals that waited for this message are applied to it now.
-pub(super) fn join_orphans(
-    cx: &mut Cx<'_>,
-    pid: Token,
-    about: EntryId,
-    now: Millis,
-) -> Result<Vec<Joined>, DbError> {
-    if !cx.memory.orphans.may_wait(&pid) {
-        return Ok(Vec::new());
-    }
-    let waits =
-        |it: &EntryRow| it.pid == Some(pid) && it.is_open && matches!(it.kind, SIGNAL | ECHO);
-    let mut joined = Vec::new();
-    for mut row in names::find(cx, pid)?.into_iter().filter(waits) {
-        let (mark, _) = marks::of_waiting(cx, &row)?;
-        let input = told(cx, &row)?;
-        no_echo(cx, &mut row)?;
-        entries::end_event(cx, &row, None, Some(about), "applied", now)?;
-        joined.push(Joined { id: row.id, input, mark });
-        cx.changes.push(Change::Decided(row.job(Kind::Signal, now), Next::Gone));
-    }
-    Ok(joined)
-}
-
-/// What a signal that waited tells of how far its message has got.
-fn told(cx: &Cx<'_>, row: &EntryRow) -> Result<Option<Input>, DbError> {
-    match row.status.and_then(Status::of_code) {
-        // Why is in its body alone.
-        Some(Status::Failed) => {
-            let body = entries::body(cx, row.id)?;
-            let event: Event = entries::open(cx.vault, &row.instance, &body)?;
-            // Of an echo that was taken for a human's, only that it failed is kept.
-            let by = Some(event.via.unwrap_or(ProviderKind::Wasender));
-            let failed = Input::HeardFailed { by, late: Late::default() };
-            Ok(Some(Input::told_by(&event).unwrap_or(failed)))
-        }
-        status => Ok(status.map(Input::Heard)),
-    }
 }
 
 /// It is no message of its own but a signal about one. Finding out whose it is may have told so
 /// already.
-fn no_echo(cx: &mut Cx<'_>, row: &mut EntryRow) -> Result<(), DbError> {
+pub(super) fn no_echo(cx: &mut Cx<'_>, row: &mut EntryRow) -> Result<(), DbError> {
     let sql = "UPDATE entries SET kind = ?2, pid = NULL WHERE id = ?1 AND kind = ?3";
     let values = params![row.id.0, SIGNAL, row.kind];
     let is_news = cx.connection.prepare_cached(sql)?.execute(values)? > 0;

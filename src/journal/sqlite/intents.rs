@@ -8,10 +8,11 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::begin::begin;
 use super::{
-    answered, contacts, echo,
+    answered, contacts,
     entries::{self, ERASED, EntryRow, INTENT, NewRow},
-    erase, forwards, groups, names, outbox,
+    erase, forwards, groups, marks, names, outbox,
     state::Cx,
+    waiting,
 };
 use crate::{
     domain::{
@@ -378,13 +379,14 @@ fn join(
     now: Millis,
 ) -> Result<Vec<Input>, DbError> {
     let mut inputs = Vec::new();
-    for joined in echo::join_orphans(cx, learnt, row.id, now)? {
+    for joined in waiting::join_send(cx, learnt, row.id, now)? {
         if let Some((input, status)) = joined.input.and_then(|it| Some((it, it.status()?))) {
             row.life.note(now, format!("heard_{}", status.as_str()));
             inputs.push(input);
         }
         if let Some(mark) = joined.mark {
-            mark.note(row.kind, &mut row.life, joined.id, now);
+            let place = (&row.instance, row.kind);
+            marks::note(cx, place, &mut row.life, (mark, joined.id), now);
         }
     }
     Ok(inputs)

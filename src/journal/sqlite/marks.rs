@@ -11,9 +11,10 @@ use super::{
 };
 use crate::{
     domain::{
-        clock::Millis,
+        clock::{Millis, SECOND},
         event::{Chat, Event, What},
-        id::EntryId,
+        id::{EntryId, InstanceId},
+        route::ProviderKind,
     },
     journal::{Changed, life::Life},
     sqlite::DbError,
@@ -21,7 +22,14 @@ use crate::{
 
 /// What an event does to the message that it speaks of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mark {
+pub(super) struct Mark {
+    what: Does,
+    /// When, as the provider says.
+    at: Option<Millis>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Does {
     /// By the vendor, or by the customer.
     Edit {
         from_me: bool,
@@ -37,46 +45,60 @@ pub(super) enum Mark {
 
 impl Mark {
     pub(super) fn of(event: &Event) -> Option<Self> {
-        match &event.what {
-            What::Edit { .. } => Some(Self::Edit { from_me: event.from_me }),
-            What::Revoke { .. } => Some(Self::Deleted { from_me: event.from_me }),
-            What::Reaction { text, .. } => {
-                Some(Self::Reaction { is_taken_back: text.0.is_empty() })
-            }
-            What::Votes { .. } => Some(Self::Votes),
-            _ => None,
-        }
-    }
-
-    /// Notes it on a message of this kind.
-    pub(super) fn note(self, kind: i64, life: &mut Life, by: EntryId, now: Millis) {
-        let is_ours = matches!(kind, INTENT | ECHO);
-        let step = match self {
-            // Nobody changes what another wrote.
-            Self::Edit { from_me } | Self::Deleted { from_me } if from_me != is_ours => return,
-            Self::Edit { .. } => {
-                life.marks.edit = Some(by.0);
-                "edited"
-            }
-            Self::Deleted { .. } => {
-                life.marks.is_deleted = true;
-                "deleted"
-            }
-            Self::Reaction { is_taken_back: true } => {
-                life.marks.reaction = None;
-                "reaction_taken_back"
-            }
-            Self::Reaction { .. } => {
-                life.marks.reaction = Some(by.0);
-                "reaction"
-            }
-            Self::Votes => {
-                life.marks.votes = Some(by.0);
-                "votes"
-            }
+        let what = match &event.what {
+            What::Edit { .. } => Does::Edit { from_me: event.from_me },
+            What::Revoke { .. } => Does::Deleted { from_me: event.from_me },
+            What::Reaction { text, .. } => Does::Reaction { is_taken_back: text.0.is_empty() },
+            What::Votes { .. } => Does::Votes,
+            _ => return None,
         };
-        life.note(now, step);
+        Some(Self { what, at: said_at(event) })
     }
+}
+
+/// When it was done. Unipile tells when the message was, it may be.
+fn said_at(event: &Event) -> Option<Millis> {
+    event.at.filter(|_| event.via != Some(ProviderKind::Unipile))
+}
+
+/// Notes on a message of this kind what an entry does to it. What was done before the latest of
+/// its kind and comes after it changes nothing.
+pub(super) fn note(
+    cx: &Cx<'_>,
+    (instance, kind): (&InstanceId, i64),
+    life: &mut Life,
+    (mark, by): (Mark, EntryId),
+    now: Millis,
+) {
+    let is_ours = matches!(kind, INTENT | ECHO);
+    let marks = &mut life.marks;
+    let (latest, step) = match mark.what {
+        // Nobody changes what another wrote.
+        Does::Edit { from_me } | Does::Deleted { from_me } if from_me != is_ours => return,
+        Does::Deleted { .. } => {
+            marks.is_deleted = true;
+            return life.note(now, "deleted");
+        }
+        Does::Edit { .. } => (&mut marks.edit, "edited"),
+        // Kept as well: who tells of one before it must know.
+        Does::Reaction { is_taken_back: true } => (&mut marks.reaction, "reaction_taken_back"),
+        Does::Reaction { .. } => (&mut marks.reaction, "reaction"),
+        Does::Votes => (&mut marks.votes, "votes"),
+    };
+    if is_after(cx, instance, *latest, mark.at) {
+        return;
+    }
+    *latest = Some(by.0);
+    life.note(now, step);
+}
+
+/// Whether what this entry tells was done later, by more than the second that providers count in.
+fn is_after(cx: &Cx<'_>, instance: &InstanceId, latest: Option<i64>, at: Option<Millis>) -> bool {
+    let (Some(latest), Some(at)) = (latest, at) else { return false };
+    // One that is removed or erased has said its last.
+    let body = entries::body(cx, EntryId(latest)).unwrap_or_default();
+    let event = entries::open::<Event>(cx.vault, instance, &body);
+    event.ok().and_then(|it| said_at(&it)).is_some_and(|it| it / SECOND > at / SECOND)
 }
 
 /// Notes on a message what an entry says of it.
@@ -88,8 +110,8 @@ pub(super) fn set(
     now: Millis,
 ) -> Result<(), DbError> {
     let Some(row) = entries::load(cx, about)?.filter(|it| !it.is_erased()) else { return Ok(()) };
-    let (kind, mut life) = (row.kind, row.life);
-    mark.note(kind, &mut life, by, now);
+    let mut life = row.life;
+    note(cx, (&row.instance, row.kind), &mut life, (mark, by), now);
     write(cx, about, &life)
 }
 
@@ -130,7 +152,7 @@ pub(super) fn changed(
 ) -> Result<(), DbError> {
     let Some(row) = entries::load(cx, id)?.filter(|it| it.kind != SIGNAL) else { return Ok(()) };
     let Changed::Edited(text) = change else {
-        return set(cx, id, Mark::Deleted { from_me: true }, id, now);
+        return set(cx, id, Mark { what: Does::Deleted { from_me: true }, at: None }, id, now);
     };
     let body = entries::body(cx, id)?;
     let address = match row.kind {
@@ -162,7 +184,7 @@ pub(super) fn changed(
             dedupe: None,
         },
     )?;
-    set(cx, id, Mark::Edit { from_me: true }, by, now)
+    set(cx, id, Mark { what: Does::Edit { from_me: true }, at: None }, by, now)
 }
 
 /// The message that another one quotes, where we know it: by its `WhatsApp` id.

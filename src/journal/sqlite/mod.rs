@@ -33,6 +33,7 @@ mod said;
 mod show;
 mod start;
 mod state;
+mod waiting;
 mod watch;
 mod windows;
 

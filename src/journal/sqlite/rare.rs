@@ -74,6 +74,11 @@ impl Orphans {
         !self.is_whole || self.n.contains_key(pid)
     }
 
+    /// Whether some may wait at all.
+    pub(super) fn may_be_any(&self) -> bool {
+        !self.is_whole || !self.n.is_empty()
+    }
+
     pub(super) fn committed(&mut self) {
         self.is_fresh = false;
         for pid in self.ended.drain(..) {

@@ -244,7 +244,8 @@ pub(super) fn message_row(
         None => (said_text, None),
     };
     let reaction = match told_by(connection, vault, row.life.marks.reaction)? {
-        Some(What::Reaction { text, .. }) => Some(text),
+        // Without an emoji it was taken back.
+        Some(What::Reaction { text, .. }) => Some(text).filter(|it| !it.0.is_empty()),
         _ => None,
     };
     let votes = match told_by(connection, vault, row.life.marks.votes)? {
