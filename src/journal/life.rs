@@ -172,7 +172,8 @@ impl Life {
         }
         let rank = rank(word);
         let is_news = rank == 0 || rank > self.told;
-        self.told = self.told.max(rank);
+        // After a word that takes progress back, progress is news again.
+        self.told = if rank == 0 { 0 } else { self.told.max(rank) };
         is_news
     }
 
@@ -267,6 +268,14 @@ pub(super) fn begun_at(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_news_again_after_a_word_that_took_it_back() {
+        let mut life = Life { forward: true, ..Life::default() };
+        let words = ["sent", "sent", "unknown", "sent", "read", "delivered", "failed", "delivered"];
+        let told: Vec<bool> = words.iter().map(|it| life.tells(it)).collect();
+        assert_eq!(told, [true, false, true, true, true, false, true, true]);
+    }
 
     #[test]
     fn what_was_stored_before_is_still_read() {
