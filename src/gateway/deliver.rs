@@ -64,7 +64,10 @@ impl Gateway {
         if let FileToSend::Missing(id) = &file {
             // Given back meanwhile: should the process end, nothing has left.
             let due = self.inner.clock.now();
-            self.record_outcome(job, Step::of(Input::Unbegin { due })).await;
+            let next = self.record_outcome(job, Step::of(Input::Unbegin { due })).await;
+            if !matches!(next, Next::Again { kind: Kind::Send, .. }) {
+                return Ok(next);
+            }
             file = self.hand_over(provider, to_send.via, &job.vendor, &instance, id).await;
             // That way, now that the file is there.
             let ways = Ways { down: but(routes, to_send.via), ..ways };
