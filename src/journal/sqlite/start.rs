@@ -62,24 +62,31 @@ impl SqliteJournal {
         if !is_restored.await? {
             return Ok(None);
         }
-        let mut n_parked = 0;
+        let (mut n_parked, mut after) = (0, EntryId(i64::MIN));
         loop {
-            let some = self.write(move |cx| park_some(cx, now)).await?;
-            let Some(n) = some else { return Ok(Some(n_parked)) };
+            let some = self.write(move |cx| park_some(cx, after, now)).await?;
+            let Some((n, last)) = some else { return Ok(Some(n_parked)) };
             n_parked += n;
+            after = last;
         }
     }
 }
 
-/// How many were parked; `None` when nothing is left to be looked at, and then the mark goes too.
-fn park_some(cx: &mut Cx<'_>, now: Millis) -> Result<Option<usize>, DbError> {
+/// How many were parked, and which was looked at last: one that cannot be parked is passed over.
+/// `None` when nothing is left to be looked at, and then the mark goes too.
+fn park_some(
+    cx: &mut Cx<'_>,
+    after: EntryId,
+    now: Millis,
+) -> Result<Option<(usize, EntryId)>, DbError> {
     let sql = format!(
         "SELECT {COLUMNS} FROM entries INDEXED BY entries_open
-         WHERE is_open = 1 AND (account = 0 AND kind = {MESSAGE} OR kind = {INTENT})
+         WHERE is_open = 1 AND id > ?1 AND (account = 0 AND kind = {MESSAGE} OR kind = {INTENT})
          ORDER BY id LIMIT {PARKED_AT_ONCE}"
     );
     let mut statement = cx.connection.prepare_cached(&sql)?;
-    let rows: Vec<EntryRow> = statement.query_map((), EntryRow::read)?.collect::<Result<_, _>>()?;
+    let rows: Vec<EntryRow> =
+        statement.query_map([after.0], EntryRow::read)?.collect::<Result<_, _>>()?;
     drop(statement);
     for mut row in rows.iter().cloned() {
         if row.kind == MESSAGE {
@@ -97,7 +104,7 @@ fn park_some(cx: &mut Cx<'_>, now: Millis) -> Result<Option<usize>, DbError> {
         cx.connection.execute("DELETE FROM meta WHERE key = ?1", [backup::MARK])?;
     }
     let n_parked = rows.iter().filter(|it| it.account == WAITING).count();
-    Ok((!rows.is_empty()).then_some(n_parked))
+    Ok(rows.last().map(|it| (n_parked, it.id)))
 }
 
 /// Ids that were given after the backup was made are not given again.
