@@ -100,11 +100,7 @@ impl Look<'_> {
     fn end_of_gone(&mut self, after: Option<&VendorId>, page: &VendorPage) {
         let mut there: BTreeSet<&VendorId> = page.vendors.iter().map(|it| &it.id).collect();
         there.extend(&page.unreadable);
-        let is_gone = |it: &&VendorId| {
-            let is_after = after.is_none_or(|after| *it > after);
-            let is_up_to = page.next.as_ref().is_none_or(|next| *it <= next);
-            is_after && is_up_to && !there.contains(*it)
-        };
+        let is_gone = |it: &&VendorId| is_within(it, after, page) && !there.contains(*it);
         let open = self.board.open.keys().filter(|it| OF_LISTED.contains(&it.0));
         let gone = open.filter_map(|it| Some((it.0, it.1.as_ref().filter(is_gone)?.clone())));
         for (kind, vendor) in gone.collect::<Vec<_>>() {
@@ -205,7 +201,7 @@ impl Gateway {
             for (vendor, signs) in page.vendors.iter().zip(&signs) {
                 look_at(look, vendor, signs, disconnected.contains(&vendor.id));
             }
-            self.look_at_unlisted(look, &page);
+            self.look_at_unlisted(look, cursor.as_ref(), &page);
             look.end_of_gone(cursor.as_ref(), &page);
             cursor = page.next;
             if cursor.is_none() {
@@ -215,16 +211,21 @@ impl Gateway {
         Ok(cursor)
     }
 
-    fn look_at_unlisted(&self, look: &mut Look<'_>, page: &VendorPage) {
+    fn look_at_unlisted(&self, look: &mut Look<'_>, after: Option<&VendorId>, page: &VendorPage) {
         let mut unlisted = self.inner.alerts.unlisted();
-        for vendor in &page.vendors {
-            unlisted.remove(&vendor.id);
-        }
+        // Who is listed can be read, and who is not any more may be gone.
+        unlisted.retain(|it| !is_within(it, after, page));
         for vendor in &page.unreadable {
             look.see(AlertKind::Unreadable, Some(vendor), true);
             unlisted.insert(vendor.clone());
         }
     }
+}
+
+/// Whether a vendor would be on this page, which goes on after another.
+fn is_within(vendor: &VendorId, after: Option<&VendorId>, page: &VendorPage) -> bool {
+    let is_after = after.is_none_or(|it| vendor > it);
+    is_after && page.next.as_ref().is_none_or(|it| vendor <= it)
 }
 
 fn look_at(look: &mut Look<'_>, vendor: &Vendor, signs: &Signs, is_disconnected: bool) {
