@@ -174,6 +174,13 @@ impl Gateway {
         Ok(Caller { key_id: found.id, vendor: found.vendor, read_only: found.read_only })
     }
 
+    /// Whether finding out whose key this is reads a store elsewhere, which counts reads.
+    #[must_use]
+    pub fn is_looked_up_elsewhere(&self, key: &str) -> bool {
+        let is_token = self.inner.firebase.is_some() && Firebase::is_token(key);
+        !is_token && self.inner.manager.is_store_elsewhere()
+    }
+
     /// Makes a key. It is answered this once and never again.
     pub async fn create_key(&self, new: NewKey) -> Result<(ApiKey, SecretString), StoreError> {
         let key = random_key();

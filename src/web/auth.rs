@@ -35,6 +35,9 @@ const STRANGERS_SECOND: usize = 200;
 const STRANGERS: &str = "200 unknown keys a second";
 /// Keys that are known for having been good, which no stranger keeps out.
 const GOOD_REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
+/// Keys that nobody has are not looked up again for so long: who goes on trying one costs nothing.
+const BAD_LASTS: Duration = Duration::from_secs(5);
+const BAD_REMEMBERED: NonZeroUsize = NonZeroUsize::new(1_024).expect("not zero");
 /// Sending has a pace of its own instead.
 const UNLIMITED: [&str; 4] = ["/send-message", "/messages", "/messages/bulk", "/alerts"];
 
@@ -48,31 +51,35 @@ pub(super) struct Limits {
 /// Keys that were tried, by their hashes.
 struct Strangers {
     good: LruCache<[u8; 32], ()>,
+    /// When nobody had them.
+    bad: LruCache<[u8; 32], Instant>,
     since: Instant,
-    n_bad: usize,
+    /// Looked up since then, but for those that are good.
+    n: usize,
 }
 
 impl Limits {
     pub(super) fn new() -> Self {
-        let good = LruCache::new(GOOD_REMEMBERED);
+        let (good, bad) = (LruCache::new(GOOD_REMEMBERED), LruCache::new(BAD_REMEMBERED));
         Self {
             keys: RateLimiter::keyed(Quota::per_minute(PER_KEY_MINUTE)),
             vendors: RateLimiter::keyed(Quota::per_second(PER_VENDOR_SECOND)),
-            strangers: Mutex::new(Strangers { good, since: Instant::now(), n_bad: 0 }),
+            strangers: Mutex::new(Strangers { good, bad, since: Instant::now(), n: 0 }),
         }
     }
 
     /// Looks up who calls, unless too many have just tried keys that nobody has.
     async fn caller(&self, web: &Web, key: &str) -> Result<Caller, ApiError> {
-        let hash = hash(key);
-        if !self.strangers(|it| it.may_try(&hash)) {
-            return Err(ApiError::TooMany(STRANGERS));
+        if !web.gateway.is_looked_up_elsewhere(key) {
+            return Ok(web.gateway.caller(key).await?);
         }
+        let hash = hash(key);
+        let is_counted = self.strangers(|it| it.begin(&hash))?;
         let found = web.gateway.caller(key).await;
         self.strangers(|it| match &found {
-            Ok(_) => drop(it.good.put(hash, ())),
-            Err(AccessError::NoKey) => it.n_bad += 1,
-            Err(_) => {}
+            Ok(_) => it.found(hash, is_counted),
+            Err(AccessError::NoKey) => it.not_found(hash),
+            Err(_) => it.give_back(is_counted),
         });
         Ok(found?)
     }
@@ -114,11 +121,37 @@ impl Limits {
 }
 
 impl Strangers {
-    fn may_try(&mut self, hash: &[u8; 32]) -> bool {
-        if self.since.elapsed() >= Duration::from_secs(1) {
-            (self.since, self.n_bad) = (Instant::now(), 0);
+    /// Whether the look-up that begins is counted: who has this key is not known.
+    fn begin(&mut self, hash: &[u8; 32]) -> Result<bool, ApiError> {
+        if self.good.get(hash).is_some() {
+            return Ok(false);
         }
-        self.n_bad < STRANGERS_SECOND || self.good.get(hash).is_some()
+        if self.bad.get(hash).is_some_and(|it| it.elapsed() < BAD_LASTS) {
+            return Err(AccessError::NoKey.into());
+        }
+        if self.since.elapsed() >= Duration::from_secs(1) {
+            (self.since, self.n) = (Instant::now(), 0);
+        }
+        if self.n >= STRANGERS_SECOND {
+            return Err(ApiError::TooMany(STRANGERS));
+        }
+        self.n += 1;
+        Ok(true)
+    }
+
+    fn found(&mut self, hash: [u8; 32], is_counted: bool) {
+        self.good.put(hash, ());
+        self.give_back(is_counted);
+    }
+
+    fn not_found(&mut self, hash: [u8; 32]) {
+        // It may have been revoked.
+        self.good.pop(&hash);
+        self.bad.put(hash, Instant::now());
+    }
+
+    fn give_back(&mut self, is_counted: bool) {
+        self.n = self.n.saturating_sub(usize::from(is_counted));
     }
 }
 
@@ -242,18 +275,30 @@ async fn caller(web: &Web, parts: &mut Parts) -> Result<Caller, ApiError> {
 mod tests {
     use super::*;
 
+    fn key(n: usize) -> [u8; 32] {
+        hash(&n.to_string())
+    }
+
     #[test]
-    fn who_tries_keys_that_nobody_has_keeps_out_no_key_that_was_good() {
+    fn keys_that_nobody_has_are_looked_up_so_often_a_second_and_keep_no_good_one_out() {
         let limits = Limits::new();
-        let (good, other) = ([1; 32], [2; 32]);
-        limits.strangers(|it| {
-            it.good.put(good, ());
-            it.n_bad = STRANGERS_SECOND - 1;
-            assert!(it.may_try(&other), "there is room for one more");
-            it.n_bad += 1;
-            assert!(!it.may_try(&other) && it.may_try(&good));
-            it.since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
-            assert!(it.may_try(&other), "a second later");
-        });
+        let mut it = limits.strangers.lock().unwrap();
+        assert_eq!(it.begin(&key(0)).ok(), Some(true));
+        it.found(key(0), true);
+        // All of these are on their way at once.
+        for n in 1..=STRANGERS_SECOND {
+            assert_eq!(it.begin(&key(n)).ok(), Some(true), "key {n}");
+        }
+        assert!(it.begin(&key(STRANGERS_SECOND + 1)).is_err());
+        assert_eq!(it.begin(&key(0)).ok(), Some(false), "it is known to be good");
+        it.not_found(key(1));
+        it.give_back(true);
+        assert!(it.begin(&key(1)).is_err(), "nobody has it");
+        assert_eq!(it.begin(&key(STRANGERS_SECOND + 1)).ok(), Some(true), "one could not be asked");
+        // Revoked.
+        it.not_found(key(0));
+        assert!(it.begin(&key(0)).is_err());
+        it.since = Instant::now().checked_sub(Duration::from_secs(1)).unwrap();
+        assert_eq!(it.begin(&key(STRANGERS_SECOND + 2)).ok(), Some(true), "another second");
     }
 }
