@@ -356,9 +356,9 @@ async fn take_up_entries(gateway: &Gateway) -> anyhow::Result<()> {
 
 /// Whose sends are stopped, as the store has it.
 async fn hold_paused(gateway: &Gateway) -> Result<(), StoreError> {
-    let (paused, all) = gateway.manager().paused().await?;
-    paused.iter().for_each(|it| gateway.work().pause(Some(it), true));
-    gateway.work().pause(None, all);
+    let paused = gateway.manager().paused().await?;
+    paused.vendors.iter().for_each(|it| gateway.work().pause(Some(it), true));
+    gateway.work().pause(None, paused.all);
     Ok(())
 }
 

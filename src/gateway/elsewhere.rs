@@ -9,6 +9,7 @@ use futures_util::{StreamExt, TryStreamExt, future, stream, stream::FuturesUnord
 use super::Gateway;
 use crate::{
     cache::Subject, domain::id::VendorId, sqlite::DbError, store::StoreError, telemetry::Chain,
+    vendor::Paused,
 };
 
 /// Vendors that are looked at again at once: a small share of those that may read the store.
@@ -95,12 +96,12 @@ impl Gateway {
     /// of the vendors here, and it is to be looked at again.
     pub async fn take_over_pauses(&self) -> Result<bool, StoreError> {
         let (manager, work) = (&self.inner.manager, &self.inner.work);
-        let (stored, all) = manager.paused().await?;
-        if manager.is_store_away() {
+        let Paused { vendors, all, is_copy } = manager.paused().await?;
+        if is_copy {
             // What the copy says holds already.
             return Err(DbError::Away.into());
         }
-        let stored: HashSet<VendorId> = stored.into_iter().collect();
+        let stored: HashSet<VendorId> = vendors.into_iter().collect();
         let here: HashSet<VendorId> = work.paused().into_iter().collect();
         let all_here = work.is_all_paused();
         // Stopped at once, and let go only when it is sure that nobody has just stopped them here.
@@ -136,8 +137,11 @@ impl Gateway {
 
     async fn take_over_pause_of_all(&self) -> Result<bool, StoreError> {
         let Ok(_turn) = self.inner.turn_of_all.try_lock() else { return Ok(false) };
-        let (_, all) = self.inner.manager.paused().await?;
-        self.inner.work.pause(None, all);
+        let paused = self.inner.manager.paused().await?;
+        if paused.is_copy {
+            return Err(DbError::Away.into());
+        }
+        self.inner.work.pause(None, paused.all);
         Ok(true)
     }
 }

@@ -7,5 +7,5 @@ mod waba_manager;
 pub use self::{
     registry::VendorRegistry,
     service::{Made, Parts, VendorService},
-    waba_manager::{Source, WabaManager},
+    waba_manager::{Paused, Source, WabaManager},
 };

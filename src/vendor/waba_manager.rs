@@ -16,7 +16,7 @@ use metrics::{Counter, counter};
 use tokio::sync::Semaphore;
 
 use self::again::Changed;
-pub use self::source::Source;
+pub use self::source::{Paused, Source};
 use crate::{
     cache::{
         Owner, Subject,
@@ -197,8 +197,8 @@ impl WabaManager {
         }
     }
 
-    /// Whose sends are stopped, and whether everybody's are: as the store says, or as it last did.
-    pub async fn paused(&self) -> Result<(Vec<VendorId>, bool), StoreError> {
+    /// Whose sends are stopped: as the store says, or as it last did.
+    pub async fn paused(&self) -> Result<Paused, StoreError> {
         self.0.source.paused().await
     }
 

@@ -70,8 +70,12 @@ impl Inner {
         }
         count("store", "hit");
         // One that was changed meanwhile is read again, and kept then.
-        if self.source.has_copy() && self.memory.holds(mark, &subject) {
-            self.source.keep(&known, self.keys_of(&known)).await;
+        if self.source.has_copy() {
+            if self.memory.holds(mark, &subject) {
+                self.source.keep(&known, self.keys_of(&known)).await;
+            } else {
+                self.changed.add(&id, false);
+            }
         }
         self.memory.put_vendor(mark, &known, self.fresh_lasts(since));
         self.put(&subject, lease, || encode(&known));

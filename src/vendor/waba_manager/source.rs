@@ -47,6 +47,16 @@ struct Copies {
     keeping: Arc<Semaphore>,
 }
 
+/// Whose sends are stopped.
+pub struct Paused {
+    /// These vendors', sorted.
+    pub vendors: Vec<VendorId>,
+    /// Everybody's.
+    pub all: bool,
+    /// The store is away, and this is what it said when it was there.
+    pub is_copy: bool,
+}
+
 /// What was found, and where.
 pub(super) struct Read<T> {
     pub found: Option<T>,
@@ -116,9 +126,12 @@ impl Source {
             .await
     }
 
-    /// Whose sends are stopped, and whether everybody's are.
-    pub(super) async fn paused(&self) -> Result<(Vec<VendorId>, bool), StoreError> {
-        let Some(copy) = &self.copy else { return self.store.paused().await };
+    /// Whose sends are stopped.
+    pub(super) async fn paused(&self) -> Result<Paused, StoreError> {
+        let Some(copy) = &self.copy else {
+            let (vendors, all) = self.store.paused().await?;
+            return Ok(Paused { vendors, all, is_copy: false });
+        };
         let read = async { self.store.paused().await.map(Some) };
         let kept = async { copy.local.paused().await };
         let read = copy.first(read, kept).await?;
@@ -127,7 +140,7 @@ impl Source {
         if !read.is_copy {
             told(copy.local.keep_paused(&vendors, all).await);
         }
-        Ok((vendors, all))
+        Ok(Paused { vendors, all, is_copy: read.is_copy })
     }
 
     /// Keeps a copy of what the store said.
