@@ -78,7 +78,7 @@ pub use self::{
     },
     vitals::Heard,
     waba::InstanceChange,
-    work::Work,
+    work::{WAITING_PER_VENDOR_MAX, Work},
 };
 pub use crate::domain::{
     account::{AccountsChange, MetaChange, TwilioChange, UnipileChange},

@@ -18,6 +18,9 @@ use crate::{
 
 /// Entries of one vendor that may wait; more is 503 for that vendor alone.
 pub const WAITING_PER_VENDOR_MAX: usize = 20_000;
+/// Entries of all that may be known as waiting or followed up; more is 503 for everybody. Each is
+/// some 500 bytes here, so that they are 1 GB.
+const WAITING_MAX: usize = 2_000_000;
 /// Entries of one vendor that wait for their time: with so many, no message is taken that is to
 /// leave later.
 const LATER_PER_VENDOR_MAX: usize = 100_000;
@@ -194,7 +197,8 @@ impl Work {
     /// Whether this vendor may have more entries waiting.
     #[must_use]
     pub fn admits(&self, vendor: &VendorId) -> bool {
-        self.lock().n_jobs_of(vendor) < WAITING_PER_VENDOR_MAX
+        let scheduler = self.lock();
+        admits(scheduler.n_jobs_of(vendor), scheduler.n_jobs())
     }
 
     /// Whether this vendor may have one more message that leaves later.
@@ -260,5 +264,22 @@ impl Work {
 
     fn lock(&self) -> MutexGuard<'_, Scheduler> {
         self.scheduler.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether one more may wait, with so many of its vendor's and of all.
+fn admits(n_of_vendor: usize, n_of_all: usize) -> bool {
+    n_of_vendor < WAITING_PER_VENDOR_MAX && n_of_all < WAITING_MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_waits_is_bounded_for_each_vendor_and_for_all() {
+        assert!(admits(WAITING_PER_VENDOR_MAX - 1, WAITING_MAX - 1));
+        assert!(!admits(WAITING_PER_VENDOR_MAX, WAITING_PER_VENDOR_MAX));
+        assert!(!admits(0, WAITING_MAX));
     }
 }

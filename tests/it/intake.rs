@@ -2,7 +2,13 @@
 
 use serde_json::json;
 use waba_gateway::{
-    domain::clock::Clock,
+    domain::{
+        clock::{Clock, HOUR},
+        id::{EntryId, InstanceId},
+        schedule::{Job, Kind},
+    },
+    gateway::WAITING_PER_VENDOR_MAX,
+    journal::Change,
     twin::{Customer, predecessor_message, real_message, sign_hmac},
 };
 
@@ -53,6 +59,35 @@ async fn a_signed_webhook_is_kept_on_every_route_in_both_dialects() {
     let messages =
         app.until(&vendor, |it| it.iter().filter(|it| it["inbound"] == true).count() >= n).await;
     assert_eq!(messages.iter().filter(|it| it["inbound"] == true).count(), n);
+}
+
+#[tokio::test]
+async fn a_vendor_with_too_much_waiting_is_refused_alone_until_there_is_room() {
+    let app = spawn_app().await;
+    let (full, other) = (app.vendor(1).await, app.vendor(2).await);
+    let work = app.gateway.work();
+    // What waits need not be in the journal for that.
+    let waiting = |n| Job {
+        id: EntryId(n),
+        vendor: full.id.clone(),
+        instance: InstanceId::nth(&full.id, 1),
+        contact: None,
+        kind: Kind::Signal,
+        due: Clock::System.now() + HOUR,
+    };
+    let n = i64::try_from(WAITING_PER_VENDOR_MAX).unwrap();
+    work.apply((0..n).map(|n| Change::New(waiting(n))).collect());
+    let secret = [("x-webhook-signature", full.secret())];
+    let answer = app.post(&full.hook, &secret, &body("m1")).await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    let path = format!("/api/v1/vendors/{}/messages", full.id);
+    let message = json!({ "to": "+221705550001", "type": "text", "text": "Prêt" });
+    assert_eq!(app.admin.post(&path, message).await.status, 503);
+    let others = [("x-webhook-signature", other.secret())];
+    assert_eq!(app.post(&other.hook, &others, &body("m1")).await.status, 200);
+    work.apply(vec![Change::Decided(waiting(0), waba_gateway::domain::schedule::Next::Gone)]);
+    let answer = app.post(&full.hook, &secret, &body("m1")).await;
+    assert_eq!(answer.status, 200, "what was refused comes again and is no repetition");
 }
 
 #[tokio::test]
