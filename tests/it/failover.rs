@@ -4,7 +4,7 @@ mod carried;
 mod circuits;
 mod patience;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
@@ -22,6 +22,8 @@ use crate::{
 };
 
 const TO: &str = "+221705550001";
+/// Within so long it leaves the next way.
+const SOON: Duration = Duration::from_secs(2);
 /// Messages that are sent while their number moves.
 const N_MOVED: usize = 60;
 
@@ -51,25 +53,35 @@ async fn shop_with(options: Options, meta: MetaTwin, first: &str, second: &str) 
     let app = spawn_app_with(options).await;
     let vendor = app.vendor(1).await;
     let number = meta.add_number(NewMetaNumber::new("+221770009999"));
-    let path = format!("/api/admin/vendors/{}/waba/waba_{}", vendor.id, vendor.id);
-    let change = json!({ "provider": first, "failover": [second], "meta": {
-        "phoneNumberId": number.id, "wabaId": number.waba_id, "accessToken": number.access_token,
-        "appSecret": number.app_secret, "verifyToken": number.verify_token,
-        "phoneNumber": "+221770009999",
-    } });
-    let changed = app.admin.put(&path, change).await;
-    assert_eq!(changed.status, 200, "{}", changed.text);
-    meta.set_callback(&number.id, &format!("{}/api/webhooks/meta/{}", app.base, vendor.id));
     let shop = Shop { app, meta, vendor, number };
+    shop.has_number(&shop.vendor, &shop.number, [first, second]).await;
     shop.answers(false).await;
-    // It opens the window.
-    let said = MetaInbound::text("merci");
-    let said = shop.meta.customer_says(&shop.number.id, &MetaCustomer::new(TO), &said).await;
-    assert_eq!(said.status, 200);
+    shop.opens_window(&shop.number).await;
     shop
 }
 
 impl Shop {
+    /// A vendor's number has this one at Meta.
+    async fn has_number(&self, vendor: &TestVendor, at: &MetaNumber, ways: [&str; 2]) {
+        let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", vendor.id);
+        let change = json!({ "provider": ways[0], "failover": [ways[1]], "meta": {
+            "phoneNumberId": at.id, "wabaId": at.waba_id, "accessToken": at.access_token,
+            "appSecret": at.app_secret, "verifyToken": at.verify_token,
+            "phoneNumber": at.phone_number,
+        } });
+        let changed = self.app.admin.put(&path, change).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        let hook = format!("{}/api/webhooks/meta/{}", self.app.base, vendor.id);
+        self.meta.set_callback(&at.id, &hook);
+    }
+
+    /// The customer writes to this number at Meta.
+    async fn opens_window(&self, at: &MetaNumber) {
+        let said = MetaInbound::text("merci");
+        let said = self.meta.customer_says(&at.id, &MetaCustomer::new(TO), &said).await;
+        assert_eq!(said.status, 200);
+    }
+
     async fn answers(&self, on: bool) {
         let path = format!("/api/admin/vendors/{}", self.vendor.id);
         let put = self.app.admin.put(&path, json!({ "autoReplyEnabled": on })).await;
@@ -93,7 +105,9 @@ impl Shop {
     /// The messages at Meta that were sent after these.
     async fn leaves_through_meta(&self, n_before: usize, text: &str) {
         let sends = self.meta.wait_sends(n_before + 1, DEADLINE).await;
-        let sent: Value = serde_json::from_slice(&sends.last().unwrap().body).unwrap();
+        let sent = sends.last().unwrap();
+        assert_eq!(sent.number, self.number.id, "it leaves from the vendor's own number");
+        let sent = sent.json();
         assert_eq!(sent["text"]["body"], text, "{sent}");
     }
 }
@@ -106,10 +120,16 @@ async fn what_wasender_refuses_for_sure_leaves_through_meta() {
         Misbehaviour::TooMany { retry_after: 60 },
     ] {
         let shop = shop("wasender", "meta").await;
+        // Another vendor has a number there as well.
+        let other = shop.app.vendor(2).await;
+        let theirs = shop.meta.add_number(NewMetaNumber::new("+221770009998"));
+        shop.has_number(&other, &theirs, ["wasender", "meta"]).await;
         shop.app.twin.misbehave(shop.vendor.session.id, how.clone(), Times::Always);
         let before = shop.meta.sends().len();
+        let started = Instant::now();
         let id = send(&shop.app, &shop.vendor, TO, "votre commande est prête").await;
         shop.leaves_through_meta(before, "votre commande est prête").await;
+        assert!(started.elapsed() < SOON, "{how:?}: {:?}", started.elapsed());
         status_is(&shop.app, &shop.vendor, &id, "read").await;
         assert!(shop.app.twin.sends().is_empty(), "{how:?}");
         assert_eq!(shop.journey(&id).await["attempts"], 2, "{how:?}");
