@@ -14,6 +14,7 @@ use crate::{
         event::Connection,
         id::InstanceId,
         route::{ProviderKind, ProviderSet, Routes},
+        schedule::{Kind, Next},
         waba::WabaInstance,
     },
     journal::Ways,
@@ -125,18 +126,9 @@ impl Gateway {
         kind: ProviderKind,
         permit: Option<Permit>,
         attempt: &Attempt,
-        routes: Routes,
     ) {
         let now = self.inner.clock.now();
         let circuits = &self.inner.send_circuits;
-        if let Some(until) = attempt.blocked_until {
-            // With another way it is not the number that has to wait.
-            if until - now > PATIENCE && has_choice(routes) {
-                circuits.with(&instance.id, kind, |it| it.busy = Some((now, until)));
-            } else {
-                self.inner.work.block_instance(&instance.id, until);
-            }
-        }
         let end = match attempt.outcome {
             Outcome::Sent | Outcome::Refused(Refusal::GiveUp(_) | Refusal::Park(_)) => Ok(()),
             // Busy is not down, nor is a file of ours that is not there; and what it cannot carry
@@ -157,6 +149,30 @@ impl Gateway {
         let Some(permit) = permit else { return };
         let turned = circuits.with(&instance.id, kind, |it| it.circuit.tell(permit, end, now));
         note(&instance.id, kind, turned);
+    }
+
+    /// The provider wants nothing from the number before `until`, and `next` comes of the message
+    /// that it refused. Who waits there lets the whole number wait; once a message has gone on to
+    /// another provider nobody waits for this one, which is passed over.
+    pub(super) fn slow_down(
+        &self,
+        instance: &InstanceId,
+        kind: ProviderKind,
+        until: Millis,
+        (routes, next): (Routes, Next),
+    ) {
+        let now = self.inner.clock.now();
+        let circuits = &self.inner.send_circuits;
+        let goes_on = matches!(next, Next::Again { kind: Kind::Send, due, .. } if due < until);
+        let is_passed_over = circuits.shut(instance, kind, now).is_some_and(|it| it.is_passed_over);
+        let is_patient = !goes_on && !is_passed_over && until - now <= PATIENCE;
+        if is_patient || !has_choice(routes) {
+            self.inner.work.block_instance(instance, until);
+        } else {
+            circuits.with(instance, kind, |it| it.busy = Some((now, until)));
+            // Other messages may have let it wait meanwhile.
+            self.inner.work.unblock_instance(instance);
+        }
     }
 
     /// The provider was asked how the instance is. That it answers does not tell that it sends: what

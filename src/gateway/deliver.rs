@@ -89,13 +89,25 @@ impl Gateway {
             return Ok(self.record_outcome(job, Step::of(Input::Unbegin { due })).await);
         };
         let attempt = self.attempt(provider, &instance, job.id, &to_send, file).await;
-        self.tell_attempt(&instance, via, permit, &attempt, routes);
-        let step = Step {
-            input: Input::Outcome(attempt.outcome),
-            provider_id: attempt.provider_id,
-            ticket: attempt.ticket,
-        };
-        Ok(self.record_outcome(job, step).await)
+        self.tell_attempt(&instance, via, permit, &attempt);
+        Ok(self.conclude(job, via, attempt, routes).await)
+    }
+
+    /// Records what an attempt came to.
+    async fn conclude(
+        &self,
+        job: &Job,
+        via: ProviderKind,
+        attempt: Attempt,
+        routes: Routes,
+    ) -> Next {
+        let Attempt { outcome, provider_id, ticket, blocked_until, .. } = attempt;
+        let step = Step { input: Input::Outcome(outcome), provider_id, ticket };
+        let next = self.record_outcome(job, step).await;
+        if let Some(until) = blocked_until {
+            self.slow_down(&job.instance, via, until, (routes, next));
+        }
+        next
     }
 
     /// The pace of the way that it goes, and of its customer there.

@@ -249,6 +249,13 @@ impl Work {
         self.lock().block_instance(instance, until);
     }
 
+    /// It has another provider, which may be sent to now.
+    pub fn unblock_instance(&self, instance: &InstanceId) {
+        self.lock().unblock_instance(instance, self.clock.now());
+        self.wake.notify_one();
+        self.bulk_wake.notify_one();
+    }
+
     /// Entries that wait or run, those that run, and when the oldest was committed.
     #[must_use]
     pub fn load(&self) -> (usize, usize, Option<Millis>) {

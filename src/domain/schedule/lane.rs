@@ -189,6 +189,13 @@ impl Scheduler {
         self.enter_ring(&vendor);
     }
 
+    /// What waits because an instance was blocked may go on.
+    pub fn unblock_instance(&mut self, instance: &InstanceId, now: Millis) {
+        if self.pace_of(instance).unblock() && self.paced_lanes.contains_key(instance) {
+            self.paced.insert((now, instance.clone()));
+        }
+    }
+
     /// Lets as many lanes of an instance try as may send at once; the others come after them, so
     /// that a long queue does not cost more than a short one.
     fn release_paced(&mut self, instance: &InstanceId, now: Millis) {

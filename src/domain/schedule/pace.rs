@@ -153,6 +153,11 @@ impl Pace {
     pub fn block_until(&mut self, until: Millis) {
         self.blocked_until = self.blocked_until.max(until);
     }
+
+    /// It need not wait for what the provider said. Whether it was told to.
+    pub fn unblock(&mut self) -> bool {
+        std::mem::take(&mut self.blocked_until) != 0
+    }
 }
 
 #[cfg(test)]

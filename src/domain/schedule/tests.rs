@@ -212,6 +212,17 @@ fn a_blocked_instance_waits_and_goes_on_by_itself() {
 }
 
 #[test]
+fn an_instance_that_is_unblocked_goes_on_at_once() {
+    let (mut scheduler, now) = rested();
+    scheduler.block_instance(&instance(0), now + 5_000);
+    scheduler.add(job(1, 3, Kind::Send, 0), now);
+    assert!(scheduler.next(now).is_none());
+    scheduler.unblock_instance(&instance(0), now + 10);
+    assert_eq!(scheduler.wake_at(), Some(now + 10));
+    assert_eq!(scheduler.next(now + 10).map(|it| it.id), Some(EntryId(1)));
+}
+
+#[test]
 fn what_is_overtaken_while_it_runs_is_looked_up() {
     let (mut scheduler, now) = rested();
     scheduler.add(job(1, 3, Kind::Send, 0), now);

@@ -13,6 +13,16 @@ async fn patient() -> Shop {
 }
 
 impl Shop {
+    /// A template to this customer, who need not have written; its id.
+    async fn send_template(&self, to: &str) -> String {
+        let template = json!({ "name": "note", "language": "fr", "text": "note" });
+        let body = json!({ "to": to, "type": "template", "template": template });
+        let path = format!("/api/v1/vendors/{}/messages", self.vendor.id);
+        let taken = self.app.admin.post(&path, body).await;
+        assert_eq!(taken.status, 202, "{}", taken.text);
+        taken.json()["messageId"].as_str().unwrap().to_owned()
+    }
+
     /// Waits until this attempt has come to nothing.
     async fn waits_after(&self, id: &str, attempts: u64) {
         let started = std::time::Instant::now();
@@ -71,4 +81,36 @@ async fn what_stays_too_much_leaves_another_way_but_not_to_whom_too_much_was_sen
             assert_eq!(shop.n_sent().0, 0);
         }
     }
+}
+
+#[tokio::test]
+async fn what_ends_patience_leaves_at_once_and_no_other_conversation_waits_for_it() {
+    let (clock, meta) = (Clock::fixed(Clock::System.now()), MetaTwin::start().await.unwrap());
+    let shop = shop_on(clock, meta.api_url(), meta, "wasender", "meta").await;
+    shop.app.clock.advance(MINUTE);
+    let too_many = Misbehaviour::TooMany { retry_after: 5 };
+    shop.app.twin.misbehave(shop.vendor.session.id, too_many, Times::Always);
+    let (_, before) = shop.n_sent();
+    let first = send(&shop.app, &shop.vendor, TO, "un").await;
+    shop.waits_after(&first, 1).await;
+    // It waits with the number, and is refused when the first one is for the second time.
+    let second = shop.send_template("+221705550002").await;
+    shop.app.clock.advance(5 * SECOND);
+    shop.waits_after(&first, 2).await;
+    shop.waits_after(&second, 1).await;
+    shop.app.clock.advance(5 * SECOND);
+    // The clock stands still.
+    shop.leaves_through_meta(before, "un").await;
+    let third = shop.send_template("+221705550003").await;
+    status_is(&shop.app, &shop.vendor, &third, "read").await;
+    assert_eq!(shop.journey(&third).await["attempts"], 1, "Wasender is passed over");
+    shop.waits_after(&second, 2).await;
+    // In the end it leaves as well. Each way has its pace, so time must go on for that.
+    let started = std::time::Instant::now();
+    while shop.journey(&second).await["status"] != "read" {
+        assert!(started.elapsed() < DEADLINE, "{:#}", shop.journey(&second).await);
+        shop.app.clock.advance(SECOND);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(shop.n_sent(), (0, before + 3));
 }
