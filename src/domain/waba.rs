@@ -206,6 +206,12 @@ impl WabaInstance {
         }
     }
 
+    /// Those of its providers that it has what it takes to send through, in their order.
+    #[must_use]
+    pub fn ways(&self) -> Routes {
+        self.routes().iter().filter(|it| self.can_send(*it)).collect()
+    }
+
     /// The number that customers see where a provider has another than the instance's.
     #[must_use]
     pub fn number_at(&self, kind: ProviderKind) -> Option<&PhoneNumber> {

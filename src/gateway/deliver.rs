@@ -17,7 +17,7 @@ use crate::{
         window,
     },
     journal::{Begun, Step, Stepped, ToSend, Ways},
-    provider::{Attempt, Outgoing, Provider, Question, Quoted},
+    provider::{Attempt, Found, Outgoing, Provider, Question, Quoted},
     sqlite::is_of_disk,
     telemetry::{Chain, names},
     vendor::VendorService,
@@ -37,7 +37,7 @@ impl Gateway {
         let Some((service, instance)) = self.sender(job).await? else {
             return self.end(job, Step::of(Input::Withdraw(Reason::Gone))).await;
         };
-        let routes: Routes = instance.routes().iter().filter(|it| instance.can_send(*it)).collect();
+        let routes = instance.ways();
         if routes.is_empty() {
             let reason = no_way(&instance);
             tracing::warn!(vendor.id = %job.vendor, waba.id = %job.instance, why = reason.as_str(), "the number has nothing to send with; the message is parked");
@@ -102,12 +102,24 @@ impl Gateway {
         routes: Routes,
     ) -> Next {
         let Attempt { outcome, provider_id, ticket, blocked_until, .. } = attempt;
-        let step = Step { input: Input::Outcome(outcome), provider_id, ticket };
+        let routes_now = match outcome {
+            Outcome::Refused(_) => self.routes_now(job).await,
+            Outcome::Sent | Outcome::Unknown => None,
+        };
+        let input = Input::Outcome(outcome);
+        let step = Step { input, provider_id, ticket, routes: routes_now };
         let next = self.record_outcome(job, step).await;
         if let Some(until) = blocked_until {
             self.slow_down(&job.instance, via, until, (routes, next));
         }
         next
+    }
+
+    /// The ways that what was refused may go: the vendor may have changed them meanwhile.
+    async fn routes_now(&self, job: &Job) -> Option<Routes> {
+        let (_, instance) = self.sender(job).await.ok()??;
+        let routes = instance.ways();
+        (!routes.is_empty()).then_some(routes)
     }
 
     /// The pace of the way that it goes, and of its customer there.
@@ -226,7 +238,8 @@ impl Gateway {
             }
             status => status.map_or(Input::Tick, Input::Heard),
         };
-        let step = Step { input, provider_id: found.provider_id, ticket: found.ticket };
+        let Found { provider_id, ticket, .. } = found;
+        let step = Step { input, provider_id, ticket, routes: None };
         let stepped = self.inner.journal.step(job.id, step, self.inner.clock.now()).await?;
         if is_where_it_was(&before, stepped.delivery.as_ref()) {
             self.take(job, stepped).await;

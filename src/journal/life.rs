@@ -164,6 +164,12 @@ impl Life {
         serde_json::to_string(self).unwrap_or_default()
     }
 
+    /// The ways of its number now: it goes those that it may.
+    pub(super) fn ways_are(&mut self, routes: Routes) {
+        let may = |it: &ProviderKind| self.only.is_none_or(|only| only == *it);
+        self.policy.providers = routes.iter().filter(may).collect();
+    }
+
     /// Whether a word is news to the back end, which is told it now. What an attempt after the
     /// first goes through again is none.
     pub(super) fn tells(&mut self, word: &str) -> bool {

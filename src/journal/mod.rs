@@ -56,7 +56,7 @@ use crate::{
         event::Event,
         id::{ContactId, EntryId, InstanceId, VendorId},
         message::{Content, Text},
-        route::ProviderKind,
+        route::{ProviderKind, Routes},
         schedule::{Job, Next},
     },
     sqlite::DbError,
@@ -321,13 +321,15 @@ pub struct Step {
     pub provider_id: Option<String>,
     /// The provider's own number for it.
     pub ticket: Option<String>,
+    /// The ways of its number where they may have changed since it was begun.
+    pub routes: Option<Routes>,
 }
 
 impl Step {
     /// A step that teaches no ids.
     #[must_use]
     pub fn of(input: Input) -> Self {
-        Self { input, provider_id: None, ticket: None }
+        Self { input, provider_id: None, ticket: None, routes: None }
     }
 }
 

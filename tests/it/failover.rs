@@ -2,6 +2,7 @@
 
 mod carried;
 mod circuits;
+mod others;
 mod patience;
 
 use std::time::{Duration, Instant};

@@ -90,9 +90,9 @@ async fn exchange(gateway: &Gateway, vendor: &TestVendor, who: u32, n: u32) -> E
         panic!("not begun")
     };
     let sent = Step {
-        input: Input::Outcome(Outcome::Sent),
         provider_id: Some(format!("P{n}")),
         ticket: Some(format!("{n}")),
+        ..Step::of(Input::Outcome(Outcome::Sent))
     };
     journal.step(job.id, sent, now).await.unwrap();
     let heard = Step::of(Input::Heard(Status::Delivered));

@@ -480,7 +480,7 @@ impl Play {
             self.tell_status(job, &id);
         }
         let provider_id = (outcome == Outcome::Sent).then_some(id);
-        let step = Step { input: Input::Outcome(outcome), provider_id, ticket: None };
+        let step = Step { provider_id, ..Step::of(Input::Outcome(outcome)) };
         let stepped = now(self.journal.step(job.id, step, self.now)).unwrap();
         self.apply(stepped.changes);
         stepped.next

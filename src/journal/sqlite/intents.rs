@@ -10,7 +10,7 @@ pub(super) use self::begin::begin;
 use super::{
     answered, contacts,
     entries::{self, ERASED, EntryRow, INTENT, NewRow},
-    erase, forwards, groups, marks, names, outbox,
+    erase, forwards, groups, names, outbox,
     state::Cx,
     waiting,
 };
@@ -269,6 +269,9 @@ fn advance_with(
     pid: Option<Token>,
     now: Millis,
 ) -> Result<Stepped, DbError> {
+    if let Some(routes) = step.routes {
+        row.life.ways_are(routes);
+    }
     let policy: Policy = row.life.policy.into();
     let Some(before) = row.life.delivery.take() else { return Ok(gone(cx)) };
     let (attempts, told, stood) = (before.attempts, life::told(&before), Standing::of(&before));
@@ -282,7 +285,7 @@ fn advance_with(
     }
     let pid = row.pid.or(pid);
     let tid = step.ticket.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it)).or(row.tid);
-    for input in joined(cx, &mut row, [pid, tid], now)? {
+    for input in waiting::for_send(cx, &mut row, [pid, tid], now)? {
         after = after.step(input, now, &policy);
     }
     after = withdrawn(after, &row, now, &policy);
@@ -353,43 +356,6 @@ fn count_step(
     if let Some(ms) = answered_after {
         delta.hours.answered(row.id, ms);
     }
-}
-
-/// What waited for those of its ids that were not known before.
-fn joined(
-    cx: &mut Cx<'_>,
-    row: &mut EntryRow,
-    ids: [Option<Token>; 2],
-    now: Millis,
-) -> Result<Vec<Input>, DbError> {
-    let mut inputs = Vec::new();
-    for (before, known) in [row.pid, row.tid].into_iter().zip(ids) {
-        if let Some(learnt) = known.filter(|it| before != Some(*it)) {
-            inputs.extend(join(cx, row, learnt, now)?);
-        }
-    }
-    Ok(inputs)
-}
-
-/// Takes over what waited for an id that was learnt now.
-fn join(
-    cx: &mut Cx<'_>,
-    row: &mut EntryRow,
-    learnt: Token,
-    now: Millis,
-) -> Result<Vec<Input>, DbError> {
-    let mut inputs = Vec::new();
-    for joined in waiting::join_send(cx, learnt, row.id, now)? {
-        if let Some((input, status)) = joined.input.and_then(|it| Some((it, it.status()?))) {
-            row.life.note(now, format!("heard_{}", status.as_str()));
-            inputs.push(input);
-        }
-        if let Some(mark) = joined.mark {
-            let place = (&row.instance, row.kind);
-            marks::note(cx, place, &mut row.life, (mark, joined.id), now);
-        }
-    }
-    Ok(inputs)
 }
 
 fn load(cx: &Cx<'_>, id: EntryId) -> Result<Option<EntryRow>, DbError> {

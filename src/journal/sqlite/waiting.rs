@@ -74,16 +74,53 @@ pub(super) fn for_message(
     }
 }
 
-/// A signal that waited for a message.
-pub(super) struct Joined {
-    pub(super) id: EntryId,
-    /// What it tells of how far the message has got.
-    pub(super) input: Option<Input>,
-    pub(super) mark: Option<Mark>,
+/// What waited for those of a send's ids that were not known before.
+pub(super) fn for_send(
+    cx: &mut Cx<'_>,
+    row: &mut EntryRow,
+    ids: [Option<Token>; 2],
+    now: Millis,
+) -> Result<Vec<Input>, DbError> {
+    let mut inputs = Vec::new();
+    for (before, known) in [row.pid, row.tid].into_iter().zip(ids) {
+        if let Some(learnt) = known.filter(|it| before != Some(*it)) {
+            inputs.extend(take_over(cx, row, learnt, now)?);
+        }
+    }
+    Ok(inputs)
 }
 
-/// Signals that waited for a send are to be applied to it now.
-pub(super) fn join_send(
+/// Takes over what waited for an id that was learnt now.
+fn take_over(
+    cx: &mut Cx<'_>,
+    row: &mut EntryRow,
+    learnt: Token,
+    now: Millis,
+) -> Result<Vec<Input>, DbError> {
+    let mut inputs = Vec::new();
+    for joined in end_waiting(cx, learnt, row.id, now)? {
+        if let Some((input, status)) = joined.input.and_then(|it| Some((it, it.status()?))) {
+            row.life.note(now, format!("heard_{}", status.as_str()));
+            inputs.push(input);
+        }
+        if let Some(mark) = joined.mark {
+            let place = (&row.instance, row.kind);
+            marks::note(cx, place, &mut row.life, (mark, joined.id), now);
+        }
+    }
+    Ok(inputs)
+}
+
+/// A signal that waited for a message.
+struct Joined {
+    id: EntryId,
+    /// What it tells of how far the message has got.
+    input: Option<Input>,
+    mark: Option<Mark>,
+}
+
+/// Ends the signals that waited for a send: they are to be applied to it.
+fn end_waiting(
     cx: &mut Cx<'_>,
     pid: Token,
     about: EntryId,

@@ -44,11 +44,7 @@ impl World {
     }
 
     fn ends(&self, outcome: Outcome, id: Option<&str>, at: Millis) {
-        let step = Step {
-            input: Input::Outcome(outcome),
-            provider_id: id.map(str::to_owned),
-            ticket: None,
-        };
+        let step = Step { provider_id: id.map(str::to_owned), ..Step::of(Input::Outcome(outcome)) };
         now(self.journal.step(self.id, step, at)).unwrap();
     }
 

@@ -37,10 +37,7 @@ pub(in crate::journal::sqlite) fn begin(
     };
     let Some(mut row) = row.filter(is_free) else { return Ok(Begun::No(gone(cx))) };
     // As the vendor has them now.
-    row.life.policy.providers = match row.life.only {
-        Some(only) => ways.routes.iter().filter(|it| *it == only).collect(),
-        None => ways.routes,
-    };
+    row.life.ways_are(ways.routes);
     // Before the step, after which what is remembered counts as changed.
     let kept = cx.memory.recent.take_body(id);
     let input = if row.is_erased() {
