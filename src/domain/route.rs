@@ -71,6 +71,12 @@ impl Routes {
         self.0[0].is_none()
     }
 
+    /// Whether this one is among them.
+    #[must_use]
+    pub fn contains(self, kind: ProviderKind) -> bool {
+        self.iter().any(|it| it == kind)
+    }
+
     /// The first that is in neither of the sets.
     #[must_use]
     pub fn first_but(self, left_out: ProviderSet) -> Option<ProviderKind> {

@@ -28,10 +28,15 @@ pub fn may_send(
     wrote_at: Option<Millis>,
     now: Millis,
 ) -> bool {
-    // A clock that was set back must not shut it.
-    let is_open = wrote_at.is_some_and(|it| now - it < WINDOW);
     let is_template = matches!(content, Content::Template(it) if it.is_one_at(via));
-    !has_windows(via) || is_open || is_template
+    !has_windows(via) || is_open(wrote_at, now) || is_template
+}
+
+/// Whether the window of a customer who last wrote then is open.
+#[must_use]
+pub fn is_open(wrote_at: Option<Millis>, now: Millis) -> bool {
+    // A clock that was set back must not shut it.
+    wrote_at.is_some_and(|it| now - it < WINDOW)
 }
 
 impl Template {

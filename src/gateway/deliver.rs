@@ -158,8 +158,8 @@ impl Gateway {
                 None
             }
             // Through another number that has no window it would be sent all the same, where the
-            // vendor's own choice is a provider that has one.
-            None if via == instance.provider => {
+            // vendor's own choice is a provider that has one. Who wrote to that number is answered.
+            None if via == instance.provider && !to_send.wrote_elsewhere => {
                 Some(Outcome::Refused(Refusal::Park(Reason::WindowClosed)))
             }
             None => Some(Outcome::Refused(Refusal::FailOver(Reason::WindowClosed))),

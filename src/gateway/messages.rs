@@ -134,7 +134,7 @@ impl Gateway {
         let send_at = later(message.send_at, self.inner.clock.now())?;
         match send_at {
             Some(at) => self.check_file_is_kept(vendor, content, at).await?,
-            None => self.check_window(service, instance, to, content, first).await?,
+            None => self.check_window(service, instance, to, content, message.provider).await?,
         }
         if !work.admits(vendor) || (send_at.is_some() && !work.admits_later(vendor)) {
             return Err(SendError::Overloaded);
@@ -169,17 +169,21 @@ impl Gateway {
         instance: &WabaInstance,
         to: &Address,
         content: &Content,
-        via: ProviderKind,
+        only: Option<ProviderKind>,
     ) -> Result<(), AdminError> {
-        let is_late = |wrote_at| {
-            let now = self.inner.clock.now();
-            !window::may_send(content, via, wrote_at, now)
-        };
+        let via = only.unwrap_or(instance.provider);
+        let now = self.inner.clock.now();
+        let is_late = |wrote_at| !window::may_send(content, via, wrote_at, now);
         if !is_late(None) || content::in_template(service.vendor(), content, via).is_some() {
             return Ok(());
         }
         let wrote_at = self.inner.journal.wrote_at(&instance.id, to, via).await?;
         if !is_late(wrote_at) {
+            return Ok(());
+        }
+        // It goes on to another of its providers when that is how the customer wrote.
+        let by = self.inner.journal.wrote_by(&instance.id, to, now).await?.filter(|it| *it != via);
+        if only.is_none() && by.is_some_and(|it| instance.ways().contains(it)) {
             return Ok(());
         }
         Err(AdminError::Invalid(format!(

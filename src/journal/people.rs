@@ -40,6 +40,14 @@ pub trait People {
         via: ProviderKind,
     ) -> Result<Option<Millis>, JournalError>;
 
+    /// By which way the customer of this address wrote last, where that was within a day.
+    async fn wrote_by(
+        &self,
+        instance: &InstanceId,
+        address: &Address,
+        now: Millis,
+    ) -> Result<Option<ProviderKind>, JournalError>;
+
     /// The messages of a conversation.
     async fn messages_of(
         &self,

@@ -52,6 +52,8 @@ pub struct ToSend {
     pub via: ProviderKind,
     /// When the customer last wrote through them, where that counts.
     pub wrote_at: Option<Millis>,
+    /// Their window there is closed, and they wrote last, within a day, another way that it may go.
+    pub wrote_elsewhere: bool,
     /// The message it quotes.
     pub quotes: Option<QuotedMessage>,
     /// When the message it answers was accepted, for measuring.

@@ -4,6 +4,7 @@ mod carried;
 mod circuits;
 mod others;
 mod patience;
+mod windows;
 
 use std::time::{Duration, Instant};
 

@@ -72,6 +72,15 @@ impl People for Watched {
         self.inner.wrote_at(instance, address, via).await
     }
 
+    async fn wrote_by(
+        &self,
+        instance: &InstanceId,
+        address: &Address,
+        now: Millis,
+    ) -> Result<Option<ProviderKind>, JournalError> {
+        self.inner.wrote_by(instance, address, now).await
+    }
+
     async fn messages_of(
         &self,
         vendor: &VendorId,

@@ -80,6 +80,19 @@ impl People for SqliteJournal {
         .await
     }
 
+    async fn wrote_by(
+        &self,
+        instance: &InstanceId,
+        address: &Address,
+        now: Millis,
+    ) -> Result<Option<ProviderKind>, JournalError> {
+        let (instance, address) = (instance.clone(), address.clone());
+        self.read_chains(move |connection, vault, ends| {
+            windows::of_address_by((connection, vault, ends), &instance, &address, now)
+        })
+        .await
+    }
+
     async fn messages_of(
         &self,
         vendor: &VendorId,

@@ -1,14 +1,21 @@
-//! When customers last wrote through providers that have windows (`domain/window.rs`).
+//! When customers last wrote through providers that have windows (`domain/window.rs`), and by which
+//! way their last message came.
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{contacts, state::Cx};
+use super::{
+    chains::ANSWERS,
+    contacts,
+    entries::{self, MESSAGE},
+    late::Chain,
+    state::{Cx, State},
+};
 use crate::{
     domain::{
         clock::Millis,
         contact::Address,
         event::Event,
-        id::{ContactId, InstanceId},
+        id::{ContactId, EntryId, InstanceId},
         route::ProviderKind,
         window,
     },
@@ -61,6 +68,50 @@ pub(super) fn of_address(
         latest = latest.max(found);
     }
     Ok(latest)
+}
+
+/// By which way this customer's last message came, where that was less than a window's time ago.
+/// `last` is where their conversation ends.
+pub(super) fn wrote_by(
+    connection: &Connection,
+    vault: &Vault,
+    (contact, last): (ContactId, EntryId),
+    now: Millis,
+) -> Result<Option<ProviderKind>, DbError> {
+    let sql = format!(
+        "{ANSWERS} SELECT instance, body FROM walk CROSS JOIN entries USING (id)
+            WHERE kind = {MESSAGE} AND contact = ?3 LIMIT 1"
+    );
+    let since = EntryId::at(now - window::WINDOW);
+    let mut statement = connection.prepare_cached(&sql)?;
+    let found: Option<(String, Vec<u8>)> = statement
+        .query_row([last.0, since.0, contact.0], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()?;
+    let event = found.and_then(|(instance, body)| {
+        // One that cannot be opened says nothing.
+        entries::open::<Event>(vault, &InstanceId::parse(&instance).ok()?, &body).ok()
+    });
+    let event = event.filter(|it| it.at.is_none_or(|at| window::is_open(Some(at), now)));
+    // Before there were others, all came that way.
+    Ok(event.map(|it| it.via.unwrap_or(ProviderKind::Wasender)))
+}
+
+/// The same, of whoever has this address.
+pub(super) fn of_address_by(
+    (connection, vault, ends): (&Connection, &Vault, &State),
+    instance: &InstanceId,
+    address: &Address,
+    now: Millis,
+) -> Result<Option<ProviderKind>, DbError> {
+    let mut statement = connection.prepare_cached("SELECT contact FROM aliases WHERE key = ?1")?;
+    let mut latest = None;
+    for token in contacts::tokens(vault, instance, address) {
+        let contact = statement.query_row([token], |row| row.get(0).map(ContactId)).optional()?;
+        let Some(contact) = contact else { continue };
+        latest = latest.max(Some((ends.end(connection, contact, Chain::Turns)?, contact)));
+    }
+    let Some((last, contact)) = latest else { return Ok(None) };
+    wrote_by(connection, vault, (contact, last), now)
 }
 
 /// Two contacts are one person.

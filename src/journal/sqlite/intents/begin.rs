@@ -52,7 +52,7 @@ pub(in crate::journal::sqlite) fn begin(
         Input::Begin { down: ways.down, up_at: ways.up_at }
     };
     let (vendor, instance, contact) = (row.vendor.clone(), row.instance.clone(), row.contact);
-    let quotes = row.life.quotes;
+    let (quotes, has_choice) = (row.life.quotes, row.life.only.is_none());
     // The answer has begun with its first part.
     let origin = row.origin.filter(|_| row.life.part.is_none_or(|it| it.before.is_none()));
     let stepped = advance(cx, row, &Step::of(input), now)?;
@@ -62,14 +62,29 @@ pub(in crate::journal::sqlite) fn begin(
     };
     let body = kept.map_or_else(|| entries::body(cx, id), Ok)?;
     let Outbound { to, content } = entries::open(cx.vault, &instance, &body)?;
-    let wrote_at = match contact.filter(|_| window::has_windows(via)) {
-        Some(contact) => windows::wrote_at(cx.connection, contact, via)?,
-        None => None,
-    };
+    let (mut wrote_at, mut wrote_elsewhere) = (None, false);
+    if let Some(contact) = contact.filter(|_| window::has_windows(via)) {
+        wrote_at = windows::wrote_at(cx.connection, contact, via)?;
+        if has_choice && !window::is_open(wrote_at, now) {
+            let last = cx.ends(contact)?[0];
+            let by = windows::wrote_by(cx.connection, cx.vault, (contact, last), now)?;
+            wrote_elsewhere = by.is_some_and(|it| it != via && ways.routes.contains(it));
+        }
+    }
     let quotes = quotes.map(|it| quoted(cx, EntryId(it), via)).transpose()?.flatten();
-    let to_send =
-        ToSend { vendor, instance, contact, to, content, via, wrote_at, quotes, origin, attempt };
-    Ok(Begun::Go(Box::new(to_send)))
+    Ok(Begun::Go(Box::new(ToSend {
+        vendor,
+        instance,
+        contact,
+        to,
+        content,
+        via,
+        wrote_at,
+        wrote_elsewhere,
+        quotes,
+        origin,
+        attempt,
+    })))
 }
 
 /// The message that is quoted, as providers know it. One that they never told cannot be quoted;
