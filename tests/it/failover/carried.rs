@@ -6,21 +6,23 @@ use waba_gateway::{
     twin::{
         Customer,
         twilio::{TwilioNumber, TwilioTwin},
-        unipile::{Generation, UnipileTwin},
+        unipile::{Generation, UnipileNumber, UnipileTwin},
     },
 };
 
 use super::*;
+use crate::{media::sending::uploaded, support::Client};
 
 /// A number at Meta that Meta does not take any message of, with all the others behind it.
-struct Behind {
-    shop: Shop,
-    twilio: TwilioTwin,
-    sender: TwilioNumber,
-    unipile: UnipileTwin,
+pub(super) struct Behind {
+    pub(super) shop: Shop,
+    pub(super) twilio: TwilioTwin,
+    pub(super) sender: TwilioNumber,
+    pub(super) unipile: UnipileTwin,
+    pub(super) account: UnipileNumber,
 }
 
-async fn behind() -> Behind {
+pub(super) async fn behind() -> Behind {
     let (meta, twilio) = (MetaTwin::start().await.unwrap(), TwilioTwin::start().await.unwrap());
     let unipile = UnipileTwin::start().await.unwrap();
     let clock = Clock::fixed(Clock::System.now());
@@ -35,7 +37,7 @@ async fn behind() -> Behind {
         "unipile": { "accountId": account.account_id, "apiKey": account.api_key,
             "dsn": unipile.dsn(Generation::V1) },
     });
-    let behind = Behind { shop, twilio, sender, unipile };
+    let behind = Behind { shop, twilio, sender, unipile, account };
     behind.change(accounts).await;
     // Of all that it refuses, this says least of Meta itself.
     let refuses = MetaMisbehaviour::Refuse(131_062);
@@ -49,19 +51,23 @@ async fn behind() -> Behind {
 }
 
 impl Behind {
-    async fn change(&self, change: Value) {
+    pub(super) async fn change(&self, change: Value) {
         let id = &self.shop.vendor.id;
         let path = format!("/api/admin/vendors/{id}/waba/waba_{id}");
         let changed = self.shop.app.admin.put(&path, change).await;
         assert_eq!(changed.status, 200, "{}", changed.text);
     }
 
-    async fn send(&self, content: Value) -> String {
+    pub(super) async fn send(&self, content: Value) -> String {
+        self.send_to(TO, None, content).await
+    }
+
+    async fn send_to(&self, to: &str, reply_to: Option<&str>, content: Value) -> String {
         self.shop.app.clock.advance(MINUTE);
         let message = SendMessage {
-            to: TO.to_owned(),
+            to: to.to_owned(),
             content: serde_json::from_value(content).unwrap(),
-            reply_to: None,
+            reply_to: reply_to.map(|it| it.parse().unwrap()),
             instance: None,
             provider: None,
             send_at: None,
@@ -130,6 +136,14 @@ fn table() -> Vec<(Value, [Value; 3])> {
             text("Voir\n\nOuvrir: https://x.example"),
         ),
         (json!({ "type": "locationRequest", "text": "Où ?" }), text("Où ?")),
+        (
+            json!({ "type": "poll", "question": "Quand ?", "options": ["lundi", "mardi"] }),
+            [
+                json!({ "poll": { "question": "Quand ?", "options": ["lundi", "mardi"], "multiSelect": false } }),
+                json!("Quand ?\n1. lundi\n2. mardi"),
+                json!(["Quand ?\n1. lundi\n2. mardi", null, null]),
+            ],
+        ),
         (template("Rappel"), text("Rappel")),
         (both, [json!(null), json!(null), json!([null, null, sid])]),
         (template(""), [json!(null), json!(null), json!(null)]),
@@ -164,4 +178,73 @@ async fn what_the_next_provider_has_no_form_for_is_put_into_one_or_parked() {
     assert!(behind.shop.meta.sends().is_empty(), "Meta took none");
     let shown = app.messages(&behind.shop.vendor).await;
     assert!(shown.iter().all(|it| it["human"] == false), "{shown:#?}");
+}
+
+#[tokio::test]
+async fn a_file_goes_with_its_message_through_the_next_provider() {
+    let behind = behind().await;
+    let app = &behind.shop.app;
+    let png = [b"\x89PNG\r\n\x1a\n".to_vec(), vec![7; 30_001]].concat();
+    let id = uploaded(app, &behind.shop.vendor, "", "image/png", png.clone()).await;
+    let image = |from: &str, what: &str| json!({ "type": "media", "kind": "image", "caption": "le plan", from: what });
+    let (file, link) = (image("upload", &id), image("url", "https://files.example/plan.png"));
+    behind.change(json!({ "failover": ["wasender"] })).await;
+    behind.send(file.clone()).await;
+    let sent = app.twin.wait_sends(1, DEADLINE).await[0].json();
+    let there = app.twin.uploaded(sent["imageUrl"].as_str().unwrap()).unwrap();
+    assert_eq!((there.bytes.as_ref(), &sent["text"]), (&png[..], &json!("le plan")));
+    behind.send(link.clone()).await;
+    let sent = app.twin.wait_sends(2, DEADLINE).await[1].json();
+    assert_eq!(sent["imageUrl"], "https://files.example/plan.png");
+    behind.change(json!({ "failover": ["unipile"] })).await;
+    behind.send(file.clone()).await;
+    let sent = &behind.unipile.wait_sends(1, DEADLINE).await[0];
+    assert_eq!((sent.files[0].bytes.as_ref(), sent.text.as_str()), (&png[..], "le plan"));
+    behind.change(json!({ "failover": ["twilio"] })).await;
+    behind.send(file).await;
+    let form = behind.twilio.wait_sends(1, DEADLINE).await[0].form.clone();
+    let (url, client) = (form.get("MediaUrl").unwrap(), Client::new("", ""));
+    assert_eq!(client.raw("GET", url, &[], Vec::new()).await.bytes, png, "Twilio can fetch it");
+    behind.send(link).await;
+    let form = behind.twilio.wait_sends(2, DEADLINE).await[1].form.clone();
+    let got = (form.get("MediaUrl"), form.get("Body"));
+    assert_eq!(got, (Some("https://files.example/plan.png"), Some("le plan")));
+}
+
+#[tokio::test]
+async fn what_quotes_or_reacts_goes_on_as_far_as_the_next_provider_knows_the_message() {
+    let behind = behind().await;
+    let (shop, app) = (&behind.shop, &behind.shop.app);
+    let text = |text: &str| json!({ "type": "text", "text": text });
+    // It has the first message itself; the customer's came by Meta.
+    let first = behind.send(text("un")).await;
+    let msg_id = app.twin.wait_sends(1, DEADLINE).await[0].msg_id;
+    status_is(app, &shop.vendor, &first, "read").await;
+    behind.send_to(TO, Some(&first), text("deux")).await;
+    assert_eq!(app.twin.wait_sends(2, DEADLINE).await[1].json()["replyTo"], json!(msg_id));
+    let said = app.messages(&shop.vendor).await;
+    let theirs = said.iter().rfind(|it| it["inbound"] == true).unwrap()["id"].as_str().unwrap();
+    behind.send_to(TO, Some(theirs), text("trois")).await;
+    let sent = app.twin.wait_sends(3, DEADLINE).await[2].json();
+    assert_eq!((&sent["text"], &sent["replyTo"]), (&json!("trois"), &json!(null)));
+    let reaction = json!({ "type": "reaction", "emoji": "👍" });
+    let id = behind.send_to(TO, Some(theirs), reaction).await;
+    assert_eq!(shop.reason(&id, "parked").await, "unsupported");
+}
+
+#[tokio::test]
+async fn a_customer_without_a_phone_is_reached_through_whom_can_by_their_id() {
+    let (behind, id) = (behind().await, "SN.13491208655302741918");
+    let template = json!({ "type": "template", "name": "rappel", "language": "fr",
+        "text": "Rappel", "contentSid": format!("HX{}", "0".repeat(32)) });
+    for next in ["wasender", "unipile"] {
+        behind.change(json!({ "failover": [next] })).await;
+        let sent = behind.send_to(id, None, template.clone()).await;
+        assert_eq!(behind.shop.reason(&sent, "parked").await, "no_phone", "{next}");
+    }
+    assert_eq!((behind.unipile.n_sends(), behind.shop.n_sent()), (0, (0, 0)));
+    behind.change(json!({ "failover": ["twilio"] })).await;
+    let sent = behind.send_to(id, None, template).await;
+    status_is(&behind.shop.app, &behind.shop.vendor, &sent, "read").await;
+    assert!(behind.twilio.wait_sends(1, DEADLINE).await[0].to.ends_with(id));
 }
