@@ -152,9 +152,10 @@ impl Gateway {
         reply_to: Option<EntryId>,
         via: ProviderKind,
     ) -> Result<(), AdminError> {
+        let is_reaction = matches!(content, Content::Reaction { .. });
         match reply_to {
-            Some(id) => self.check_quoted(vendor, &instance.id, to, id, via).await,
-            None if matches!(content, Content::Reaction { .. }) => {
+            Some(id) => self.check_quoted((vendor, &instance.id, to), (id, is_reaction), via).await,
+            None if is_reaction => {
                 let why = "replyTo: is missing; it is the message to react to";
                 Err(AdminError::Invalid(why.to_owned()))
             }
@@ -195,14 +196,13 @@ impl Gateway {
     /// has none there.
     async fn check_quoted(
         &self,
-        vendor: &VendorId,
-        instance: &InstanceId,
-        to: &Address,
-        quoted: EntryId,
+        (vendor, instance, to): (&VendorId, &InstanceId, &Address),
+        (quoted, is_reaction): (EntryId, bool),
         via: ProviderKind,
     ) -> Result<(), AdminError> {
         let invalid = |why: &str| Err(AdminError::Invalid(format!("replyTo: {why}")));
-        let Some(Journey { row, .. }) = self.inner.journal.journey(vendor, quoted).await? else {
+        let Some(Journey { row, via: by, .. }) = self.inner.journal.journey(vendor, quoted).await?
+        else {
             return invalid("there is no such message");
         };
         let names = to.aliases();
@@ -212,6 +212,9 @@ impl Gateway {
             invalid("only messages sent by this gateway can be quoted")
         } else if row.instance != *instance || !to_same {
             invalid("the message is of another conversation")
+        } else if let Some(by) = by.filter(|it| is_reaction && *it != via) {
+            // Quoted it would leave all the same, without the quote.
+            invalid(&format!("{via} does not know the message, which went through {by}"))
         } else {
             Ok(())
         }

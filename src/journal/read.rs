@@ -6,6 +6,7 @@ use crate::domain::{
     event::Votes,
     id::{ContactId, EntryId, InstanceId},
     message::{Content, Text},
+    route::ProviderKind,
 };
 
 /// A vendor's messages, newest first.
@@ -82,6 +83,8 @@ pub struct Journey {
     pub steps: Vec<(Millis, String)>,
     /// Requests that left for it.
     pub attempts: u32,
+    /// The provider that it came by, or that has it; `None`: it was never tried.
+    pub via: Option<ProviderKind>,
     /// The messages that answer it.
     pub answers: Vec<MessageRow>,
 }

@@ -32,7 +32,7 @@ fn journey(is_inbound: bool, status: &str, reason: Option<&str>) -> Journey {
         origin: None,
         at: None,
     };
-    Journey { row, steps: Vec::new(), attempts: 0, answers: Vec::new() }
+    Journey { row, steps: Vec::new(), attempts: 0, via: None, answers: Vec::new() }
 }
 
 /// Holds that a case is explained in both languages, and not by its word alone.

@@ -19,6 +19,7 @@ use crate::{
         event::{Event, What},
         id::{EntryId, InstanceId, VendorId},
         message::{Content, Text},
+        route::ProviderKind,
         schedule::{Kind, Next},
     },
     journal::{Change, Journey, MessageRow, ORPHAN_WAIT, Page, PartOf, ToFollow, life},
@@ -135,7 +136,14 @@ pub(super) fn journey(
     };
     let first = if row.kind == INTENT { None } else { Some((id.ms(), "received".to_owned())) };
     let steps = first.into_iter().chain(row.life.log.to_vec()).collect();
-    let attempts = row.life.delivery.as_ref().map_or(0, |it| it.attempts);
+    let delivery = row.life.delivery.as_ref();
+    let (attempts, mut via) =
+        (delivery.map_or(0, |it| it.attempts), delivery.and_then(|it| it.via));
+    if row.kind == MESSAGE && !row.is_erased() {
+        let event: Event = entries::open(vault, &row.instance, &body)?;
+        // Before there were others, all came that way.
+        via = Some(event.via.unwrap_or(ProviderKind::Wasender));
+    }
     let mut answers = Vec::new();
     if let Some(contact) = row.contact.filter(|_| row.kind == MESSAGE) {
         let sql = format!(
@@ -151,7 +159,7 @@ pub(super) fn journey(
         }
     }
     let row = message_row(connection, vault, &row, &body)?;
-    Ok(Some(Journey { row, steps, attempts, answers }))
+    Ok(Some(Journey { row, steps, attempts, via, answers }))
 }
 
 pub(super) fn with_body(

@@ -1,6 +1,8 @@
 //! Providers besides Wasender and Meta as the first one that fails, and what changes meanwhile.
 
-use super::*;
+use waba_gateway::twin::Customer;
+
+use super::{carried::behind, *};
 
 #[tokio::test]
 async fn what_is_refused_just_after_its_number_has_moved_leaves_where_it_is_now() {
@@ -28,4 +30,33 @@ async fn what_is_refused_just_after_its_number_has_moved_leaves_where_it_is_now(
     shop.leaves_through_meta(before, "en route").await;
     status_is(&shop.app, &shop.vendor, &id, "read").await;
     assert_eq!(shop.n_sent(), (0, before + 1));
+}
+
+#[tokio::test]
+async fn a_reaction_goes_only_to_what_meta_knows() {
+    let behind = behind().await;
+    let (shop, customer) = (&behind.shop, Customer::new(TO));
+    shop.meta.behave(&shop.number.id);
+    let react = async |to: &str| {
+        let reaction = json!({ "emoji": "👍" });
+        let body = json!({ "to": TO, "type": "reaction", "reaction": reaction, "replyTo": to });
+        let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
+        shop.app.admin.post(&path, body).await
+    };
+    let inbound = async |text: &str| {
+        let found = shop.app.messages(&shop.vendor).await;
+        let found = found.iter().find(|it| it["text"] == text && it["inbound"] == true);
+        found.unwrap()["id"].as_str().unwrap().to_owned()
+    };
+    let said = behind.twilio.customer_says(&behind.sender.account_sid, &customer, "d'ailleurs");
+    assert_eq!(said.await.status, 200);
+    let refused = react(&inbound("d'ailleurs").await).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    let why = "replyTo: meta does not know the message, which went through twilio";
+    assert_eq!(refused.json()["error"], why);
+    let said = MetaInbound::text("d'ici");
+    let said = shop.meta.customer_says(&shop.number.id, &MetaCustomer::new(TO), &said).await;
+    assert_eq!(said.status, 200);
+    let taken = react(&inbound("d'ici").await).await;
+    assert_eq!(taken.status, 202, "{}", taken.text);
 }
