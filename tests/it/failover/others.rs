@@ -1,8 +1,68 @@
 //! Providers besides Wasender and Meta as the first one that fails, and what changes meanwhile.
 
-use waba_gateway::twin::Customer;
+use waba_gateway::twin::{
+    Customer,
+    twilio::TwilioFault,
+    unipile::{UnipileFault, UnipileNumber},
+};
 
 use super::{carried::behind, *};
+
+#[tokio::test]
+async fn what_twilio_refuses_leaves_through_meta_and_what_it_may_have_does_not() {
+    let behind = behind().await;
+    let (shop, sid) = (&behind.shop, &behind.sender.account_sid);
+    shop.meta.behave(&shop.number.id);
+    behind.change(json!({ "provider": "twilio", "failover": ["meta"] })).await;
+    for fault in [
+        TwilioFault::Refuse { status: 401, code: 20_003 },
+        TwilioFault::Refuse { status: 400, code: 63_012 },
+        TwilioFault::Fail { status: 503, accepted: false },
+        TwilioFault::FailsLater(63_012),
+    ] {
+        let (before, n_taken) = (shop.n_sent().1, behind.twilio.n_sends());
+        let is_taken = matches!(fault, TwilioFault::FailsLater(_));
+        behind.twilio.misbehave(sid, fault.clone(), Times::Once);
+        let id = behind.send(json!({ "type": "text", "text": "prêt" })).await;
+        shop.leaves_through_meta(before, "prêt").await;
+        status_is(&shop.app, &shop.vendor, &id, "read").await;
+        let n_taken = n_taken + usize::from(is_taken);
+        assert_eq!((behind.twilio.n_sends(), shop.n_sent().0), (n_taken, 0), "{fault:?}");
+    }
+    let (before, n_taken) = (shop.n_sent(), behind.twilio.n_sends());
+    behind.twilio.misbehave(sid, TwilioFault::Cut { accepted: true }, Times::Once);
+    let id = behind.send(json!({ "type": "text", "text": "coupé" })).await;
+    status_is(&shop.app, &shop.vendor, &id, "read").await;
+    assert_eq!((shop.n_sent(), behind.twilio.n_sends()), (before, n_taken + 1));
+}
+
+#[tokio::test]
+async fn what_unipile_refuses_leaves_through_meta_and_what_it_may_have_does_not() {
+    let behind = behind().await;
+    let shop = &behind.shop;
+    shop.meta.behave(&shop.number.id);
+    let UnipileNumber { account_id, .. } = &behind.account;
+    behind.change(json!({ "provider": "unipile", "failover": ["meta"] })).await;
+    for fault in [
+        UnipileFault::Refuse { status: 401, slug: "errors/disconnected_account" },
+        UnipileFault::Refuse { status: 401, slug: "errors/invalid_credentials" },
+        UnipileFault::Fail { status: 503, accepted: false },
+    ] {
+        let before = shop.n_sent().1;
+        behind.unipile.misbehave(account_id, fault.clone(), Times::Once);
+        let id = behind.send(json!({ "type": "text", "text": "prêt" })).await;
+        shop.leaves_through_meta(before, "prêt").await;
+        status_is(&shop.app, &shop.vendor, &id, "read").await;
+        assert_eq!((behind.unipile.n_sends(), shop.n_sent().0), (0, 0), "{fault:?}");
+    }
+    let before = shop.n_sent();
+    behind.unipile.misbehave(account_id, UnipileFault::Cut { accepted: true }, Times::Once);
+    let id = behind.send(json!({ "type": "text", "text": "coupé" })).await;
+    behind.unipile.wait_sends(1, DEADLINE).await;
+    // Its webhooks lead nowhere here: it is fenced.
+    status_is(&shop.app, &shop.vendor, &id, "unknown_yet").await;
+    assert_eq!((shop.n_sent(), behind.unipile.n_sends()), (before, 1));
+}
 
 #[tokio::test]
 async fn what_is_refused_just_after_its_number_has_moved_leaves_where_it_is_now() {
