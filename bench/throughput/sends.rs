@@ -47,6 +47,9 @@ use crate::{
 const CONNECTIONS: usize = 32;
 const CPU_MAX_US: f64 = 100.0;
 const LATE_MAX_MS: f64 = 1_000.0;
+/// Connections to the provider: for each that the calls alone need, and sends of each.
+const CONNECTIONS_MAX: f64 = 2.0;
+const SENDS_EACH_MIN: f64 = 10.0;
 /// Until the last answer, once the last has fallen due.
 const LAST_WITHIN: Duration = Duration::from_secs(20);
 
@@ -127,6 +130,10 @@ pub fn run(directory: &Path, runs: usize, plan: Plan) -> anyhow::Result<()> {
     println!("each of the {n_sends} messages of a run was sent once");
     verdict(&format!("{wanted} sends/s, each within {LATE_MAX_MS} ms"), medians[2] <= LATE_MAX_MS);
     verdict(&format!("at most {CPU_MAX_US} us beside the call"), medians[5] <= CPU_MAX_US);
+    let (ours, floors) = (medians[8], medians[9]);
+    let are_reused = ours <= CONNECTIONS_MAX * floors && ours <= count(n_sends) / SENDS_EACH_MIN;
+    let most = format!("at most {CONNECTIONS_MAX} connections for each of the calls'");
+    verdict(&format!("{most}, each for {SENDS_EACH_MIN} sends or more"), are_reused);
     Ok(())
 }
 

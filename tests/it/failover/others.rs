@@ -1,5 +1,11 @@
 //! Providers besides Wasender and Meta as the first one that fails, and what changes meanwhile.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use tokio::net::{TcpListener, TcpStream};
 use waba_gateway::twin::{
     Customer,
     twilio::TwilioFault,
@@ -7,6 +13,28 @@ use waba_gateway::twin::{
 };
 
 use super::{carried::behind, *};
+
+/// Messages that leave one after another.
+const N_SENDS: usize = 20;
+
+/// Hands connections on to the twin, and counts them.
+async fn counted(meta: &MetaTwin) -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (address, to) = (listener.local_addr().unwrap(), meta.address());
+    let n_accepted = Arc::new(AtomicUsize::new(0));
+    let n = Arc::clone(&n_accepted);
+    tokio::spawn(async move {
+        while let Ok((mut from, _)) = listener.accept().await {
+            n.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                let mut to = TcpStream::connect(to).await.unwrap();
+                // Either may go away.
+                let _ = tokio::io::copy_bidirectional(&mut from, &mut to).await;
+            });
+        }
+    });
+    (meta.api_url().replace(&to.to_string(), &address.to_string()), n_accepted)
+}
 
 #[tokio::test]
 async fn what_twilio_refuses_leaves_through_meta_and_what_it_may_have_does_not() {
@@ -90,6 +118,21 @@ async fn what_is_refused_just_after_its_number_has_moved_leaves_where_it_is_now(
     shop.leaves_through_meta(before, "en route").await;
     status_is(&shop.app, &shop.vendor, &id, "read").await;
     assert_eq!(shop.n_sent(), (0, before + 1));
+}
+
+#[tokio::test]
+async fn sends_one_after_another_go_over_one_connection() {
+    let meta = MetaTwin::start().await.unwrap();
+    let (api, n_accepted) = counted(&meta).await;
+    let shop = shop_at(api, meta, "meta", "wasender").await;
+    let (_, before) = shop.n_sent();
+    for n in 0..N_SENDS {
+        let id = send(&shop.app, &shop.vendor, TO, &format!("n° {n}")).await;
+        status_is(&shop.app, &shop.vendor, &id, "read").await;
+    }
+    assert_eq!(shop.n_sent().1, before + N_SENDS);
+    let n_accepted = n_accepted.load(Ordering::Relaxed);
+    assert!((1..=2).contains(&n_accepted), "{n_accepted} connections");
 }
 
 #[tokio::test]
