@@ -1,6 +1,6 @@
 //! What vendors may send: checked field by field before anything is kept.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, ops::RangeInclusive};
 
 use serde::Serialize;
 use url::Url;
@@ -29,6 +29,8 @@ const MEDIA_ID_CHARS_MAX: usize = 64;
 const PLACE_CHARS_MAX: usize = 1_000;
 /// The longest name on a card, in characters.
 const NAME_CHARS_MAX: usize = 200;
+/// Options of a poll, at least and at most: `WhatsApp`'s own limits.
+const POLL_OPTIONS: RangeInclusive<usize> = 2..=12;
 /// The longest question of a poll, in characters: `WhatsApp`'s own limit.
 const QUESTION_CHARS_MAX: usize = 255;
 /// The longest option of a poll, in characters: `WhatsApp`'s own limit.
@@ -87,6 +89,10 @@ pub(super) fn checked(content: Content, own: &PhoneNumber) -> Result<Content, St
         }
         Content::Poll { question, options, .. } => {
             required("poll.question", question, QUESTION_CHARS_MAX)?;
+            if !POLL_OPTIONS.contains(&options.len()) {
+                let (min, max) = (POLL_OPTIONS.start(), POLL_OPTIONS.end());
+                return Err(format!("poll.options: are {min} to {max}"));
+            }
             for option in options {
                 required("poll.options", option, POLL_OPTION_CHARS_MAX)?;
             }

@@ -57,6 +57,10 @@ pub(super) fn check(content: &Content) -> Result<(), Unsendable> {
         Content::Media(Media { view_once: true, .. }) => {
             Err(Unsendable("viewOnce: Meta cannot send this".to_owned()))
         }
+        Content::Template(it) if it.name.is_empty() && it.text.is_empty() => {
+            let why = "template.name: Meta sends templates by their name and language";
+            Err(Unsendable(why.to_owned()))
+        }
         _ => Ok(()),
     }
 }

@@ -9,9 +9,6 @@ use crate::{
     provider::{Outgoing, Unsendable},
 };
 
-/// Options of a poll, at least and at most (§2.1).
-const POLL_OPTIONS: std::ops::RangeInclusive<usize> = 2..=12;
-
 /// The body of a send; `None` is content that Wasender has no form for.
 pub(super) fn body(message: &Outgoing<'_>) -> Option<Value> {
     let mut body = fields(message.content, message.file)?;
@@ -35,10 +32,6 @@ pub(super) fn check(content: &Content) -> Result<(), Unsendable> {
         | Content::Chosen { .. }
         | Content::Flow(_)
         | Content::Reaction { .. } => no("type: Wasender cannot send this".to_owned()),
-        Content::Poll { options, .. } if !POLL_OPTIONS.contains(&options.len()) => {
-            let (min, max) = (POLL_OPTIONS.start(), POLL_OPTIONS.end());
-            no(format!("poll.options: Wasender takes {min} to {max}"))
-        }
         Content::Contact { phone: None, .. } => no("contact.phone: is missing".to_owned()),
         Content::Media(Media { kind: MediaKind::Sticker, url: Some(url), .. }) if !is_webp(url) => {
             no("sticker.url: Wasender takes .webp only".to_owned())
@@ -229,13 +222,6 @@ mod tests {
 
     #[test]
     fn what_wasender_cannot_send_is_known_beforehand() {
-        let poll = |n: usize| {
-            let options = vec!["a"; n];
-            content(json!({ "type": "poll", "question": "Q?", "options": options }))
-        };
-        for (n, is_fine) in [(1, false), (2, true), (12, true), (13, false)] {
-            assert_eq!(check_content(&poll(n)).is_ok(), is_fine, "{n}");
-        }
         let unsupported = json!({ "type": "unsupported", "kind": "x", "text": "" });
         assert!(check_content(&content(unsupported)).is_err());
     }

@@ -182,3 +182,27 @@ async fn customers_see_that_they_are_read_and_answered() {
     let seen: Vec<_> = reads.iter().map(|it| (it.wamid.as_str(), it.is_typing)).collect();
     assert_eq!(seen, [("wamid.IN", true), ("wamid.IN", false)]);
 }
+
+#[tokio::test]
+async fn what_meta_has_no_form_for_is_refused_before_any_call() {
+    let shop = shop().await;
+    let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
+    let n_asked = shop.meta.requests().len();
+    let template = |it: Value| json!({ "to": CUSTOMER, "type": "template", "template": it });
+    let poll = |options: &[&str]| {
+        let poll = json!({ "question": "Quand ?", "options": options });
+        json!({ "to": CUSTOMER, "type": "poll", "poll": poll })
+    };
+    for (body, want) in [
+        (template(json!({ "contentSid": "HX1" })), "template.name: Meta sends templates by"),
+        (poll(&["lundi"]), "poll.options: are 2 to 12"),
+        (poll(&[]), "poll.options: are 2 to 12"),
+    ] {
+        let refused = shop.app.admin.post(&path, body).await;
+        assert_eq!(refused.status, 422, "{}", refused.text);
+        let why = refused.json()["error"].as_str().unwrap().to_owned();
+        assert!(why.starts_with(want), "{why}");
+    }
+    assert!(shop.app.messages(&shop.vendor).await.is_empty());
+    assert_eq!(shop.meta.requests().len(), n_asked);
+}
