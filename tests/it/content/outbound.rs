@@ -145,22 +145,72 @@ fn bad_others() -> Vec<(Value, &'static str)> {
     ]
 }
 
+/// Bad content that only some providers have, and what is said of it.
+fn bad_rich() -> Vec<(Value, &'static str)> {
+    let of = |kind: &str, it: Value| json!({ "type": kind, kind: it });
+    let link =
+        |text: &str, label: &str, url: &str| json!({ "text": text, "label": label, "url": url });
+    let flow = |change: Value| {
+        let mut flow = json!({ "text": "RDV", "cta": "Prendre", "id": "42" });
+        flow.as_object_mut().unwrap().extend(change.as_object().unwrap().clone());
+        of("flow", flow)
+    };
+    let long = |n: usize| "a".repeat(n);
+    let big = json!([{ "x": long(32 * 1_024) }]);
+    vec![
+        (of("ctaUrl", link(" ", "b", URL)), "ctaUrl.text: is empty"),
+        (of("ctaUrl", link(&long(1_025), "b", URL)), "ctaUrl.text: has more than 1024"),
+        (of("ctaUrl", link("a", "", URL)), "ctaUrl.label: is empty"),
+        (of("ctaUrl", link("a", &long(21), URL)), "ctaUrl.label: has more than 20"),
+        (of("ctaUrl", link("a", "b", "javascript:x")), "ctaUrl.url: "),
+        (flow(json!({ "text": "" })), "flow.text: is empty"),
+        (flow(json!({ "cta": long(31) })), "flow.cta: has more than 30"),
+        (flow(json!({ "name": "x" })), "flow: has either id or name"),
+        (flow(json!({ "id": null })), "flow: has either id or name"),
+        (flow(json!({ "token": long(4_097) })), "flow.token: has more than 4096"),
+        (
+            flow(json!({ "payload": { "x": long(32 * 1_024) } })),
+            "flow.payload: has more than 32768 bytes",
+        ),
+        (of("locationRequest", json!({ "text": "" })), "locationRequest.text: is empty"),
+        (of("locationRequest", json!({ "text": long(1_025) })), "locationRequest.text: has more"),
+        (of("template", json!({ "text": "x" })), "template: has name and language, or contentSid"),
+        (of("template", json!({ "name": "t", "text": "x" })), "template: has name and language"),
+        (
+            of("template", json!({ "name": long(513), "language": "fr" })),
+            "template.name: has more than 512",
+        ),
+        (
+            of("template", json!({ "name": "t", "language": "fr", "components": big })),
+            "template.components: has more than 32768 bytes",
+        ),
+        (of("reaction", json!({ "emoji": long(33) })), "reaction.emoji: has more than 32"),
+        (of("reaction", json!({ "emoji": "👍" })), "type: Wasender cannot send this"),
+    ]
+}
+
 #[tokio::test]
 async fn a_bad_message_is_refused_with_its_field_and_nothing_is_kept() {
     let app = spawn_app().await;
     let vendor = app.vendor(1).await;
-    for (body, want) in bad_files().into_iter().chain(bad_others()) {
+    for (body, want) in bad_files().into_iter().chain(bad_others()).chain(bad_rich()) {
         let answer = post(&app, &vendor, body).await;
         assert_eq!(answer.status, 422, "{want}: {}", answer.text);
         let why = answer.json()["error"].as_str().unwrap().to_owned();
         assert!(why.starts_with(want), "{why} is not {want}");
     }
-    for body in [
+    for (body, want) in [
         json!({ "type": "text", "text": "a", "x": 1 }),
         json!({ "text": "a" }),
         json!({ "type": "text", "text": 1 }),
-    ] {
-        assert_eq!(post(&app, &vendor, body).await.status, 400);
+        json!({ "type": "poll", "poll": { "question": "Q", "options": "a" } }),
+    ]
+    .into_iter()
+    .zip(["unknown field `x`", "missing field `type`", " text: the", " poll.options: the"])
+    {
+        let answer = post(&app, &vendor, body).await;
+        assert_eq!(answer.status, 400);
+        assert!(answer.text.contains(want), "{want}: {}", answer.text);
     }
     assert!(app.messages(&vendor).await.is_empty());
     assert_eq!(app.twin.n_sends(), 0);
