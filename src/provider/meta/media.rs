@@ -31,7 +31,7 @@ use crate::{
 const UPLOAD_WITHIN: Duration = Duration::from_mins(5);
 const DOWNLOAD_WITHIN: Duration = Duration::from_mins(5);
 /// Where Meta keeps files.
-const FILE_HOSTS: [&str; 3] = [".fbsbx.com", ".fbcdn.net", ".whatsapp.net"];
+const FILE_HOSTS: [&str; 2] = [".fbsbx.com", ".fbcdn.net"];
 /// Tries to find out where a file is: an address is good for five minutes.
 const PLACES_MAX: usize = 2;
 
@@ -232,4 +232,47 @@ fn bytes_max(mime_type: &str) -> Option<u64> {
         it if it.starts_with("image/") => return None,
         _ => 100 * MIB,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{net::IpAddr, sync::Arc};
+
+    use super::*;
+    use crate::{
+        domain::clock::Clock,
+        http::{Allow, Http},
+    };
+
+    struct Everywhere;
+
+    impl Allow for Everywhere {
+        fn allows(&self, _: &str, _: IpAddr) -> bool {
+            true
+        }
+    }
+
+    #[test]
+    fn the_token_goes_to_metas_own_hosts_alone() {
+        let http = Http::new(Arc::new(Everywhere)).unwrap();
+        let meta = Meta::new(http, "https://graph.example/v24.0".parse().unwrap(), Clock::System);
+        for (url, want) in [
+            ("https://lookaside.fbsbx.com/whatsapp_business/attachments/?mid=1", true),
+            ("https://LOOKASIDE.fbsbx.com./x", true),
+            ("https://scontent.xx.fbcdn.net/x", true),
+            ("https://graph.example/x", true),
+            ("http://lookaside.fbsbx.com/x", false),
+            ("http://graph.example/x", false),
+            ("https://graph.example:8443/x", false),
+            ("https://evilfbsbx.com/x", false),
+            ("https://fbsbx.com.evil.example/x", false),
+            ("https://x.fbsbx.com.evil.example/x", false),
+            ("https://evil.example/.fbsbx.com", false),
+            ("https://lookaside.fbsbx.com@evil.example/x", false),
+            ("https://mmg.whatsapp.net/x", false),
+            ("ftp://lookaside.fbsbx.com/x", false),
+        ] {
+            assert_eq!(meta.trust(&url.parse().unwrap()).is_some(), want, "{url}");
+        }
+    }
 }
