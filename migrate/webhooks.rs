@@ -8,7 +8,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use waba_gateway::{
     cli::progress::Progress,
     config::Config,
-    domain::id::VendorId,
+    domain::{id::VendorId, route::ProviderKind},
     gateway::{AdminError, Gateway, SetUp, SetUpDone, SetUpError, can_reach},
     provider::wasender::SessionFault,
     telemetry::Chain,
@@ -52,7 +52,9 @@ impl Options {
             return Ok(());
         }
         if !can_reach(&config.wasender_url, &config.base_url) {
-            return Err(SetUpError::BaseUrl(config.base_url.to_string()).into());
+            return Err(
+                SetUpError::BaseUrl(ProviderKind::Wasender, config.base_url.to_string()).into()
+            );
         }
         if config.wasender_token.is_none() {
             bail!(

@@ -104,7 +104,7 @@ impl Gateway {
         }
         let settings = &self.inner.settings;
         if !can_reach(&api_of(settings, &instance, provider), &settings.base_url) {
-            return Err(SetUpError::BaseUrl(settings.base_url.to_string()));
+            return Err(SetUpError::BaseUrl(provider, settings.base_url.to_string()));
         }
         let instance = self.with_proof(instance, provider).await?;
         let url = webhook_url_at(&settings.base_url, provider, vendor);

@@ -74,11 +74,9 @@ pub enum SetUpError {
     /// Wasender, or the token.
     #[error(transparent)]
     Session(#[from] SessionFault),
-    /// Wasender cannot call us there.
-    #[error(
-        "APP_BASE_URL is {0}, which Wasender cannot reach: it needs https and a public host name"
-    )]
-    BaseUrl(String),
+    /// The provider cannot call us there.
+    #[error("APP_BASE_URL is {1}, which {0} cannot reach: it needs https and a public host name")]
+    BaseUrl(ProviderKind, String),
     /// The session's webhooks go elsewhere.
     #[error("the session's webhooks go to {0}; repeat with \"replace\": true to take them over")]
     Foreign(String),
@@ -186,7 +184,7 @@ impl Gateway {
         let settings = &self.inner.settings;
         let base = &settings.base_url;
         if !can_reach(&settings.wasender_url, base) {
-            return Err(SetUpError::BaseUrl(base.to_string()));
+            return Err(SetUpError::BaseUrl(ProviderKind::Wasender, base.to_string()));
         }
         Ok(webhook_url(base, vendor))
     }

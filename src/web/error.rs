@@ -240,7 +240,7 @@ fn media(error: &MediaError) -> StatusCode {
 fn set_up(error: &SetUpError) -> StatusCode {
     match error {
         SetUpError::Admin(error) => admin(error),
-        SetUpError::BaseUrl(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        SetUpError::BaseUrl(..) => StatusCode::UNPROCESSABLE_ENTITY,
         SetUpError::Foreign(_) | SetUpError::OtherNumber => StatusCode::CONFLICT,
         SetUpError::NotKept(_) => StatusCode::BAD_GATEWAY,
         SetUpError::Hook(_, fault) => match fault {

@@ -120,7 +120,7 @@ async fn what_cannot_succeed_for_any_row_is_refused_before_anything_is_done() {
     let arguments = ["batch", &file, "--setup-webhooks"];
     let base = [("APP_BASE_URL", "http://localhost:9002"), ("WASENDER_API_KEY", "1|marked")];
     let ran = place.run_with(&arguments, &base);
-    ran.says(2, &["APP_BASE_URL is http://localhost:9002/, which Wasender cannot reach"]);
+    ran.says(2, &["APP_BASE_URL is http://localhost:9002/, which wasender cannot reach"]);
     place.run(&arguments).says(2, &["--setup-webhooks needs WASENDER_API_KEY"]);
     place.run(&["batch", &file, "--replace-webhooks"]).says(2, &["--setup-webhooks"]);
     assert!(!place.data().exists() && scene.twin.requests().is_empty());

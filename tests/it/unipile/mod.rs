@@ -2,6 +2,7 @@
 
 mod api;
 mod linked;
+mod setup;
 
 use serde_json::{Value, json};
 use waba_gateway::{
@@ -41,6 +42,13 @@ struct Rig {
 }
 
 async fn rig(generation: Generation) -> Rig {
+    let rig = silent_rig(generation, Some(SECRET)).await;
+    rig.twin.set_webhook(&rig.number.account_id, &rig.vendor.hook, SECRET);
+    rig
+}
+
+/// The same, whose webhooks go nowhere.
+async fn silent_rig(generation: Generation, secret: Option<&str>) -> Rig {
     let twin = UnipileTwin::start().await.unwrap();
     // Webhooks of the second generation name their time.
     let clock = Clock::fixed(Clock::System.now());
@@ -53,7 +61,7 @@ async fn rig(generation: Generation) -> Rig {
         account_id: Some(number.account_id.clone()),
         api_key: Some(number.api_key.clone().into()),
         dsn: Some(twin.dsn(generation)),
-        webhook_secret: Some(SECRET.into()),
+        webhook_secret: secret.map(Into::into),
         ..UnipileChange::default()
     };
     let new = NewInstance {
@@ -66,7 +74,6 @@ async fn rig(generation: Generation) -> Rig {
     };
     app.gateway.create_instance(&id, new).await.unwrap();
     let hook = format!("{}/api/webhooks/unipile/{id}", app.base);
-    twin.set_webhook(&number.account_id, &hook, SECRET);
     let session = app.twin.add_session(NewSession::new(VENDOR));
     let vendor = TestVendor { id, phone: VENDOR.to_owned(), session, hook };
     app.clock.advance(MINUTE);
