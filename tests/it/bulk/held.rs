@@ -1,7 +1,7 @@
 //! Jobs that are not taken, or wait for a person.
 
 use waba_gateway::{
-    domain::message::Content,
+    domain::{bulk::RECIPIENTS_MAX, message::Content},
     gateway::{AdminError, NewBulk, SendError},
 };
 
@@ -66,4 +66,28 @@ async fn a_job_that_cannot_go_on_waits_for_a_person_and_stops_no_other() {
         assert_eq!((&held["note"], &held["waiting"]), (&json!(why), &json!(3)));
     }
     assert_eq!(app.twin.n_sends(), 3);
+}
+
+#[tokio::test]
+#[ignore = "takes half a minute"]
+async fn a_job_with_more_recipients_than_a_job_has_is_refused_and_nothing_of_it_is_kept() {
+    let app = spawn_app().await;
+    let vendor = app.vendor(1).await;
+    let mut body = json!({ "message": { "type": "text", "text": "Bonjour" } }).to_string();
+    // Who is given again counts, too.
+    for n in 0..=RECIPIENTS_MAX {
+        write!(body, "\n{{\"to\":\"+22170555{:04}\"}}", n % 1_000).unwrap();
+    }
+    let refused = post(&app, &vendor, LINES, "", &body).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    assert!(refused.text.contains("at most 100000 recipients"), "{}", refused.text);
+    let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
+    let kept = "SELECT (SELECT count(*) FROM bulk_jobs) + (SELECT count(*) FROM bulk_recipients)";
+    let started = std::time::Instant::now();
+    while db.query_row(kept, (), |row| row.get::<_, i64>(0)).unwrap() > 0 {
+        assert!(started.elapsed() < DEADLINE, "some of it is left");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(app.messages(&vendor).await.is_empty());
+    assert_eq!(app.twin.n_sends(), 0);
 }
