@@ -359,6 +359,7 @@ impl Delivery {
                 // The vendor risks a second send, not a third.
                 if policy.on_unknown == OnUnknown::Retry && !self.is_risked {
                     self.is_risked = true;
+                    self.stays(policy);
                     self.again_at(now, now);
                 } else {
                     self.enter(State::Unknown);

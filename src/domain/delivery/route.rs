@@ -64,6 +64,7 @@ impl Delivery {
             }
             Refusal::Wait { not_before } => {
                 self.refusals += 1;
+                self.stays(policy);
                 self.again_at(not_before.max(now + self.back_off()), now);
             }
             Refusal::Down(_) => {
@@ -97,6 +98,13 @@ impl Delivery {
             Refusal::Wait { not_before }
         };
         self.refused(refusal, now, policy);
+    }
+
+    /// The next attempt goes the same way, if that is up: those before it that were busy or down
+    /// may be up again.
+    pub(super) fn stays(&mut self, policy: &Policy) {
+        let before = policy.routes.iter().take_while(|it| Some(*it) != self.via);
+        self.passed = before.fold(self.passed, ProviderSet::with);
     }
 
     /// Goes on with the next provider for now; whether there is one.
