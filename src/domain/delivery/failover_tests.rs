@@ -55,6 +55,10 @@ struct Run {
     went: Vec<(ProviderKind, End)>,
     /// The customer may have it.
     may_have_it: bool,
+    /// It was known to be down when something could have gone that way.
+    was_down: ProviderSet,
+    /// Between two steps it is what the journal keeps of it.
+    is_kept: bool,
 }
 
 fn late(may_fail_over: bool) -> Late {
@@ -79,19 +83,38 @@ impl End {
 }
 
 impl Run {
-    fn attempt(&mut self, end: End, policy: &Policy) {
+    fn new(is_kept: bool) -> Self {
+        let (delivery, was_down) = (Delivery::new(0, EXPIRES), ProviderSet::NONE);
+        Self { delivery, now: 0, went: Vec::new(), may_have_it: false, was_down, is_kept }
+    }
+
+    fn step(&mut self, input: Input, policy: &Policy) {
+        if self.is_kept {
+            let kept = serde_json::to_string(&self.delivery).unwrap();
+            let read: Delivery = serde_json::from_str(&kept).unwrap();
+            assert_eq!(read, self.delivery, "{kept}");
+            self.delivery = read;
+        }
+        self.delivery = self.delivery.clone().step(input, self.now, policy);
+    }
+
+    /// Whether there was a way.
+    fn attempt(&mut self, end: End, down: ProviderSet, policy: &Policy) -> bool {
         let Todo::Send { at } = self.delivery.todo(policy) else { panic!("nothing to send") };
         self.now = self.now.max(at);
-        let step = |it: &mut Self, input| {
-            it.delivery = it.delivery.clone().step(input, it.now, policy);
-        };
-        step(self, Input::BEGIN);
-        assert_eq!(self.delivery.state, State::Begun, "{:?}", self.went);
+        let step = |it: &mut Self, input| it.step(input, policy);
+        self.was_down = self.was_down.or(down);
+        step(self, Input::Begin { down, up_at: self.now + MINUTE });
+        if self.delivery.state != State::Begun {
+            assert_eq!(self.delivery.state, State::Waiting { due: self.now + MINUTE });
+            return false;
+        }
         let via = self.delivery.via.expect("it goes some way");
+        assert!(!down.contains(via), "a way that is down is passed over: {:?}", self.went);
         assert!(!self.may_have_it, "sent again although the customer may have it: {:?}", self.went);
-        let before = self.went.last();
-        if let Some((before, End::LateWait)) = before {
-            assert_eq!(via, *before, "to whom too much was sent no other number writes");
+        if let Some((before, End::LateWait | End::Unknown | End::Crash)) = self.went.last() {
+            let is_same = via == *before || down.contains(*before);
+            assert!(is_same, "no other number writes after that: {:?}", self.went);
         }
         self.went.push((via, end));
         let retry = |not_before| Input::Outcome(Outcome::Refused(Refusal::Retry { not_before }));
@@ -117,6 +140,23 @@ impl Run {
             step(self, Input::HeardFailed { by: Some(other), late });
             assert_eq!(self.delivery, before);
             step(self, Input::HeardFailed { by: Some(via), late });
+        }
+        true
+    }
+
+    /// Time runs out for an outcome that is not known. The vendor may have chosen to risk a second
+    /// send, and never a third.
+    fn gives_up_waiting(&mut self, policy: &Policy) {
+        let State::Fenced { since } = self.delivery.state else { return };
+        let is_unclear = |it: &&(ProviderKind, End)| matches!(it.1, End::Unknown | End::Crash);
+        let is_first = self.went.iter().filter(is_unclear).count() == 1;
+        self.now = since + policy.unknown_deadline;
+        self.step(Input::Tick, policy);
+        if policy.on_unknown == OnUnknown::Retry && is_first {
+            assert_eq!(self.delivery.state, State::Waiting { due: self.now }, "{:?}", self.went);
+            self.may_have_it = false;
+        } else {
+            assert_eq!(self.delivery.state, State::Unknown, "{:?}", self.went);
         }
     }
 
@@ -147,6 +187,8 @@ impl Run {
             }
             End::Late(true) if next.is_some() && n_late <= 1 => assert!(waits, "{}", told()),
             End::Late(_) => assert_eq!(state, State::Dead(Reason::OptedOut), "{}", told()),
+            // Who comes back to it has had some patience.
+            End::Busy | End::LateBusy if !self.was_down.is_empty() => assert!(waits, "{}", told()),
             // Patience first, as long as it lasts.
             End::Busy | End::LateBusy
                 if n_busy < PATIENCE_TRIES as usize && self.went.len() <= SOON =>
@@ -157,60 +199,92 @@ impl Run {
             End::Busy | End::LateBusy | End::Throttled | End::Down | End::FailOver => {
                 assert!(waits, "{}", told());
                 // The refusal that ends patience: the next one at once, unless it was just tried.
-                let fresh = next.is_some_and(|it| !self.went.iter().any(|went| went.0 == it));
+                let fresh = next.is_some_and(|it| {
+                    !self.was_down.contains(it) && !self.went.iter().any(|went| went.0 == it)
+                });
                 assert!(at_once || !fresh, "{}", told());
             }
         }
-        if fresh_comes_before(&self.went, routes) {
-            return;
-        }
-        panic!("a provider was left out: {}", told());
+        assert!(self.fresh_came_first(routes), "a provider was left out: {}", told());
+    }
+
+    /// No provider was used for the first time before all that come before it had been, but those
+    /// that were down.
+    fn fresh_came_first(&self, routes: Routes) -> bool {
+        let first = |kind| self.went.iter().position(|it| it.0 == kind);
+        let others = routes.iter().filter(|it| !self.was_down.contains(*it));
+        let firsts: Vec<Option<usize>> = others.map(first).collect();
+        firsts.is_sorted_by(|a, b| match (a, b) {
+            (Some(a), Some(b)) => a < b,
+            (None, Some(_)) => false,
+            (_, None) => true,
+        })
     }
 }
 
-/// No provider was used for the first time before all that come before it had been.
-fn fresh_comes_before(went: &[(ProviderKind, End)], routes: Routes) -> bool {
-    let first = |kind| went.iter().position(|it| it.0 == kind);
-    let firsts: Vec<Option<usize>> = routes.iter().map(first).collect();
-    firsts.is_sorted_by(|a, b| match (a, b) {
-        (Some(a), Some(b)) => a < b,
-        (None, Some(_)) => false,
-        (_, None) => true,
-    })
-}
-
-fn follow(run: &Run, policy: &Policy, deep: usize, n: &mut usize) {
+/// All that may come of it, whichever of these sets of ways are down at each attempt.
+fn follow(run: &Run, policy: &Policy, downs: &[ProviderSet], deep: usize, n: &mut usize) {
     if deep == 0 || !matches!(run.delivery.todo(policy), Todo::Send { .. }) {
         return;
     }
-    for end in ENDS {
+    for (end, down) in ENDS.iter().flat_map(|end| downs.iter().map(|down| (*end, *down))) {
         let mut run = run.clone();
-        run.attempt(end, policy);
+        if !run.attempt(end, down, policy) {
+            continue;
+        }
         run.check(policy.routes);
+        run.gives_up_waiting(policy);
         *n += 1;
-        follow(&run, policy, deep - 1, n);
+        follow(&run, policy, downs, deep - 1, n);
     }
+}
+
+fn policy(on_unknown: OnUnknown, routes: &[ProviderKind]) -> Policy {
+    let routes = routes.iter().copied().collect();
+    Policy { on_unknown, unknown_deadline: MINUTE, routes }
 }
 
 #[test]
 fn whatever_the_order_of_outcomes_the_next_provider_is_tried_and_nothing_is_sent_twice() {
     let mut n = 0;
     for routes in [&[Wasender][..], &[Wasender, Meta], &[Wasender, Meta, Twilio]] {
-        let routes: Routes = routes.iter().copied().collect();
-        let policy =
-            Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: 10 * MINUTE, routes };
-        let delivery = Delivery::new(0, EXPIRES);
-        let run = Run { delivery, now: 0, went: Vec::new(), may_have_it: false };
-        follow(&run, &policy, DEEP, &mut n);
+        let policy = policy(OnUnknown::GiveUp, routes);
+        follow(&Run::new(false), &policy, &[ProviderSet::NONE], DEEP, &mut n);
     }
     assert!(n > 10_000, "only {n} orders");
 }
 
 #[test]
-fn an_unknown_outcome_never_goes_another_way_by_itself() {
-    let routes: Routes = [Wasender, Meta].into_iter().collect();
+fn so_it_is_in_whichever_order_the_vendor_has_put_them_and_whatever_is_down() {
+    let (mut n, all) = (0, [Wasender, Meta, Twilio]);
+    let pairs = all.into_iter().flat_map(|a| all.into_iter().map(move |b| (a, b)));
+    for (a, b) in pairs.filter(|(a, b)| a != b) {
+        let last = all.into_iter().find(|it| *it != a && *it != b);
+        let three: Vec<ProviderKind> = [a, b].into_iter().chain(last).collect();
+        for routes in [&three[..2], &three] {
+            let downs = [ProviderSet::NONE, ProviderSet::NONE.with(a), ProviderSet::NONE.with(b)];
+            for on_unknown in [OnUnknown::GiveUp, OnUnknown::Retry] {
+                follow(&Run::new(false), &policy(on_unknown, routes), &downs, 3, &mut n);
+            }
+        }
+    }
+    assert!(n > 100_000, "only {n} orders");
+}
+
+#[test]
+fn so_it_is_when_each_step_is_taken_from_what_is_kept() {
+    let mut n = 0;
     for on_unknown in [OnUnknown::GiveUp, OnUnknown::Retry] {
-        let policy = Policy { on_unknown, unknown_deadline: MINUTE, routes };
+        let (policy, downs) = (policy(on_unknown, &[Meta, Twilio, Wasender]), [ProviderSet::NONE]);
+        follow(&Run::new(true), &policy, &downs, 3, &mut n);
+    }
+    assert!(n > 1_000, "only {n} orders");
+}
+
+#[test]
+fn an_unknown_outcome_never_goes_another_way_by_itself() {
+    for on_unknown in [OnUnknown::GiveUp, OnUnknown::Retry] {
+        let policy = policy(on_unknown, &[Wasender, Meta]);
         let begun = Delivery::new(0, EXPIRES).step(Input::BEGIN, 0, &policy);
         let fenced = begun.step(Input::Outcome(Outcome::Unknown), 0, &policy);
         let ended = fenced.step(Input::Tick, MINUTE, &policy);
@@ -227,8 +301,7 @@ fn an_unknown_outcome_never_goes_another_way_by_itself() {
 
 #[test]
 fn what_is_down_is_passed_over_and_when_all_are_it_waits() {
-    let routes: Routes = [Wasender, Meta].into_iter().collect();
-    let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: MINUTE, routes };
+    let policy = policy(OnUnknown::GiveUp, &[Wasender, Meta]);
     let new = || Delivery::new(0, EXPIRES);
     let down = ProviderSet::NONE.with(Wasender);
     let begun = new().step(Input::Begin { down, up_at: 9_000 }, 5, &policy);
@@ -246,11 +319,7 @@ fn what_is_down_is_passed_over_and_when_all_are_it_waits() {
 
 #[test]
 fn ways_that_the_vendor_has_changed_are_followed_as_they_are_now() {
-    let policy = |kinds: &[ProviderKind]| Policy {
-        on_unknown: OnUnknown::GiveUp,
-        unknown_deadline: MINUTE,
-        routes: kinds.iter().copied().collect(),
-    };
+    let policy = |kinds: &[ProviderKind]| self::policy(OnUnknown::GiveUp, kinds);
     let refused = Input::Outcome(Outcome::Refused(Refusal::FailOver(Reason::Unauthorized)));
     let old = policy(&[Wasender, Meta]);
     let waits = Delivery::new(0, EXPIRES).step(Input::BEGIN, 0, &old).step(refused, 0, &old);
@@ -266,8 +335,7 @@ fn ways_that_the_vendor_has_changed_are_followed_as_they_are_now() {
 
 #[test]
 fn a_failure_that_comes_before_the_answer_decides() {
-    let routes: Routes = [Meta, Wasender].into_iter().collect();
-    let policy = Policy { on_unknown: OnUnknown::GiveUp, unknown_deadline: MINUTE, routes };
+    let policy = policy(OnUnknown::GiveUp, &[Meta, Wasender]);
     for (may_fail_over, outcome) in [
         (true, Outcome::Sent),
         (true, Outcome::Unknown),
@@ -287,11 +355,7 @@ fn a_failure_that_comes_before_the_answer_decides() {
 
 #[test]
 fn who_was_sent_to_too_fast_waits_and_is_sent_to_through_no_other_number() {
-    let policy = Policy {
-        on_unknown: OnUnknown::GiveUp,
-        unknown_deadline: MINUTE,
-        routes: [Meta, Wasender].into_iter().collect(),
-    };
+    let policy = policy(OnUnknown::GiveUp, &[Meta, Wasender]);
     let (mut delivery, mut now) = (Delivery::new(0, EXPIRES), 0);
     for _ in 0..2 * PATIENCE_TRIES {
         delivery = delivery.step(Input::BEGIN, now, &policy);
@@ -313,11 +377,7 @@ fn what_was_too_much_later_is_tried_again_the_same_way_then_another_and_not_for_
         (&[Meta, Twilio], wait, THROTTLES_MAX + 1),
         (&[Meta], busy, THROTTLES_MAX + 1),
     ] {
-        let policy = Policy {
-            on_unknown: OnUnknown::GiveUp,
-            unknown_deadline: MINUTE,
-            routes: kinds.iter().copied().collect(),
-        };
+        let policy = policy(OnUnknown::GiveUp, kinds);
         let (mut delivery, mut now, mut went) = (Delivery::new(0, EXPIRES), 0, Vec::new());
         while let State::Waiting { due } = delivery.state {
             now = now.max(due);
