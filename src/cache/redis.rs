@@ -6,6 +6,7 @@
 //! that each change replaces: a reader that was slow cannot put back what it read before a change,
 //! because it puts only where the generation is still the one it found.
 
+mod budget;
 mod changes;
 mod errors;
 mod health;
@@ -29,7 +30,7 @@ use tokio::{
 };
 use zeroize::Zeroizing;
 
-pub use self::{changes::Changes, health::Trouble, limits::Rate};
+pub use self::{budget::request, changes::Changes, health::Trouble, limits::Rate};
 use self::{
     errors::{kind, refuses_writes, too_slow},
     health::Health,
@@ -43,8 +44,8 @@ use crate::{
     vault::Vault,
 };
 
-/// For one answer. A webhook asks at most three times, one after the other, and no request may
-/// wait longer than 50 ms for Redis.
+/// For one answer, and for telling what has changed. A request may ask several times, within its
+/// budget.
 const CALL_WITHIN: Duration = Duration::from_millis(15);
 /// For what nobody waits for.
 const PUT_WITHIN: Duration = Duration::from_millis(250);
@@ -146,9 +147,8 @@ impl Redis {
         let mut ask = redis::pipe();
         ask.get(&name).pttl(&name).get(&generation);
         let since = Instant::now();
-        let found = self.within(CALL_WITHIN, async |mut connection| {
-            ask.query_async::<Found>(&mut connection).await
-        });
+        let found =
+            self.asked(async |mut connection| ask.query_async::<Found>(&mut connection).await);
         let Ok((sealed, lasts_ms, generation)) = found.await else { return Fetched::Away };
         let lease = Lease { generation: generation.unwrap_or_default(), since };
         let Some(sealed) = sealed else { return Fetched::Nothing(lease) };
@@ -310,6 +310,23 @@ impl Redis {
             () = tokio::time::sleep(self.0.health.looked_at_every()) => {}
             () = self.0.look.notified() => {}
         }
+    }
+
+    /// The same for what a request asks: no longer than it may wait yet, which is no fault of
+    /// Redis'.
+    async fn asked<T>(
+        &self,
+        call: impl AsyncFnOnce(ConnectionManager) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let (left, began) = (budget::left(CALL_WITHIN), Instant::now());
+        let end = if left < CALL_WITHIN {
+            let end = timeout(left, call(self.connection())).await;
+            end.unwrap_or_else(|_| Err(too_slow()))
+        } else {
+            self.within(CALL_WITHIN, call).await
+        };
+        budget::spend(began.elapsed());
+        end
     }
 
     async fn probe(&self, connection: ConnectionManager) -> RedisResult<()> {

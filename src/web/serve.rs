@@ -19,6 +19,7 @@ use super::{
     linger::Lingering,
     panicked,
 };
+use crate::cache::redis;
 
 /// For the head of a request, and for a connection between two requests.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
@@ -128,7 +129,8 @@ async fn converse(
         // A task of its own: a caller that hangs up must not stop half-way what has begun.
         let answer = tokio::spawn(async move {
             let request: Request = request.map(Body::new);
-            let answer: Result<Response, Infallible> = router.oneshot(request).await;
+            let answer: Result<Response, Infallible> =
+                redis::request(router.oneshot(request)).await;
             answer
         });
         async move {

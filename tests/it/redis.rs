@@ -51,6 +51,7 @@ impl Shared {
             ("ENCRYPTION_KEY", self.key.expose_secret().to_owned()),
             ("ADMIN_API_KEY", ADMIN_KEY.to_owned()),
         ];
+        variables.retain(|it| !more.iter().any(|more| more.0 == it.0));
         variables.extend(more.iter().map(|it| (it.0, it.1.to_owned())));
         let store: Arc<Switch> = Arc::clone(&self.store);
         spawn_app_with(Options { variables, store: Some(store), ..Options::default() }).await

@@ -4,7 +4,7 @@ use std::sync::LazyLock;
 
 use redis::Script;
 
-use super::{CALL_WITHIN, Redis};
+use super::Redis;
 
 /// So many calls at once, and one more after each interval.
 #[derive(Clone, Copy, Debug)]
@@ -37,9 +37,8 @@ impl Redis {
         let whose = self.0.vault.token(&[b"limit", kind.as_bytes(), of.as_bytes()]);
         let mut ask = MAY.key(self.0.names.limit(&whose));
         ask.arg(rate.burst).arg(rate.interval);
-        let may = self.within(CALL_WITHIN, async |mut connection| {
-            ask.invoke_async::<bool>(&mut connection).await
-        });
+        let may =
+            self.asked(async |mut connection| ask.invoke_async::<bool>(&mut connection).await);
         may.await.unwrap_or(true)
     }
 }

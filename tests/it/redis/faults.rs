@@ -2,6 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use waba_gateway::store::Store;
+
 use super::{
     RedisServer, Shared, gateway_binary, hook, is_degraded, posted, spawn_app, within_a_second,
 };
@@ -75,6 +78,71 @@ async fn no_request_waits_for_a_redis_that_does_not_answer() {
     is_degraded(&one, true).await;
     shared.redis.go_on();
     is_degraded(&one, false).await;
+}
+
+/// A way to this Redis on which each answer takes this long.
+async fn slow_way(redis: &RedisServer, each: Duration) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = redis.url().strip_prefix("redis://").unwrap().to_owned();
+    tokio::spawn(async move {
+        while let Ok((caller, _)) = listener.accept().await {
+            let server = tokio::net::TcpStream::connect(&server).await.unwrap();
+            tokio::spawn(async move {
+                let (mut asks, mut told) = caller.into_split();
+                let (mut answers, mut asked) = server.into_split();
+                let there = tokio::io::copy(&mut asks, &mut asked);
+                let back = async {
+                    let mut bytes = vec![0; 65_536];
+                    loop {
+                        let n = answers.read(&mut bytes).await?;
+                        if n == 0 {
+                            return Ok::<_, std::io::Error>(());
+                        }
+                        tokio::time::sleep(each).await;
+                        told.write_all(&bytes[..n]).await?;
+                    }
+                };
+                let _ = tokio::join!(there, back);
+            });
+        }
+    });
+    format!("redis://{address}")
+}
+
+#[tokio::test]
+async fn no_request_waits_longer_in_sum_however_often_it_asks_a_slow_redis() {
+    const N: u32 = 25;
+    let shared = Shared::new().await;
+    let url = slow_way(&shared.redis, Duration::from_millis(10)).await;
+    let one = shared.gateway_with(&[("REDIS_URL", &url)]).await;
+    super::until("Redis is used", || one.gateway.manager().uses_redis()).await;
+    let mut vendors = Vec::new();
+    for n in 1..=N {
+        vendors.push(one.vendor(n).await);
+    }
+    shared.forget_all(&one, &vendors.iter().collect::<Vec<_>>()).await;
+    super::until("Redis is used", || one.gateway.manager().uses_redis()).await;
+    // As what a webhook has for many numbers asks whose they are.
+    let manager = one.gateway.manager();
+    let all = async {
+        for vendor in &vendors {
+            for key in shared.store.instances(&vendor.id).await.unwrap()[0].keys() {
+                assert!(manager.by_key(&key).await.unwrap().is_some());
+            }
+        }
+    };
+    let asked = Instant::now();
+    waba_gateway::cache::redis::request(all).await;
+    // Three times for each vendor, 750 ms, without a bound.
+    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+    super::until("Redis is used", || one.gateway.manager().uses_redis()).await;
+    manager.forget_all();
+    let path = format!("/api/admin/vendors/{}", vendors[0].id);
+    let change = serde_json::json!({"businessName": "Boutique"});
+    let asked = Instant::now();
+    assert_eq!(one.admin.put(&path, change).await.status, 200);
+    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
 }
 
 #[tokio::test]

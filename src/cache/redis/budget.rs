@@ -1,0 +1,26 @@
+//! For how long one request may wait for what it asks Redis, all its calls together.
+
+use std::{cell::Cell, time::Duration};
+
+/// What a request may ask in. With what it tells, which takes 15 ms at most, no request waits longer
+/// than 50 ms for Redis.
+const REQUEST_WITHIN: Duration = Duration::from_millis(35);
+
+tokio::task_local! {
+    static LEFT: Cell<Duration>;
+}
+
+/// A request, whose calls of Redis together take no longer than a request may wait for it.
+pub async fn request<T>(request: impl Future<Output = T>) -> T {
+    LEFT.scope(Cell::new(REQUEST_WITHIN), request).await
+}
+
+/// What is left of it, at most this; what is no request's has no bound of that kind.
+pub(super) fn left(most: Duration) -> Duration {
+    LEFT.try_with(Cell::get).unwrap_or(most).min(most)
+}
+
+pub(super) fn spend(taken: Duration) {
+    // What is no request's spends nothing.
+    let _ = LEFT.try_with(|it| it.set(it.get().saturating_sub(taken)));
+}
