@@ -1,5 +1,6 @@
 //! Vendors in order of their ids, wherever they are: a document is named by its vendor's id or names
-//! it in a field, in the collection of now or of before, and some vendors have numbers only.
+//! it in a field, in the collection of now or of before, and some vendors have numbers only, of which
+//! either may be so too.
 
 use std::collections::BTreeMap;
 
@@ -19,6 +20,12 @@ use crate::{
     domain::id::VendorId,
     store::{StoreError, VendorPage},
 };
+
+/// How documents of a vendor's numbers begin, before its id.
+const PREFIX: &str = "waba_";
+/// Before the names after those, and after every id of a vendor.
+const AFTER_PREFIX: &str = "waba`";
+const LAST: &str = "~";
 
 type Found = BTreeMap<VendorId, Option<Document>>;
 
@@ -66,16 +73,22 @@ struct Page<'a> {
 impl Page<'_> {
     /// What was found, and up to which id that is everything; `None` when there is no more.
     async fn read(&self) -> Result<(Found, Option<String>), Fault> {
-        let (now, now_named, older, older_named, numbers) = tokio::try_join!(
+        let after = self.after.as_deref().unwrap_or_default();
+        let prefixed = format!("{PREFIX}{after}");
+        let (now, now_named, older, older_named, numbers, named, low, high) = tokio::try_join!(
             self.by_field(CONFIGS, vendor::vendor_of),
             self.by_name(CONFIGS),
             self.by_field(OLDER_CONFIGS, vendor::vendor_of),
             self.by_name(OLDER_CONFIGS),
             self.by_field(INSTANCES, instance::vendor_of),
+            self.numbers_named(&prefixed, AFTER_PREFIX),
+            self.numbers_named(after, PREFIX),
+            self.numbers_named(after.max(AFTER_PREFIX), LAST),
         )?;
-        let ends = [&now, &now_named, &older, &older_named, &numbers];
+        let ends = [&now, &now_named, &older, &older_named, &numbers, &named, &low, &high];
         let end = ends.into_iter().filter_map(|it| it.1.clone()).min();
-        let mut found: Found = numbers.0.into_keys().map(|it| (it, None)).collect();
+        let numbers = [numbers, named, low, high].into_iter().flat_map(|it| it.0.into_keys());
+        let mut found: Found = numbers.map(|it| (it, None)).collect();
         // The collection of now goes before the older one, and in each the document of the
         // vendor's id before another that names it.
         for source in [older.0, older_named.0, now.0, now_named.0] {
@@ -92,7 +105,8 @@ impl Page<'_> {
         owner: fn(&Document) -> Option<VendorId>,
     ) -> Result<(Found, Option<String>), Fault> {
         let after = self.after.clone().map(text);
-        let page = ordered(self.session, collection, "vendorId", after, self.limit).await?;
+        let page =
+            ordered(self.session, (collection, "vendorId"), (after, None), self.limit).await?;
         let last = page.last().and_then(|it| get_text(&it.fields, "vendorId"));
         let end = last.filter(|_| page.len() >= self.limit);
         let mut found = Found::new();
@@ -104,6 +118,29 @@ impl Page<'_> {
                 *known = Some(document);
             }
         }
+        Ok((found, end))
+    }
+
+    /// Those whose numbers' documents have their id, and no field that names them: in the order of
+    /// ids between these two names, which begin as one another.
+    async fn numbers_named(
+        &self,
+        after: &str,
+        before: &str,
+    ) -> Result<(Found, Option<String>), Fault> {
+        if after >= before {
+            return Ok((Found::new(), None));
+        }
+        let between = [after, before].map(|it| Some(it).filter(|it| !it.is_empty()));
+        let between = between.map(|it| it.map(|it| name(self.session, INSTANCES, it)));
+        let [after, before] = between;
+        let page =
+            ordered(self.session, (INSTANCES, "__name__"), (after, before), self.limit).await?;
+        let last = page.last().map(|it| id_of(&it.name));
+        let last = last.map(|it| it.strip_prefix(PREFIX).unwrap_or(it).to_owned());
+        let end = last.filter(|_| page.len() >= self.limit);
+        let unnamed = page.iter().filter(|it| get_text(&it.fields, "vendorId").is_none());
+        let found = unnamed.filter_map(instance::vendor_of).map(|it| (it, None)).collect();
         Ok((found, end))
     }
 
@@ -126,20 +163,20 @@ impl Page<'_> {
     }
 }
 
-/// Documents of a collection in the order of a field, after a value of it.
-pub(super) async fn ordered(
+/// Documents of a collection in the order of a field, after a value of it and before another.
+async fn ordered(
     session: &Session,
-    collection: &str,
-    field: &str,
-    after: Option<Value>,
+    (collection, field): (&str, &str),
+    (after, before): (Option<Value>, Option<Value>),
     limit: usize,
 ) -> Result<Vec<Document>, Fault> {
     let order = FirestoreQueryOrder::new(field.to_owned(), FirestoreQueryDirection::Ascending);
     let query = all_of(collection)
         .with_order_by(vec![order])
         .with_limit(u32::try_from(limit).unwrap_or(u32::MAX));
-    let cursor = |it| FirestoreQueryCursor::AfterValue(vec![FirestoreValue::from(it)]);
-    session.query(query.opt_start_at(after.map(cursor))).await
+    let after = after.map(|it| FirestoreQueryCursor::AfterValue(vec![FirestoreValue::from(it)]));
+    let before = before.map(|it| FirestoreQueryCursor::BeforeValue(vec![FirestoreValue::from(it)]));
+    session.query(query.opt_start_at(after).opt_end_at(before)).await
 }
 
 /// The order of documents' names, after a document of this id.
@@ -149,6 +186,10 @@ pub(super) async fn by_name(
     after: Option<&str>,
     limit: usize,
 ) -> Result<Vec<Document>, Fault> {
-    let after = after.map(|it| value(ValueType::ReferenceValue(session.name(collection, it))));
-    ordered(session, collection, "__name__", after, limit).await
+    let after = after.map(|it| name(session, collection, it));
+    ordered(session, (collection, "__name__"), (after, None), limit).await
+}
+
+fn name(session: &Session, collection: &str, id: &str) -> Value {
+    value(ValueType::ReferenceValue(session.name(collection, id)))
 }

@@ -78,7 +78,48 @@ async fn every_form_of_an_instance_is_read() {
     assert!(!vendor.auto_reply && vendor.status == VendorStatus::Active);
     let listed = app.gateway.vendors(None, 10).await.unwrap().vendors;
     let ids: Vec<String> = listed.iter().map(|it| it.id.to_string()).collect();
-    assert_eq!(ids, ["cara"], "who is named by an id alone is not listed");
+    assert_eq!(ids, ["anna", "binta", "cara"], "also who is named by an id alone");
+}
+
+#[tokio::test]
+async fn vendors_that_ids_of_documents_alone_name_are_listed_in_order_and_once() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    // Before, among and after the ids that begin as documents of numbers do.
+    let ids = ["Zoe", "anna", "waba_lo", "waba_zz", "xenia", "zoe"];
+    for (n, id) in ids.iter().enumerate() {
+        let document = if id.starts_with("waba_") || n % 2 == 0 {
+            format!("waba_{id}")
+        } else {
+            (*id).to_owned()
+        };
+        let mut fields = json!({ "phoneNumber": format!("+22177123456{n}") });
+        if *id == "waba_zz" {
+            fields["vendorId"] = json!(id);
+        }
+        program.set("waba_instances", &document, fields).await;
+    }
+    program.set("vendor_configs", "xenia", json!({ "businessName": "Xenia" })).await;
+    program
+        .set(
+            "waba_instances",
+            "auto",
+            json!({ "vendorId": "anna", "phoneNumber": "+221771234599" }),
+        )
+        .await;
+    for limit in [1, 2, 3, 10] {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = app.gateway.vendors(after.as_ref(), limit).await.unwrap();
+            listed.extend(page.vendors.iter().map(|it| it.id.to_string()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+        }
+        assert_eq!(listed, ids, "{limit} at once");
+    }
 }
 
 #[tokio::test]

@@ -320,6 +320,23 @@ async fn without_a_vendor_that_cannot_be_read_nothing_is_moved() {
 }
 
 #[tokio::test]
+async fn vendors_that_ids_of_documents_alone_name_are_moved_too() {
+    let (place, emulator) = (Place::new(), Emulator::start());
+    let program = emulator.program().await;
+    for (id, number) in [("waba_anna", "+221771234567"), ("binta", "+221771234568")] {
+        let fields = json!({ "phoneNumber": number, "wasenderWebhookSecret": "marked-secret" });
+        program.set("waba_instances", id, fields).await;
+    }
+    let ran = run(&place, &emulator, &["--to", "sqlite"]);
+    ran.says(0, &["2 vendors with 2 numbers: 2 moved", "now set STORE=sqlite"]);
+    let sqlite = open(&place, &variables(&emulator), "sqlite").await;
+    for id in ["anna", "binta"] {
+        let numbers = sqlite.store.instances(&vendor_id(id)).await.unwrap();
+        assert_eq!(super::place::secrets(&numbers[0]), ["marked-secret"], "{id}");
+    }
+}
+
+#[tokio::test]
 async fn it_says_why_it_does_not_move() {
     let emulator = Emulator::start();
     let app = spawn_app().await;
