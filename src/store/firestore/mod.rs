@@ -25,6 +25,7 @@ mod watch;
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
+use firestore::gcloud_sdk::google::firestore::v1::Value;
 use moka::sync::Cache;
 
 use self::{
@@ -59,6 +60,17 @@ const SYNCED_MAX: u64 = 200_000;
 /// Vendors and instances written in one transaction, at most. Each batch is kept or not as a whole.
 const BATCH_MAX: usize = 100;
 
+/// When `lastSync` of an instance was last written, and in which form it is there.
+#[derive(Clone)]
+struct Synced {
+    at: Millis,
+    /// `None`: its document was not read, or not to the end.
+    form: Option<Form>,
+}
+
+/// The time that was there, or none.
+type Form = Option<Value>;
+
 /// The store in Firestore, with what is only for watching in the embedded database.
 #[derive(Clone)]
 pub struct FirestoreStore {
@@ -66,7 +78,7 @@ pub struct FirestoreStore {
     vault: Arc<Vault>,
     local: SqliteStore,
     changes: Changes,
-    synced: Cache<InstanceId, Millis>,
+    synced: Cache<InstanceId, Synced>,
 }
 
 impl FirestoreStore {
@@ -146,13 +158,42 @@ impl FirestoreStore {
         Ok(())
     }
 
-    /// Whether `lastSync` may be written now; it is then taken for written.
-    fn takes_sync(&self, id: &InstanceId, at: Millis) -> bool {
-        let is_due = self.synced.get(id).is_none_or(|it| at - it >= SYNC_EVERY);
-        if is_due {
-            self.synced.insert(id.clone(), at);
+    /// That an instance was heard of. Its document is read once, for the form of the time in it.
+    async fn sync(&self, id: &InstanceId, at: Millis) -> Result<(), StoreError> {
+        let before = self.synced.get(id);
+        if before.as_ref().is_some_and(|it| at - it.at < SYNC_EVERY) {
+            return Ok(());
         }
-        is_due
+        let Some(form) = before.and_then(|it| it.form) else {
+            return self.sync_with(id, None, at).await.map(|_| ());
+        };
+        let session = self.session()?;
+        self.synced.insert(id.clone(), Synced { at, form: Some(form.clone()) });
+        let name = session.name(INSTANCES, id.as_str());
+        if let Some(write) = put::last_sync(name, form.as_ref(), at) {
+            // One that was deleted has none.
+            session.commit_if(vec![write]).await?;
+        }
+        Ok(())
+    }
+
+    /// The same with what is said of its session. Whether that is news.
+    async fn sync_with(
+        &self,
+        id: &InstanceId,
+        status: Option<Connection>,
+        at: Millis,
+    ) -> Result<bool, StoreError> {
+        let session = self.session()?;
+        let before = self.synced.get(id).filter(|it| at - it.at < SYNC_EVERY);
+        let last_sync = before.is_none().then_some(at);
+        let at = before.map_or(at, |it| it.at);
+        // Others who come meanwhile leave it to this one.
+        self.synced.insert(id.clone(), Synced { at, form: None });
+        let done = session.run(&SetStatus { id, status, last_sync }).await;
+        let (is_news, form) = done.inspect_err(|_| self.synced.invalidate(id))?;
+        self.synced.insert(id.clone(), Synced { at, form: Some(form) });
+        Ok(is_news)
     }
 }
 
@@ -231,18 +272,10 @@ impl Store for FirestoreStore {
         status: Option<Connection>,
         at: Millis,
     ) -> Result<bool, StoreError> {
-        let session = self.session()?;
-        let last_sync = self.takes_sync(instance, at).then_some(at);
-        let Some(status) = status else {
-            let name = session.name(INSTANCES, instance.as_str());
-            let write = last_sync.and_then(|at| put::last_sync(name, at));
-            if let Some(write) = write {
-                // One that was deleted has none.
-                session.commit_if(vec![write]).await?;
-            }
-            return Ok(false);
-        };
-        session.run(&SetStatus { id: instance, status, last_sync }).await
+        if status.is_some() {
+            return self.sync_with(instance, status, at).await;
+        }
+        self.sync(instance, at).await.map(|()| false)
     }
 
     async fn put_key(&self, key: &ApiKey) -> Result<(), StoreError> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use async_trait::async_trait;
-use firestore::gcloud_sdk::google::firestore::v1::{Document, Write};
+use firestore::gcloud_sdk::google::firestore::v1::{Document, Value, Write};
 
 use super::{
     Fault, bulk, claims,
@@ -11,7 +11,7 @@ use super::{
     instance::{self, INSTANCES, Older},
     session::{Deed, Session},
     shared::{FORMER, PAUSES, pause_write},
-    value::{Edit, Fields, delete, get_time, id_of, text, time, whole},
+    value::{Edit, Fields, delete, get_time, id_of, text, time_like, whole},
     vendor::{self, CONFIGS},
 };
 use crate::{
@@ -183,41 +183,45 @@ impl Deed for Remove<'_> {
     }
 }
 
-/// What the provider says of a session. Whether it is another state than before.
+/// What the provider says of a session. Whether it is another state than before, and in which form
+/// `lastSync` is there.
 pub(super) struct SetStatus<'a> {
     pub(super) id: &'a InstanceId,
-    pub(super) status: Connection,
+    /// `None`: nothing of it, but that it was heard of.
+    pub(super) status: Option<Connection>,
     /// `None`: it was written less than a minute ago.
     pub(super) last_sync: Option<Millis>,
 }
 
 #[async_trait]
 impl Deed for SetStatus<'_> {
-    type Done = bool;
+    type Done = (bool, Option<Value>);
 
-    async fn plan(&self, tx: &Session) -> Result<(bool, Vec<Write>), StoreError> {
+    async fn plan(&self, tx: &Session) -> Result<(Self::Done, Vec<Write>), StoreError> {
         let Some(found) = tx.get_one(INSTANCES, self.id.as_str()).await? else {
-            return Ok((false, Vec::new()));
+            return Ok(((false, None), Vec::new()));
         };
         let present = super::value::get_text(&found.fields, "status");
-        let is_news = instance::connection(present.as_deref()) != self.status;
+        let news = self.status.filter(|it| instance::connection(present.as_deref()) != *it);
         let mut edit = Edit::of(found.name.clone(), false);
-        if is_news {
-            edit.set("status", text(self.status.as_str()));
+        if let Some(status) = news {
+            edit.set("status", text(status.as_str()));
         }
+        let form = found.fields.get("lastSync");
         if let Some(at) = self.last_sync
             && get_time(&found.fields, "lastSync").is_none_or(|it| it < at)
         {
-            edit.set("lastSync", super::value::time_like(found.fields.get("lastSync"), at));
+            edit.set("lastSync", time_like(form, at));
         }
-        Ok((is_news, edit.write().into_iter().collect()))
+        let done = (news.is_some(), form.cloned());
+        Ok((done, edit.write().into_iter().collect()))
     }
 }
 
-/// The write of `lastSync` alone.
-pub(super) fn last_sync(name: String, at: Millis) -> Option<Write> {
+/// The write of `lastSync` alone, in this form.
+pub(super) fn last_sync(name: String, form: Option<&Value>, at: Millis) -> Option<Write> {
     let mut edit = Edit::of(name, false);
-    edit.set("lastSync", time(at));
+    edit.set("lastSync", time_like(form, at));
     edit.write()
 }
 

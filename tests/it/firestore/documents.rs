@@ -123,6 +123,32 @@ async fn vendors_that_ids_of_documents_alone_name_are_listed_in_order_and_once()
 }
 
 #[tokio::test]
+async fn the_time_of_a_session_is_written_in_the_form_it_has() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let iso = |at: i64| json!(waba_gateway::domain::clock::iso(at));
+    let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567", "lastSync": iso(AT) });
+    program.set("waba_instances", "waba_anna", number).await;
+    let id = InstanceId::parse("waba_anna").unwrap();
+    let last_sync = async || program.get("waba_instances", "waba_anna").await["lastSync"].clone();
+    let store = app.gateway.store();
+    for (at, written) in [
+        // It goes on and never back.
+        (AT - 1, AT),
+        (AT + 30_000, AT),
+        (AT + 60_000, AT + 60_000),
+        (AT + 61_000, AT + 60_000),
+        (AT + 120_000, AT + 120_000),
+    ] {
+        store.set_status(&id, None, at).await.unwrap();
+        assert_eq!(last_sync().await, iso(written), "{}", at - AT);
+    }
+    let stored = program.get("waba_instances", "waba_anna").await;
+    assert!(stored["status"].is_null(), "{stored}");
+}
+
+#[tokio::test]
 async fn every_form_of_a_configuration_is_read() {
     let emulator = Emulator::start();
     let program = emulator.program().await;
