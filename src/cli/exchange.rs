@@ -33,7 +33,8 @@ Examples:
   waba-gateway vendor import vendors.json --dry-run
   waba-gateway vendor import - < vendors.json
 
-Exit codes: 0 imported, 1 something is wrong with the file and nothing was changed, 2 could not run";
+Exit codes: 0 imported, 1 something is wrong with the file and nothing was changed, 2 could not run,
+or with Firestore not to the end, which is told";
 
 /// Writes all vendors into a file that its owner alone can read, or to standard output.
 pub(super) async fn export(file: Option<&Path>, with_secrets: bool) -> Ended {
@@ -80,7 +81,7 @@ pub(super) fn left_out(unreadable: &[VendorId]) -> bool {
     true
 }
 
-/// Takes the vendors of a file, all or none; `-` is standard input.
+/// Takes the vendors of a file, all or none as far as the store can; `-` is standard input.
 pub(super) async fn import(path: &Path, is_dry_run: bool) -> Ended {
     let mut text = Vec::new();
     if path == Path::new("-") {
@@ -90,7 +91,8 @@ pub(super) async fn import(path: &Path, is_dry_run: bool) -> Ended {
     }
     let opened = Opened::to_write().await?;
     let imported = opened.gateway.import_vendors(&text, is_dry_run).await;
-    if imported.is_ok() && !is_dry_run {
+    let is_kept = matches!(imported, Ok(_) | Err(ImportError::Partly(_)));
+    if is_kept && !is_dry_run {
         opened.record("importVendors", None, None).await;
     }
     opened.close();

@@ -69,7 +69,7 @@ pub enum Command {
         #[arg(long)]
         secrets: bool,
     },
-    /// Take vendors and their numbers from such a file: all or none
+    /// Take vendors and their numbers from such a file: all or none (with Firestore a hundred at a time)
     #[command(after_help = exchange::IMPORT_AFTER)]
     Import {
         /// The file to read; - is standard input

@@ -1,4 +1,5 @@
-//! Vendors handed from one gateway to another: exported page by page, imported all or none.
+//! Vendors handed from one gateway to another: exported page by page, imported all or none as far as
+//! the store can.
 
 mod check;
 
@@ -13,7 +14,10 @@ use crate::{
         vendor::Vendor,
         waba::{InstanceKey, WabaInstance},
     },
-    store::exchange::{Document, Fault, VERSION, VendorExchange},
+    store::{
+        StoreError,
+        exchange::{Document, Fault, VERSION, VendorExchange},
+    },
 };
 
 /// The most vendors of one document.
@@ -62,7 +66,7 @@ pub struct ImportFault {
     pub why: String,
 }
 
-/// Why nothing was imported.
+/// Why not everything was imported.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
     /// What every admin request can meet; [`AdminError::Invalid`] when it is no such document.
@@ -76,6 +80,18 @@ pub enum ImportError {
         /// The first of them.
         faults: Vec<ImportFault>,
     },
+    /// The store kept a part of it.
+    #[error(transparent)]
+    Partly(StoreError),
+}
+
+impl From<StoreError> for ImportError {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Partly(_) => Self::Partly(error),
+            error => Self::Admin(error.into()),
+        }
+    }
 }
 
 impl Export {
@@ -144,7 +160,7 @@ impl Gateway {
     ///
     /// # Errors
     ///
-    /// Nothing was changed.
+    /// Nothing was changed, but with [`ImportError::Partly`].
     pub async fn import_vendors(
         &self,
         text: &[u8],
@@ -164,19 +180,22 @@ impl Gateway {
         let stopped: Vec<&VendorId> = stopped.map(|it| &it.id).collect();
         // Stopped before it is on disk, let go only after.
         stopped.iter().for_each(|it| work.pause(Some(it), true));
-        if let Err(error) = self.inner.store.import(&plan.vendors, &plan.instances).await {
-            stopped.iter().for_each(|it| work.pause(Some(it), false));
-            return Err(AdminError::from(error).into());
-        }
+        let kept = self.inner.store.import(&plan.vendors, &plan.instances).await;
+        // Also what failed may be kept: in part, or as a whole when the answer alone was lost.
         for instance in plan.former.iter().chain(&plan.instances) {
             self.inner.manager.forget_keys(instance);
         }
         for vendor in &plan.vendors {
             self.inner.manager.forget(&vendor.id);
-            self.inner.work.pause(Some(&vendor.id), vendor.paused);
             self.inner.forwarding.renew(&vendor.id, &self.inner.clock);
         }
         self.inner.manager.announce().await;
+        if let Err(error) = kept {
+            // Whose sends are stopped is looked at again.
+            self.inner.pauses_due.notify_one();
+            return Err(error.into());
+        }
+        plan.vendors.iter().for_each(|it| work.pause(Some(&it.id), it.paused));
         tracing::info!(n_vendors = plan.vendors.len(), "vendors were imported");
         Ok(plan.imported)
     }

@@ -68,6 +68,9 @@ pub enum StoreError {
     /// What is stored is not what the change was planned from.
     #[error("the instance was changed meanwhile; repeat")]
     Changed,
+    /// Some of what was to be kept together was kept, the rest was not.
+    #[error("{0}; a part of it was kept: do the same again")]
+    Partly(#[source] Box<Self>),
 }
 
 impl StoreError {
@@ -77,6 +80,7 @@ impl StoreError {
         match self {
             Self::Firestore(fault) => fault.is_away(),
             Self::Embedded(DbError::Away) => true,
+            Self::Partly(error) => error.is_away(),
             Self::Embedded(_) | Self::Claimed | Self::Twice | Self::Taken | Self::Changed => false,
         }
     }
@@ -94,6 +98,7 @@ impl StoreError {
         match self {
             Self::Firestore(fault) => fault.is_unreadable(),
             Self::Embedded(DbError::Unreadable(_)) => true,
+            Self::Partly(error) => error.is_unreadable(),
             Self::Embedded(_) | Self::Claimed | Self::Twice | Self::Taken | Self::Changed => false,
         }
     }
@@ -177,7 +182,8 @@ pub trait Store: Watch + Audit + Bulk + Send + Sync {
     ) -> Result<(), StoreError>;
 
     /// Keeps vendors and instances together: all or none. More than a hundred may be kept in
-    /// several steps where the store has no transaction that large.
+    /// several steps where the store has no transaction that large; [`StoreError::Partly`] when a
+    /// later one fails.
     async fn put_all(
         &self,
         vendors: &[Vendor],
@@ -230,7 +236,7 @@ pub trait Store: Watch + Audit + Bulk + Send + Sync {
         at: Millis,
     ) -> Result<(), StoreError>;
 
-    /// Keeps vendors, whether they are paused included, and instances together: all or none.
+    /// As [`Self::put_all`], and whether the vendors are paused.
     async fn import(
         &self,
         vendors: &[Vendor],

@@ -65,6 +65,10 @@ impl By {
     }
 }
 
+/// It failed, and a part of it was done.
+#[derive(Clone)]
+pub(super) struct Kept;
+
 /// The id of what was made; it is not in the path.
 #[derive(Clone)]
 pub(super) struct About(pub(super) String);
@@ -82,7 +86,8 @@ pub(super) async fn audited(
     let answer = next.run(request).await;
     let (Some(what), Some(by)) = (what, by.0.get()) else { return answer };
     // What such a request brings is kept before the provider is told, who may fail after that.
-    let may_be_kept = answer.status().is_server_error() && KEPT_BEFORE.contains(&what);
+    let may_be_kept = answer.status().is_server_error() && KEPT_BEFORE.contains(&what)
+        || answer.extensions().get::<Kept>().is_some();
     if !answer.status().is_success() && !may_be_kept {
         return answer;
     }

@@ -8,6 +8,7 @@ use axum::{
 
 use super::{
     answers::{ErrorView, FaultView},
+    audit::Kept,
     notify::RecipientView,
 };
 use crate::{
@@ -86,7 +87,7 @@ impl From<ImportError> for ApiError {
     fn from(error: ImportError) -> Self {
         match error {
             ImportError::Admin(error) => Self::Admin(error),
-            error @ ImportError::Faults { .. } => Self::Import(error),
+            error => Self::Import(error),
         }
     }
 }
@@ -126,6 +127,7 @@ impl ApiError {
             Self::Admin(error) | Self::SetUp(SetUpError::Admin(error)) => admin(error),
             Self::SetUp(error) => set_up(error),
             Self::Change(error) => change(error),
+            Self::Import(ImportError::Partly(error)) => partly(error),
             Self::Import(_) | Self::Nobody(_) => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Media(error) => media(error),
         }
@@ -139,6 +141,7 @@ impl ApiError {
             | Self::Access(AccessError::Store(error))
             | Self::Media(MediaError::Store(error))
             | Self::Admin(AdminError::Store(error))
+            | Self::Import(ImportError::Partly(error))
             | Self::SetUp(SetUpError::Admin(AdminError::Store(error))) => Some(error),
             Self::Accept(AcceptError::Journal(error))
             | Self::Media(MediaError::Journal(error))
@@ -158,6 +161,9 @@ impl ApiError {
         let error = match &self {
             // One constant body, whatever was wrong.
             Self::Accept(AcceptError::NotProven) => "unauthorized".to_owned(),
+            Self::Import(ImportError::Partly(_)) if status == StatusCode::SERVICE_UNAVAILABLE => {
+                "interrupted; a part of the document was kept: import it again".to_owned()
+            }
             _ if status == StatusCode::SERVICE_UNAVAILABLE && self.cause().is_some() => {
                 "temporarily unavailable; nothing was kept".to_owned()
             }
@@ -202,6 +208,15 @@ fn admin(error: &AdminError) -> StatusCode {
         AdminError::Invalid(_) => StatusCode::UNPROCESSABLE_ENTITY,
         AdminError::Conflict(_) => StatusCode::CONFLICT,
         AdminError::Store(_) | AdminError::Journal(_) => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// Somebody was faster with a number of what is left, or the store is away.
+fn partly(error: &StoreError) -> StatusCode {
+    let StoreError::Partly(why) = error else { return StatusCode::SERVICE_UNAVAILABLE };
+    match **why {
+        StoreError::Claimed | StoreError::Twice | StoreError::Changed => StatusCode::CONFLICT,
+        _ => StatusCode::SERVICE_UNAVAILABLE,
     }
 }
 
@@ -272,7 +287,11 @@ impl IntoResponse for ApiError {
         } else if status == StatusCode::SERVICE_UNAVAILABLE {
             tracing::warn!(error = %self, "a request was refused");
         }
+        let is_kept = matches!(self, Self::Import(ImportError::Partly(_)));
         let mut answer = (status, Json(self.body(status))).into_response();
+        if is_kept {
+            answer.extensions_mut().insert(Kept);
+        }
         let wait = match status {
             StatusCode::SERVICE_UNAVAILABLE => Some("5"),
             StatusCode::TOO_MANY_REQUESTS => Some("1"),

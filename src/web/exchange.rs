@@ -94,12 +94,15 @@ async fn export(
 /// Import vendors
 ///
 /// A document of `GET /api/admin/export`, at most 10,000 vendors and 32 MiB: all or none. Vendors
-/// that are there are changed; what the document does not name stays.
+/// that are there are changed; what the document does not name stays. In Firestore more than 100
+/// vendors or numbers are kept a hundred at a time: should it be interrupted (503), the same import
+/// again goes on from there.
 #[utoipa::path(post, path = "/import", tag = "Operation", operation_id = "importVendors",
     params(ImportQuery),
     request_body(content = serde_json::Value, description = "the document", content_type = "application/json"),
     responses(
         (status = 200, description = "it was done, or could be", body = ImportedView),
+        (status = 503, description = "the store is away; the error says whether a part was kept"),
         (status = 413, description = "the document is larger than 32 MiB"),
         (status = 422, description = "nothing was changed; what is wrong with which vendor"),
     ))]

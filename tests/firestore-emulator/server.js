@@ -30,7 +30,7 @@ function read(names = []) {
 }
 const collections = (q) => (q?.from || []).map((it) => it.collectionId);
 // While the file with `.refuse` after its name is there, batches in which a write has this text are refused: that
-// write alone (`each`), or the whole batch (`whole`), with this code.
+// write alone (`each`), or the whole batch or commit (`whole`), with this code.
 function refusal() {
   try { return JSON.parse(fs.readFileSync(file + '.refuse', 'utf8')); } catch { return null; }
 }
@@ -167,7 +167,11 @@ const impl = {
   commit: unary(async (q) => {
     if (q.transaction && !q.transaction.length) delete q.transaction;
     const c = client(q.database); const sp = split(q.writes);
-    try { return merge(await first(c.commit({ ...q, writes: sp.out })), sp); }
+    const no = refusal();
+    try {
+      if (no?.whole && q.writes?.some((w) => has(w, no))) throw Object.assign(new Error('refused'), { code: no.whole });
+      return merge(await first(c.commit({ ...q, writes: sp.out })), sp);
+    }
     catch (e) { // the mock leaves an aborted transaction active, and then refuses it as retryTransaction
       if (q.transaction) await c.rollback({ database: q.database, transaction: q.transaction }).catch(() => {});
       throw e; }

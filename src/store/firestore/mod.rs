@@ -149,11 +149,11 @@ impl FirestoreStore {
         if vendors.len() + instances.len() <= BATCH_MAX {
             return session.run(&Put { vault, vendors, instances, with_pauses }).await;
         }
-        for vendors in vendors.chunks(BATCH_MAX) {
-            session.run(&Put { vault, vendors, instances: &[], with_pauses }).await?;
-        }
-        for instances in instances.chunks(BATCH_MAX) {
-            session.run(&Put { vault, vendors: &[], instances, with_pauses }).await?;
+        let of_vendors = vendors.chunks(BATCH_MAX).map(|it| (it, &[][..]));
+        let of_instances = instances.chunks(BATCH_MAX).map(|it| (&[][..], it));
+        for (n, (vendors, instances)) in of_vendors.chain(of_instances).enumerate() {
+            let kept = session.run(&Put { vault, vendors, instances, with_pauses }).await;
+            kept.map_err(|it| if n == 0 { it } else { StoreError::Partly(Box::new(it)) })?;
         }
         Ok(())
     }

@@ -135,6 +135,48 @@ async fn many_rows_go_in_together_and_one_in_the_way_is_that_ones_trouble() {
 }
 
 #[tokio::test]
+async fn an_import_that_is_kept_in_part_is_effective_on_record_and_can_be_repeated() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = super::app(&emulator).await;
+    let vendor = |n: usize| {
+        let number = serde_json::json!({
+            "id": format!("waba_shop_{n:03}"), "phoneNumber": format!("+22177{}", 1_000_000 + n),
+            "provider": "wasender", "wasenderInstanceId": n.to_string(),
+            "wasenderWebhookSecrets": [{ "secret": format!("the-webhook-secret-of-shop-{n}") }],
+        });
+        serde_json::json!({ "vendorId": format!("shop_{n:03}"), "paused": n == 0, "instances": [number] })
+    };
+    let all: Vec<Value> = (0..120).map(vendor).collect();
+    let document = serde_json::json!({ "version": 1, "vendors": all });
+    let knock = async |n: usize| {
+        let hook = format!("{}/api/webhooks/wasender/shop_{n:03}", app.base);
+        let secret = format!("the-webhook-secret-of-shop-{n}");
+        app.post(&hook, &[("x-webhook-signature", &secret)], b"{}").await.status
+    };
+    // It is remembered that there is no such vendor.
+    assert_eq!(knock(0).await, 401);
+    // Firestore takes the first hundred numbers and not the rest.
+    emulator.refuse(Some(("+221771000110", "whole", 7)));
+    let answer = app.admin.post("/api/admin/import", document.clone()).await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(answer.text.contains("a part of the document was kept"), "{}", answer.text);
+    assert_eq!(program.all("vendor_configs").await.len(), 120);
+    assert_eq!(program.all("waba_instances").await.len(), 100);
+    assert_eq!(knock(0).await, 200, "what was kept is not effective");
+    super::until("it is paused as it was kept", async || {
+        app.gateway.work().is_stopped(&super::vendor_id("shop_000"))
+    })
+    .await;
+    let audit = app.admin.get("/api/admin/audit").await;
+    assert!(audit.text.contains("importVendors"), "{}", audit.text);
+    emulator.refuse(None);
+    let answer = app.admin.post("/api/admin/import", document).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!((program.all("waba_instances").await.len(), knock(110).await), (120, 200));
+}
+
+#[tokio::test]
 async fn a_migration_goes_on_after_a_kill_and_after_firestore_was_away() {
     const N: usize = 400;
     let mut emulator = Emulator::start();
