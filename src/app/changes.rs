@@ -20,7 +20,7 @@ pub(super) fn spawn(gateway: &Gateway, stop: &CancellationToken) -> [JoinHandle<
 }
 
 async fn watch(gateway: Gateway, stop: CancellationToken) {
-    let mut seen_version = None;
+    let (mut seen_version, mut n_begun) = (None, None);
     // What was changed before the start is read from the store anyway, unless Redis still has what
     // was there before: nobody may have been there to tell it.
     let (changed, mut seen) = gateway.store().changes_after(0).await.unwrap_or_default();
@@ -31,13 +31,20 @@ async fn watch(gateway: Gateway, stop: CancellationToken) {
             () = tokio::time::sleep(EVERY) => {}
             () = stop.cancelled() => return,
         }
+        let begun = gateway.store().n_begun().filter(|it| *it > 0);
+        if begun != n_begun {
+            n_begun = begun;
+            gateway.listening_began();
+        }
         let Ok(version) = gateway.store().version().await else { continue };
         if seen_version == Some(version) {
             continue;
         }
         // Tried again at once; a store elsewhere may be away for long.
         let Ok((vendors, last)) = gateway.store().changes_after(seen).await else { continue };
+        let first_heard = gateway.store().first_heard_after(seen);
         gateway.notice(&vendors).await;
+        gateway.notice_first_heard(&first_heard).await;
         (seen, seen_version) = (last, Some(version));
     }
 }

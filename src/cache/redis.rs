@@ -8,10 +8,12 @@
 
 mod budget;
 mod changes;
+mod epoch;
 mod errors;
 mod health;
 mod limits;
 mod names;
+mod tell;
 
 use std::{
     collections::HashMap,
@@ -21,7 +23,7 @@ use std::{
 
 use metrics::counter;
 use redis::{
-    Client, RedisError, RedisResult, Script, Value,
+    Client, RedisError, RedisResult, Script,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::{
@@ -32,6 +34,7 @@ use zeroize::Zeroizing;
 
 pub use self::{budget::request, changes::Changes, health::Trouble, limits::Rate};
 use self::{
+    epoch::Epoch,
     errors::{kind, refuses_writes, too_slow},
     health::Health,
     names::Names,
@@ -60,8 +63,9 @@ const GENERATION_MS: u64 = 10 * 60 * 1_000;
 const LEASE_LASTS: Duration = Duration::from_mins(1);
 /// Clocks of different machines may differ by this much.
 const SKEW_MAX: Millis = 5 * MINUTE;
-/// Bytes before a value: when it was read from the store.
+/// Bytes before a value: when it was read from the store, and in which epoch.
 const READ_AT_BYTES: usize = 8;
+const EPOCH_BYTES: usize = 8;
 
 /// Puts a value unless it was changed meanwhile.
 const PUT: &str = "if (redis.call('GET', KEYS[2]) or '') ~= ARGV[1] then return 0 end \
@@ -82,6 +86,7 @@ struct Inner {
     clock: Clock,
     ttl: Duration,
     health: Health,
+    epoch: Epoch,
     /// What has changed and Redis does not know yet, each with a number that grows.
     untold: Mutex<(HashMap<Subject, u64>, u64)>,
     puts: Arc<Semaphore>,
@@ -103,7 +108,15 @@ pub enum Fetched {
 /// The leave to put what is being read from the store.
 pub struct Lease {
     generation: Vec<u8>,
+    epoch: u64,
     since: Instant,
+}
+
+/// What stood in Redis.
+struct Opened {
+    value: Zeroizing<Vec<u8>>,
+    epoch: u64,
+    lasts: Duration,
 }
 
 impl Redis {
@@ -130,6 +143,7 @@ impl Redis {
             clock,
             ttl,
             health: Health::default(),
+            epoch: Epoch::default(),
             untold: Mutex::default(),
             puts: Arc::new(Semaphore::new(PUTS_MAX)),
             put: Script::new(PUT),
@@ -143,6 +157,7 @@ impl Redis {
         if !self.0.health.is_up() || self.untold().0.contains_key(subject) {
             return Fetched::Away;
         }
+        let Some(epoch) = self.0.epoch.now() else { return Fetched::Away };
         let (name, generation) = (self.0.names.value(subject), self.0.names.generation(subject));
         let mut ask = redis::pipe();
         ask.get(&name).pttl(&name).get(&generation);
@@ -150,10 +165,12 @@ impl Redis {
         let found =
             self.asked(async |mut connection| ask.query_async::<Found>(&mut connection).await);
         let Ok((sealed, lasts_ms, generation)) = found.await else { return Fetched::Away };
-        let lease = Lease { generation: generation.unwrap_or_default(), since };
+        let lease = Lease { generation: generation.unwrap_or_default(), epoch, since };
         let Some(sealed) = sealed else { return Fetched::Nothing(lease) };
         match self.open(&name, &sealed, lasts_ms) {
-            Some((value, lasts)) => Fetched::Value(value, lasts),
+            Some(it) if it.epoch == epoch => Fetched::Value(it.value, it.lasts),
+            // What was changed since, nobody was told.
+            Some(_) => Fetched::Nothing(lease),
             None => {
                 counter!(metric::REDIS_ERRORS, "kind" => "unreadable").increment(1);
                 Fetched::Nothing(lease)
@@ -182,6 +199,7 @@ impl Redis {
         let lasts = self.0.ttl.saturating_sub(age).as_millis().max(1);
         let read_at = self.0.clock.now() - Millis::try_from(age.as_millis()).unwrap_or_default();
         let mut plain = Zeroizing::new(read_at.to_be_bytes().to_vec());
+        plain.extend_from_slice(&lease.epoch.to_be_bytes());
         plain.extend_from_slice(value);
         let Ok(sealed) = self.0.vault.seal(&name, &plain) else { return false };
         let mut put = self.0.put.key(name);
@@ -193,78 +211,22 @@ impl Redis {
         is_put.await.unwrap_or(false)
     }
 
-    /// Notes that this has changed; [`Self::tell`] tells it.
-    pub fn note(&self, subject: Subject) {
-        let mut untold = self.untold();
-        untold.1 += 1;
-        let n = untold.1;
-        untold.0.insert(subject, n);
-    }
-
-    /// Whether there is something to tell.
-    #[must_use]
-    pub fn has_untold(&self) -> bool {
-        !self.untold().0.is_empty()
-    }
-
-    /// Removes what Redis has of everything that was noted, and tells the other gateways. What it
-    /// returns has been removed; the rest is told later.
-    pub async fn tell(&self) -> Vec<Subject> {
-        let mut told = Vec::new();
-        while self.0.health.is_up() {
-            let some: Vec<(Subject, u64)> = {
-                let untold = self.untold();
-                untold.0.iter().take(TOLD_AT_ONCE).map(|it| (it.0.clone(), *it.1)).collect()
-            };
-            if some.is_empty() || !self.tell_some(&some).await {
-                break;
-            }
-            let mut untold = self.untold();
-            for (subject, n) in some {
-                // Changed once more meanwhile, it is told once more.
-                if untold.0.get(&subject) == Some(&n) {
-                    untold.0.remove(&subject);
-                }
-                told.push(subject);
-            }
-        }
-        told
-    }
-
-    async fn tell_some(&self, some: &[(Subject, u64)]) -> bool {
-        let names = &self.0.names;
-        let Ok(generation) = names::random() else { return false };
-        let mut tell = redis::pipe();
-        // One that is full refuses the generation and still removes the value: each command stands
-        // for itself.
-        tell.ignore_errors();
-        for (subject, _) in some.iter().filter(|it| it.0 != Subject::Pauses) {
-            tell.cmd("SET").arg(names.generation(subject)).arg(&generation);
-            tell.arg("PX").arg(GENERATION_MS);
-            tell.del(names.value(subject));
-        }
-        tell.publish(names.channel(), names.message(some.iter().map(|it| &it.0)));
-        let ends = self.within(CALL_WITHIN, async |mut connection| {
-            tell.query_async::<Vec<RedisResult<Value>>>(&mut connection).await
-        });
-        let Ok(ends) = ends.await else { return false };
-        let refused = ends.into_iter().find_map(Result::err);
-        if let Some(error) = &refused {
-            self.failed(error);
-        }
-        refused.is_none()
-    }
-
     /// Whether it is asked, and given values.
     #[must_use]
     pub fn is_used(&self) -> bool {
-        self.0.health.takes_writes()
+        self.0.health.takes_writes() && self.0.epoch.now().is_some()
     }
 
     /// What is wrong with it.
     #[must_use]
     pub fn trouble(&self) -> Option<Trouble> {
         self.0.health.trouble()
+    }
+
+    /// Whether nobody knows at this moment whether it answers.
+    #[must_use]
+    pub fn is_doubted(&self) -> bool {
+        self.0.health.is_doubted()
     }
 
     /// Looks whether it answers, and connects when it does not.
@@ -312,23 +274,6 @@ impl Redis {
         }
     }
 
-    /// The same for what a request asks: no longer than it may wait yet, which is no fault of
-    /// Redis'.
-    async fn asked<T>(
-        &self,
-        call: impl AsyncFnOnce(ConnectionManager) -> RedisResult<T>,
-    ) -> RedisResult<T> {
-        let (left, began) = (budget::left(CALL_WITHIN), Instant::now());
-        let end = if left < CALL_WITHIN {
-            let end = timeout(left, call(self.connection())).await;
-            end.unwrap_or_else(|_| Err(too_slow()))
-        } else {
-            self.within(CALL_WITHIN, call).await
-        };
-        budget::spend(began.elapsed());
-        end
-    }
-
     async fn probe(&self, connection: ConnectionManager) -> RedisResult<()> {
         self.probe_within(CALL_WITHIN, connection).await
     }
@@ -367,6 +312,23 @@ impl Redis {
         end
     }
 
+    /// The same for what a request asks: no longer than it may wait yet, which is no fault of
+    /// Redis'.
+    async fn asked<T>(
+        &self,
+        call: impl AsyncFnOnce(ConnectionManager) -> RedisResult<T>,
+    ) -> RedisResult<T> {
+        let (left, began) = (budget::left(CALL_WITHIN), Instant::now());
+        let end = if left < CALL_WITHIN {
+            let end = timeout(left, call(self.connection())).await;
+            end.unwrap_or_else(|_| Err(too_slow()))
+        } else {
+            self.within(CALL_WITHIN, call).await
+        };
+        budget::spend(began.elapsed());
+        end
+    }
+
     fn failed(&self, error: &RedisError) {
         counter!(metric::REDIS_ERRORS, "kind" => kind(error)).increment(1);
         if refuses_writes(error) {
@@ -378,12 +340,7 @@ impl Redis {
         }
     }
 
-    fn open(
-        &self,
-        name: &str,
-        sealed: &[u8],
-        lasts_ms: i64,
-    ) -> Option<(Zeroizing<Vec<u8>>, Duration)> {
+    fn open(&self, name: &str, sealed: &[u8], lasts_ms: i64) -> Option<Opened> {
         let lasts = Duration::from_millis(u64::try_from(lasts_ms).ok()?);
         let mut plain = self.0.vault.open(name, sealed).ok()?;
         let read_at = Millis::from_be_bytes(*plain.first_chunk::<READ_AT_BYTES>()?);
@@ -393,8 +350,9 @@ impl Redis {
         if age > oldest.saturating_add(SKEW_MAX) {
             return None;
         }
-        plain.drain(..READ_AT_BYTES);
-        Some((plain, lasts))
+        let epoch = *plain[READ_AT_BYTES..].first_chunk::<EPOCH_BYTES>()?;
+        plain.drain(..READ_AT_BYTES + EPOCH_BYTES);
+        Some(Opened { value: plain, epoch: u64::from_be_bytes(epoch), lasts })
     }
 
     fn connection(&self) -> ConnectionManager {

@@ -13,6 +13,9 @@ pub struct Known {
     pub instances: Vec<Arc<WabaInstance>>,
     /// The store is away, and this is what it last said: it may have changed since.
     pub is_copy: bool,
+    /// Of each document that it was read from a hash of what matters, in a store that tells of
+    /// changes by documents.
+    pub marks: Box<[u64]>,
 }
 
 impl Known {
@@ -26,7 +29,7 @@ impl Known {
             Arc::new(it)
         };
         let instances: Box<[Arc<WabaInstance>]> = instances.into_iter().map(pack).collect();
-        Self { vendor, instances: instances.into_vec(), is_copy: false }
+        Self { vendor, instances: instances.into_vec(), is_copy: false, marks: Box::default() }
     }
 
     /// One of its instances.

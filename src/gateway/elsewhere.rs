@@ -14,6 +14,8 @@ use crate::{
 
 /// Vendors that are looked at again at once: a small share of those that may read the store.
 const LOOKS_MAX: usize = 8;
+/// Vendors that are compared at once with what others know of them.
+const FIRST_HEARD_AT_ONCE: usize = 64;
 /// When it is looked again at what could not be seen.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 
@@ -25,6 +27,26 @@ impl Gateway {
         changed.iter().for_each(|it| manager.changed(it));
         manager.announce().await;
         // Everybody may have been stopped as well.
+        self.inner.pauses_due.notify_one();
+    }
+
+    /// Something was heard of these vendors that may be no change, each with its mark: who knows
+    /// them can tell.
+    pub async fn notice_first_heard(&self, heard: &[(VendorId, u64)]) {
+        let manager = &self.inner.manager;
+        let looks =
+            stream::iter(heard).for_each_concurrent(FIRST_HEARD_AT_ONCE, async |(vendor, mark)| {
+                if manager.is_news(vendor, *mark).await {
+                    manager.changed(vendor);
+                }
+            });
+        looks.await;
+        manager.announce().await;
+    }
+
+    /// It is listened for changes from now on; what was changed before may have been missed.
+    pub fn listening_began(&self) {
+        self.inner.manager.listening_began();
         self.inner.pauses_due.notify_one();
     }
 

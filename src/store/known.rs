@@ -27,6 +27,8 @@ struct KnownDocument {
     paused: bool,
     vendor: VendorDocument,
     instances: Vec<KnownInstance>,
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    marks: Box<[u64]>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -51,6 +53,7 @@ pub fn encode(known: &Known) -> Result<Zeroizing<Vec<u8>>, StoreError> {
         paused: known.vendor.paused,
         vendor: VendorDocument::of(&known.vendor),
         instances: known.instances.iter().map(instance).collect(),
+        marks: known.marks.clone(),
     };
     let bytes = serde_json::to_vec(&document).map_err(|_| unreadable())?;
     Ok(Zeroizing::new(bytes))
@@ -59,11 +62,11 @@ pub fn encode(known: &Known) -> Result<Zeroizing<Vec<u8>>, StoreError> {
 /// What [`encode`] wrote.
 pub fn decode(bytes: &[u8]) -> Result<Known, StoreError> {
     let document: KnownDocument = serde_json::from_slice(bytes).map_err(|_| unreadable())?;
-    let KnownDocument { id, paused, vendor, instances } = document;
+    let KnownDocument { id, paused, vendor, instances, marks } = document;
     let instance =
         |it: KnownInstance| it.document.instance(it.id, id.clone(), &it.status, it.last_sync);
     let instances = instances.into_iter().map(instance).collect();
-    Ok(Known::new(vendor.vendor(id.clone(), paused), instances))
+    Ok(Known { marks, ..Known::new(vendor.vendor(id.clone(), paused), instances) })
 }
 
 fn unreadable() -> StoreError {

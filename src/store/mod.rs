@@ -221,6 +221,18 @@ pub trait Store: Watch + Audit + Bulk + Send + Sync {
     /// Vendors that changed after `seq`, by whichever process, and the last change's number.
     async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError>;
 
+    /// Vendors of which something was heard after `seq` that may be no change: it is none where
+    /// what is known of the vendor has this mark.
+    fn first_heard_after(&self, _seq: i64) -> Vec<(VendorId, u64)> {
+        Vec::new()
+    }
+
+    /// How often it was begun to listen for changes, with nothing known of those before. `None`: no
+    /// change is ever missed.
+    fn n_begun(&self) -> Option<u64> {
+        None
+    }
+
     /// Removes an instance and what it is found by. Whether the vendor had it.
     async fn delete_instance(&self, vendor: &VendorId, id: &InstanceId)
     -> Result<bool, StoreError>;

@@ -60,6 +60,9 @@ impl WabaManager {
     /// A manager over this memory, Redis where there is one, and store.
     #[must_use]
     pub fn new(ttl: Duration, redis: Option<Redis>, source: Source, vault: Arc<Vault>) -> Self {
+        if source.is_listened_to() {
+            redis.iter().for_each(Redis::believe_nothing);
+        }
         Self(Arc::new(Inner {
             memory: Memory::new(ttl),
             redis,
@@ -232,6 +235,13 @@ impl WabaManager {
         self.0.owners.leave_all();
     }
 
+    /// It is listened for changes from now on: what was read before is forgotten, and what Redis has
+    /// from before is not believed.
+    pub fn listening_began(&self) {
+        self.forget_all();
+        self.0.redis.iter().for_each(Redis::listening_began);
+    }
+
     /// Listens to the other gateways. `None`: there is no Redis, or not now.
     pub async fn listen(&self) -> Option<Changes> {
         self.0.redis.as_ref()?.listen().await
@@ -269,6 +279,7 @@ impl WabaManager {
         self.0.is_tended.store(true, Ordering::SeqCst);
         loop {
             redis.look().await;
+            redis.tend_epoch().await;
             // While it refuses writes, what is told stays to be told again.
             if redis.trouble().is_none() {
                 self.announce().await;

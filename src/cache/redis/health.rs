@@ -39,6 +39,10 @@ impl Health {
         self.state.load(Ordering::SeqCst) == UP
     }
 
+    pub(super) fn is_doubted(&self) -> bool {
+        self.state.load(Ordering::SeqCst) == IN_DOUBT
+    }
+
     pub(super) fn takes_writes(&self) -> bool {
         self.is_up() && !self.refuses_writes()
     }

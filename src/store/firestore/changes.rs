@@ -1,5 +1,5 @@
 //! What this process has read to remember it, and which of it others have changed since. Nothing is
-//! kept of a document but whose it is and a hash of what matters in it.
+//! kept of a document but whose it is and its mark: a hash of what matters in it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -18,9 +18,9 @@ use super::{
 };
 use crate::domain::id::VendorId;
 
-/// Documents and vendors that are remembered; the least used go first.
+/// Documents that are remembered; the least used go first.
 const REMEMBERED_MAX: u64 = 400_000;
-/// Changes that wait to be noticed; who misses some drops everything.
+/// Changes that wait to be noticed.
 const WAITING_MAX: usize = 200_000;
 /// What changes by itself, and changes nothing for whoever remembers a vendor: of an instance, of a
 /// configuration (whose `status` is the vendor's), and of our own map.
@@ -31,57 +31,74 @@ const OURS_OF_NO_MATTER: [&str; 2] = ["lastError", "lastFailedAt"];
 #[derive(Clone)]
 pub(super) struct Changes {
     documents: Cache<String, (VendorId, u64)>,
-    vendors: Cache<VendorId, ()>,
     log: Arc<Mutex<Log>>,
 }
 
 #[derive(Default)]
 struct Log {
     last: i64,
-    changed: BTreeMap<i64, VendorId>,
+    changed: BTreeMap<i64, Heard>,
+    /// How often the listening began with nothing known of what was before.
+    n_begun: u64,
+}
+
+/// Whose documents something was heard of.
+enum Heard {
+    /// They were changed.
+    Changed(VendorId),
+    /// Nothing of this one was read here, so that only what is known of the vendor elsewhere says
+    /// whether it was changed.
+    First(VendorId, u64),
 }
 
 impl Changes {
     pub(super) fn new() -> Self {
         Self {
             documents: Cache::builder().max_capacity(REMEMBERED_MAX).build(),
-            vendors: Cache::builder().max_capacity(REMEMBERED_MAX).build(),
             log: Arc::default(),
         }
     }
 
-    /// Remembers what was read of a vendor by whoever remembers it too. Before it is read nothing of
-    /// it: a change that is told meanwhile must not be missed.
+    /// Remembers what was read of a vendor by whoever remembers it too, and marks it.
     pub(super) fn read<'a>(
         &self,
         vendor: &VendorId,
         documents: impl IntoIterator<Item = &'a Document>,
-    ) {
-        self.vendors.insert(vendor.clone(), ());
-        for it in documents {
-            self.documents.insert(key(&it.name), (vendor.clone(), fingerprint(it)));
-        }
+    ) -> Box<[u64]> {
+        let remember = |it: &Document| {
+            let mark = mark(it);
+            self.documents.insert(key(&it.name), (vendor.clone(), mark));
+            mark
+        };
+        documents.into_iter().map(remember).collect()
     }
 
     /// A document was changed, by whomever.
     pub(super) fn changed(&self, document: &Document) {
         let now = owner(document);
-        let hash = fingerprint(document);
+        let mark = mark(document);
         let before = self.documents.get(&key(&document.name));
         if let Some(it) = &before
-            && it.1 == hash
+            && it.1 == mark
             && Some(&it.0) == now.as_ref()
         {
             return;
         }
-        // Also where nothing of it was read: what is remembered may come from another node or from
-        // the copy. What changes of no matter alone is then known from the second time on.
         if let Some(now) = &now {
-            self.documents.insert(key(&document.name), (now.clone(), hash));
+            self.documents.insert(key(&document.name), (now.clone(), mark));
         }
-        // It may have been given to another vendor.
-        let owners: BTreeSet<VendorId> = before.map(|it| it.0).into_iter().chain(now).collect();
-        self.notice(owners);
+        // That a vendor's sends are stopped is read from no document of its own.
+        let is_first = before.is_none() && collection_of(&document.name) != PAUSES;
+        match now {
+            // What is remembered may come from another node, or from the copy.
+            Some(now) if is_first => self.notice([Heard::First(now, mark)]),
+            now => {
+                // It may have been given to another vendor.
+                let owners: BTreeSet<VendorId> =
+                    before.map(|it| it.0).into_iter().chain(now).collect();
+                self.notice(owners.into_iter().map(Heard::Changed));
+            }
+        }
         self.pause_of_everybody(&document.name);
     }
 
@@ -96,13 +113,18 @@ impl Changes {
     pub(super) fn deleted(&self, name: &str) {
         let before = self.documents.remove(&key(name)).map(|it| it.0);
         let document = Document { name: name.to_owned(), ..Document::default() };
-        self.notice(before.or_else(|| owner(&document)));
+        self.notice(before.or_else(|| owner(&document)).map(Heard::Changed));
         self.pause_of_everybody(name);
     }
 
-    /// Nobody told what was changed: all that was read may be.
-    pub(super) fn all_changed(&self) {
-        self.notice(self.vendors.iter().map(|it| it.0.as_ref().clone()).collect::<Vec<_>>());
+    /// It is listened to from now on, and nobody told what was changed before.
+    pub(super) fn begins(&self) {
+        self.log().n_begun += 1;
+    }
+
+    /// How often that was so.
+    pub(super) fn n_begun(&self) -> u64 {
+        self.log().n_begun
     }
 
     /// The number of the last change.
@@ -113,16 +135,30 @@ impl Changes {
     /// The vendors that were changed after this one, and the last one's number.
     pub(super) fn after(&self, seq: i64) -> (Vec<VendorId>, i64) {
         let log = self.log();
-        let changed: BTreeSet<&VendorId> = log.changed.range(seq + 1..).map(|it| it.1).collect();
+        let changed = log.changed.range(seq + 1..).filter_map(|it| match it.1 {
+            Heard::Changed(vendor) => Some(vendor),
+            Heard::First(..) => None,
+        });
+        let changed: BTreeSet<&VendorId> = changed.collect();
         (changed.into_iter().cloned().collect(), log.last)
     }
 
-    fn notice(&self, vendors: impl IntoIterator<Item = VendorId>) {
+    /// Vendors of which a document was heard of for the first time after this one, with its mark.
+    pub(super) fn first_after(&self, seq: i64) -> Vec<(VendorId, u64)> {
+        let log = self.log();
+        let first = log.changed.range(seq + 1..).filter_map(|it| match it.1 {
+            Heard::First(vendor, mark) => Some((vendor.clone(), *mark)),
+            Heard::Changed(_) => None,
+        });
+        first.collect()
+    }
+
+    fn notice(&self, heard: impl IntoIterator<Item = Heard>) {
         let mut log = self.log();
-        for vendor in vendors {
+        for it in heard {
             log.last += 1;
             let seq = log.last;
-            log.changed.insert(seq, vendor);
+            log.changed.insert(seq, it);
             if log.changed.len() > WAITING_MAX {
                 log.changed.pop_first();
             }
@@ -147,8 +183,10 @@ fn owner(document: &Document) -> Option<VendorId> {
     }
 }
 
-fn fingerprint(document: &Document) -> u64 {
+/// Of which document it is, and of what matters in it.
+fn mark(document: &Document) -> u64 {
     let mut hasher = DefaultHasher::new();
+    key(&document.name).hash(&mut hasher);
     let but = match collection_of(&document.name) {
         INSTANCES => INSTANCES_OF_NO_MATTER,
         _ => CONFIGS_OF_NO_MATTER,
@@ -202,17 +240,21 @@ mod tests {
         assert_eq!(changes.after(0), (vec![anna.clone()], 1));
         assert_eq!(changes.after(1), (vec![], 1));
         changes.deleted(&known.name);
-        changes.all_changed();
-        assert_eq!(changes.after(1), (vec![anna], 3));
+        assert_eq!(changes.after(1), (vec![anna], 2));
     }
 
     #[test]
-    fn of_what_was_not_read_the_first_change_counts_whatever_it_is() {
-        let changes = Changes::new();
+    fn of_what_was_not_read_who_knows_the_vendor_can_tell_whether_it_was_changed() {
+        let (changes, elsewhere) = (Changes::new(), Changes::new());
         let anna = VendorId::parse("anna").unwrap();
+        let mut known = document(&[("vendorId", text("anna")), ("lastSync", integer(4))]);
+        let marks = elsewhere.read(&anna, [&known]);
         changes.changed(&document(&[("vendorId", text("anna")), ("lastSync", integer(5))]));
-        assert_eq!(changes.after(0), (vec![anna], 1));
+        assert_eq!(changes.after(0), (vec![], 1));
+        assert_eq!(changes.first_after(0), [(anna.clone(), marks[0])]);
         changes.changed(&document(&[("vendorId", text("anna")), ("lastSync", integer(6))]));
         assert_eq!(changes.last(), 1);
+        known.name.push('2');
+        assert_ne!(changes.read(&anna, [&known]), marks, "it is another document's");
     }
 }

@@ -243,18 +243,17 @@ impl FirestoreStore {
         id: &VendorId,
     ) -> Result<Option<Known>, StoreError> {
         let session = self.session()?;
-        self.changes.read(id, None);
         let pause = session.get_one(PAUSES, id.as_str());
         let numbers = instances_of(&session, id);
         let (config, pause, numbers) = tokio::try_join!(config(&session, id), pause, numbers)?;
-        self.changes.read(id, config.iter().map(|it| &it.document).chain(&numbers));
+        let marks = self.changes.read(id, config.iter().map(|it| &it.document).chain(&numbers));
         let vendor = match &config {
             Some(it) => vendor::read(&self.vault, id, &it.document, pause.is_some())?,
             None if numbers.is_empty() => return Ok(None),
             None => vendor::without_config(&self.vault, id, pause.is_some()),
         };
         let instances = read_instances(&session, &self.vault, id, &numbers).await?;
-        Ok(Some(Known::new(vendor, instances)))
+        Ok(Some(Known { marks, ..Known::new(vendor, instances) }))
     }
 
     pub(super) async fn find_by_key(

@@ -84,8 +84,8 @@ async fn start(session: &Session, changes: Changes) -> Result<Listener, Fault> {
         );
         listener.add_target(target)?;
     }
-    // What was read before it is listened to may have been changed in between.
-    changes.all_changed();
+    // What was read before that time may have been changed since.
+    changes.begins();
     let heard = move |event| {
         hear(&changes, &event);
         async { Ok(()) }
@@ -106,7 +106,7 @@ fn hear(changes: &Changes, event: &FirestoreListenEvent) {
         }
         FirestoreListenEvent::DocumentRemove(it) => changes.deleted(&it.document),
         // How many documents there are says that some change was not told.
-        FirestoreListenEvent::Filter(_) => changes.all_changed(),
+        FirestoreListenEvent::Filter(_) => changes.begins(),
         FirestoreListenEvent::TargetChange(_) => {}
     }
 }
@@ -143,7 +143,7 @@ impl FirestoreResumeStateStorage for Places {
     async fn forget_resume_state(&self, target: &FirestoreListenerTarget) -> Stored<()> {
         self.tokens.lock().await.insert(target.clone(), None);
         // Nobody tells what was deleted before it begins anew.
-        self.changes.all_changed();
+        self.changes.begins();
         Ok(())
     }
 }

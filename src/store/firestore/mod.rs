@@ -306,6 +306,14 @@ impl Store for FirestoreStore {
         Ok(self.changes.after(seq))
     }
 
+    fn first_heard_after(&self, seq: i64) -> Vec<(VendorId, u64)> {
+        self.changes.first_after(seq)
+    }
+
+    fn n_begun(&self) -> Option<u64> {
+        Some(self.changes.n_begun())
+    }
+
     async fn delete_instance(
         &self,
         vendor: &VendorId,

@@ -5,12 +5,22 @@
 use std::{
     collections::{HashMap, VecDeque},
     sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use tokio::sync::Notify;
 
 use super::WabaManager;
-use crate::{domain::id::VendorId, sqlite::DbError, store::StoreError};
+use crate::{
+    cache::{Subject, memory::Looked, redis::Fetched},
+    domain::{id::VendorId, known::Known},
+    sqlite::DbError,
+    store::{StoreError, decode},
+};
+
+/// How often and after how long Redis is asked again that is in doubt.
+const DOUBTED_MAX: usize = 5;
+const DOUBTED_FOR: Duration = Duration::from_millis(50);
 
 /// Vendors that wait to be looked at again, in the order in which they changed first.
 #[derive(Default)]
@@ -57,6 +67,37 @@ impl WabaManager {
     pub fn changed(&self, vendor: &VendorId) {
         self.forget(vendor);
         self.look_again_at(vendor, true);
+    }
+
+    /// Whether something that was heard of a vendor is a change: what is known of it here, by other
+    /// gateways, or was known before, was not read from documents of this mark. Of
+    /// a vendor that nobody knows everything is.
+    pub async fn is_news(&self, vendor: &VendorId, mark: u64) -> bool {
+        let has = |known: &Known| known.marks.contains(&mark);
+        if let Looked::Found(known) = self.0.memory.vendor(vendor) {
+            return !has(&known);
+        }
+        let subject = Subject::Vendor(vendor.clone());
+        // A read that is under way may have begun before the change.
+        self.0.forget_here(&subject);
+        if let Some(redis) = &self.0.redis {
+            let mut fetched = redis.get(&subject).await;
+            // Nobody waits for this, and it is soon known.
+            for _ in 0..DOUBTED_MAX {
+                if !(matches!(fetched, Fetched::Away) && redis.is_doubted()) {
+                    break;
+                }
+                tokio::time::sleep(DOUBTED_FOR).await;
+                fetched = redis.get(&subject).await;
+            }
+            match fetched {
+                Fetched::Value(bytes, _) => return !decode(&bytes).is_ok_and(|it| has(&it)),
+                Fetched::Away if redis.trouble().is_some() => redis.note(subject),
+                Fetched::Nothing(_) | Fetched::Away => {}
+            }
+        }
+        let kept = self.0.source.kept_vendor(vendor).await.and_then(|it| it.found);
+        !kept.is_some_and(|it| has(&it))
     }
 
     /// It waits to be looked at again.

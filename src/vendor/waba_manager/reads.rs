@@ -78,7 +78,10 @@ impl Inner {
             }
         }
         self.memory.put_vendor(mark, &known, self.fresh_lasts(since));
-        self.put(&subject, lease, || encode(&known));
+        // What was heard of it meanwhile may be a change that nobody tells Redis any more.
+        if self.memory.holds(mark, &subject) {
+            self.put(&subject, lease, || encode(&known));
+        }
         Ok(Some(known))
     }
 

@@ -168,6 +168,11 @@ impl Source {
         });
     }
 
+    /// Whether changes are heard by listening, and may have been missed before that.
+    pub(super) fn is_listened_to(&self) -> bool {
+        self.store.n_begun().is_some()
+    }
+
     pub(super) fn has_copy(&self) -> bool {
         self.copy.is_some()
     }

@@ -5,6 +5,7 @@ mod away;
 mod commands;
 mod documents;
 mod records;
+mod redis;
 mod sharing;
 mod vault;
 
