@@ -14,7 +14,8 @@ use waba_gateway::{
         secret::{ExposeSecret, SecretString},
         vendor::Vendor,
     },
-    store::{SqliteStore, Store},
+    journal::SqliteJournal,
+    store::{Keyed, SqliteStore, Store},
     twin::Customer,
     vault::Vault,
 };
@@ -102,6 +103,18 @@ async fn readable(app: &TestApp, vendor: &TestVendor) -> Vec<(String, Value)> {
 async fn says(app: &TestApp, vendor: &TestVendor, customer: &str, text: &str) {
     let customer = Customer::new(customer);
     assert!(app.twin.customer_says(vendor.session.id, &customer, text).await.is_ok());
+}
+
+#[test]
+fn every_sealed_column_is_looked_at_here_or_in_tests_of_its_own() {
+    // Copies of a store elsewhere, and jobs.
+    const OTHERS: [(&str, &str); 3] =
+        [("known", "doc"), ("bulk_jobs", "doc"), ("bulk_recipients", "doc")];
+    let columns = Keyed::columns().iter().chain(SqliteJournal::columns());
+    let mut all: Vec<(&str, &str)> = columns.map(|it| (it.table, it.column)).collect();
+    let mut here: Vec<(&str, &str)> = SEALED.into_iter().chain(OTHERS).collect();
+    (all.sort_unstable(), here.sort_unstable());
+    assert_eq!(all, here);
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ use self::{
 };
 pub use self::{
     fault::Fault,
-    reseal::{Turn, Turned},
+    reseal::{SECRETS, Turn, Turned},
 };
 use super::{ApiKey, Census, SqliteStore, Store, StoreError, VendorPage};
 use crate::{

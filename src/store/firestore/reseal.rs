@@ -26,7 +26,7 @@ const TRIES_MAX: usize = 5;
 /// Places of what cannot be opened that are named.
 const SHUT_NAMED_MAX: usize = 20;
 /// Fields of the contract that hold a secret, in the clear where the predecessor wrote them.
-const SECRETS: [(&str, &[&str]); 3] = [
+pub const SECRETS: [(&str, &[&str]); 3] = [
     (
         INSTANCES,
         &[

@@ -119,6 +119,38 @@ async fn the_gateway_starts_while_firestore_is_away_and_sends_when_it_is_back() 
 }
 
 #[tokio::test]
+async fn a_wrong_key_that_is_found_out_late_keeps_everybody_out_and_refuses_nobody() {
+    let mut emulator = Emulator::start();
+    let first = app(&emulator).await;
+    let shop = first.vendor(1).await;
+    emulator.kill();
+    let directory = tempfile::tempdir().unwrap();
+    let log = directory.path().join("log");
+    let mut variables = emulator.variables();
+    variables.retain(|it| it.0 != "ENCRYPTION_KEY");
+    let wrong = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=".to_owned();
+    variables.push(("ENCRYPTION_KEY", wrong));
+    let data = directory.path().join("data");
+    let process = Process::start(&data, free_port(), &variables, &log);
+    let address = process.base.strip_prefix("http://").unwrap().to_owned();
+    until("it serves", async || tokio::net::TcpStream::connect(&address).await.is_ok()).await;
+    let hook = format!("{}/api/webhooks/wasender/{}", process.base, shop.id);
+    let knock =
+        async || first.post(&hook, &[("x-webhook-signature", shop.secret())], b"{}").await.status;
+    assert_eq!(knock().await, 503);
+    emulator.restart();
+    until("it is told", async || {
+        assert_eq!(knock().await, 503);
+        let log = std::fs::read_to_string(&log).unwrap();
+        log.contains("Firestore is not used") && log.contains("another ENCRYPTION_KEY")
+    })
+    .await;
+    for _ in 0..3 {
+        assert_eq!(knock().await, 503);
+    }
+}
+
+#[tokio::test]
 async fn a_wrong_or_missing_encryption_key_stops_the_start() {
     let emulator = Emulator::start();
     drop(app(&emulator).await);

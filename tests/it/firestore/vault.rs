@@ -205,6 +205,91 @@ async fn clear_secrets_are_sealed_and_made_clear_again_as_they_were() {
 }
 
 #[tokio::test]
+async fn every_secret_of_the_contract_is_sealed_and_made_clear_again() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let mut before = Vec::new();
+    for (collection, fields) in &waba_gateway::store::firestore::SECRETS {
+        if *collection == "vendorConfigs" {
+            continue;
+        }
+        let secrets =
+            fields.iter().map(|it| ((*it).to_owned(), json!(format!("the-{it}-of-anna"))));
+        let mut document: serde_json::Map<String, Value> = secrets.collect();
+        document.insert("vendorId".to_owned(), json!("anna"));
+        let id = if *collection == "waba_instances" { "waba_anna" } else { "anna" };
+        program.set(collection, id, document.into()).await;
+        before.push((*collection, id, *fields, program.get(collection, id).await));
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let (code, told) =
+        run(&emulator, directory.path(), &["vault", "seal", "--all", "--apply"], None);
+    assert!(code == 0 && !told.contains("-of-anna"), "{code} {told}");
+    for (collection, id, fields, _) in &before {
+        let stored = program.get(collection, id).await;
+        for field in *fields {
+            let stored = stored[field].as_str().unwrap();
+            assert!(stored.starts_with("sealed:v1:"), "{collection} {field}: {stored}");
+        }
+    }
+    let (code, told) =
+        run(&emulator, directory.path(), &["vault", "unseal", "--all", "--apply"], None);
+    assert_eq!(code, 0, "{told}");
+    for (collection, id, _, document) in before {
+        assert_eq!(program.get(collection, id).await, document, "{collection}");
+    }
+}
+
+#[tokio::test]
+async fn what_the_gateway_seals_is_spared_an_index() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("migrate/firestore/indexes.json");
+    let file: Value = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let of = |it: &Value| {
+        let word = |field: &str| it[field].as_str().unwrap().to_owned();
+        assert_eq!(it["indexes"], json!([]));
+        (word("collectionGroup"), word("fieldPath"))
+    };
+    let named: std::collections::BTreeSet<(String, String)> =
+        file["fieldOverrides"].as_array().unwrap().iter().map(of).collect();
+    let mut sealed = std::collections::BTreeSet::new();
+    for (collection, fields) in &waba_gateway::store::firestore::SECRETS {
+        sealed.extend(fields.iter().map(|it| ((*collection).to_owned(), (*it).to_owned())));
+    }
+    // The older collection is never written.
+    sealed.retain(|it| it.0 != "vendorConfigs");
+    // Everything of ours that a whole vendor and its number have sealed.
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let change = VendorChange {
+        responders: Some(rules()),
+        forward_url: Some(Some("https://shop.example/".to_owned())),
+        ..VendorChange::default()
+    };
+    let shop = app.vendor_with(1, change).await;
+    app.gateway.renew_signing_secret(&shop.id).await.unwrap();
+    let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", shop.id);
+    let accounts = json!({
+        "wasenderToken": "a-token", "wasenderWebhookSecret": "another-webhook-secret-of-the-shop",
+        "meta": { "phoneNumberId": "1555", "accessToken": "t", "appSecret": "s", "verifyToken": "v" },
+        "unipile": { "accountId": "u1", "apiKey": "k", "webhookSecret": "w" },
+        "twilio": { "accountSid": format!("AC{}", "0".repeat(32)), "authToken": "t", "from": "+14155238886" },
+    });
+    let answer = app.admin.put(&path, accounts).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    for collection in ["waba_instances", "vendor_configs"] {
+        for document in program.all(collection).await.values() {
+            let ours = document["gateway"].as_object().unwrap();
+            let shut = |it: &Value| it.as_str().is_some_and(|it| it.starts_with("sealed:v1:"));
+            let shut = ours.iter().filter(|it| shut(it.1));
+            sealed.extend(shut.map(|it| (collection.to_owned(), format!("gateway.{}", it.0))));
+        }
+    }
+    sealed.insert(("vendor_configs".to_owned(), "gateway.hours".to_owned()));
+    assert_eq!(named, sealed);
+}
+
+#[tokio::test]
 async fn the_embedded_store_has_nothing_to_seal() {
     let app = crate::support::spawn_app().await;
     app.vendor(1).await;
