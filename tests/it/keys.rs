@@ -333,3 +333,20 @@ async fn a_renewed_webhook_secret_and_the_old_one_are_both_good_for_a_time() {
     let missing = path.replace("waba_vendor", "waba_none");
     assert_eq!(app.admin.post(&missing, json!({})).await.status, 404);
 }
+
+#[tokio::test]
+async fn about_one_vendor_ten_are_answered_at_once_and_ten_a_second_after_that() {
+    let app = spawn_app().await;
+    let started = std::time::Instant::now();
+    let path = "/api/admin/vendors/nobody";
+    let all = futures_util::future::join_all((0..60).map(|_| app.admin.get(path))).await;
+    let renewed = started.elapsed().as_millis() / 100 + 1;
+    let n_taken = all.iter().filter(|it| it.status == 404).count() as u128;
+    assert!(n_taken >= 10 && n_taken <= 10 + renewed, "{n_taken} and {renewed}");
+    for refused in all.iter().filter(|it| it.status != 404) {
+        assert!(refused.status == 429 && refused.text.contains("10 a second"), "{}", refused.text);
+        assert!(refused.headers.contains_key("retry-after"));
+    }
+    // Another vendor has its own.
+    assert_eq!(app.admin.get("/api/admin/vendors/nobody_else").await.status, 404);
+}
