@@ -289,6 +289,31 @@ async fn what_the_configuration_lent_stays_when_another_provider_carries_message
     assert_eq!(secrets(&after), secrets(&before));
 }
 
+#[tokio::test]
+async fn accounts_that_other_programs_write_in_clear_are_read() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let number = json!({
+        "vendorId": "anna", "phoneNumber": "+221771234567", "provider": "Meta",
+        "metaPhoneNumberId": 15_550_001, "metaAccessToken": "clear-token",
+        "failoverProvider": "unipile", "unipileInstanceId": "u-1", "unipileApiKey": "clear-key",
+    });
+    program.set("waba_instances", "waba_anna", number).await;
+    let anna = one(&app, "anna").await;
+    assert_eq!(anna.provider, ProviderKind::Meta);
+    assert_eq!(anna.failover.iter().collect::<Vec<_>>(), [ProviderKind::Unipile]);
+    let meta = anna.meta.as_ref().unwrap();
+    let token = meta.access_token.as_ref().map(ExposeSecret::expose_secret);
+    assert_eq!((meta.phone_number_id.as_str(), token), ("15550001", Some("clear-token")));
+    let unipile = anna.unipile.as_ref().unwrap();
+    let key = unipile.api_key.as_ref().map(ExposeSecret::expose_secret);
+    assert_eq!((unipile.account_id.as_str(), key), ("u-1", Some("clear-key")));
+    // One that this version does not know is passed over.
+    program.update("waba_instances", "waba_anna", json!({ "failoverProvider": "vonage" })).await;
+    assert_eq!(one(&app, "anna").await.failover.iter().count(), 0);
+}
+
 /// Numbers of seven vendors, each written in another way; two of them have one session.
 async fn put_every_form(program: &Program) {
     let double = |vendor: &str, number: &str| json!({ "vendorId": vendor, "phoneNumber": number, "wasenderInstanceId": "4009" });
