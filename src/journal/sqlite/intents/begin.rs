@@ -52,7 +52,8 @@ pub(in crate::journal::sqlite) fn begin(
         Input::Begin { down: ways.down, up_at: ways.up_at }
     };
     let (vendor, instance, contact) = (row.vendor.clone(), row.instance.clone(), row.contact);
-    let (quotes, has_choice) = (row.life.quotes, row.life.only.is_none());
+    let has_choice = row.life.only.is_none() && ways.routes.iter().nth(1).is_some();
+    let quotes = row.life.quotes;
     // The answer has begun with its first part.
     let origin = row.origin.filter(|_| row.life.part.is_none_or(|it| it.before.is_none()));
     let stepped = advance(cx, row, &Step::of(input), now)?;
