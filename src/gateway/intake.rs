@@ -187,9 +187,10 @@ impl Gateway {
             raw: body.clone(),
             events: self.news(by, service, &instance, events, now),
         };
-        let append = self.inner.journal.append(batch);
-        let (appended, synced) = tokio::join!(append, self.sync(service, &instance, told, now));
-        let accepted = self.record(appended?);
+        // What is kept is worked on at once: what came later and waited less would be before it.
+        let append = async { self.inner.journal.append(batch).await.map(|it| self.record(it)) };
+        let (accepted, synced) = tokio::join!(append, self.sync(service, &instance, told, now));
+        let accepted = accepted?;
         if let Err(error) = synced
             && !is_of_disk(&error)
         {
