@@ -1,6 +1,9 @@
 //! Killed and restarted under load.
 
-use std::{path::Path, time::Instant};
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context;
 
@@ -9,6 +12,8 @@ use crate::harness::crash::{self, Options};
 /// Webhooks a second.
 const RATE: u32 = 500;
 const VENDORS: usize = 1_000;
+/// As long as providers wait.
+const ANSWER_WITHIN: Duration = Duration::from_secs(5);
 
 pub fn kills(directory: &Path, n_times: usize, seed: Option<u64>) -> anyhow::Result<()> {
     // From before it serves to well into its work.
@@ -57,7 +62,8 @@ fn options(
     let mut fresh = [0; 4];
     getrandom::fill(&mut fresh).context("random numbers")?;
     let seed = seed.unwrap_or(u64::from(u32::from_be_bytes(fresh)));
-    Ok(Options { seed, n_times, life_ms, rate: RATE, n_vendors: VENDORS })
+    let (n_vendors, answer_within) = (VENDORS, ANSWER_WITHIN);
+    Ok(Options { seed, n_times, life_ms, rate: RATE, n_vendors, answer_within })
 }
 
 fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {

@@ -11,12 +11,10 @@ use std::{
 use tokio::{io::AsyncWriteExt, net::TcpStream, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::{super::http::Messages, Chance, Hooks};
+use super::{super::http::Messages, Chance, Hooks, Options};
 
 /// Connections that are kept; they are used in turn, so that each is quiet for a while.
 const KEPT: usize = 64;
-/// For one answer, a restart included.
-const ANSWER_WITHIN: Duration = Duration::from_secs(30);
 /// When a webhook that got no answer is sent again, where it is.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
@@ -47,14 +45,17 @@ pub(super) struct Callers {
     pub(super) address: SocketAddr,
     pub(super) hooks: Hooks,
     pub(super) rate: u32,
+    /// For one answer, a restart included.
+    pub(super) answer_within: Duration,
     /// Half of the webhooks that break off are sent once more, as they were.
     pub(super) insist: bool,
     kept: Arc<Mutex<VecDeque<TcpStream>>>,
 }
 
 impl Callers {
-    pub(super) fn new(address: SocketAddr, hooks: Hooks, rate: u32, insist: bool) -> Self {
-        Self { address, hooks, rate, insist, kept: Arc::default() }
+    pub(super) fn new(address: SocketAddr, hooks: Hooks, options: &Options, insist: bool) -> Self {
+        let Options { rate, answer_within, .. } = *options;
+        Self { address, hooks, rate, answer_within, insist, kept: Arc::default() }
     }
 
     /// Calls until `stop`, then waits for the last answers.
@@ -94,7 +95,7 @@ impl Callers {
     }
 
     async fn send(&self, n: usize, is_own: bool) -> End {
-        let sent = tokio::time::timeout(ANSWER_WITHIN, self.exchange(n, is_own)).await;
+        let sent = tokio::time::timeout(self.answer_within, self.exchange(n, is_own)).await;
         sent.unwrap_or(Ok(End::Broken)).unwrap_or(End::Broken)
     }
 

@@ -1,6 +1,6 @@
 //! Killed by SIGKILL at random moments.
 
-use std::{path::Path, time::Duration};
+use std::{collections::HashSet, path::Path, time::Duration};
 
 use anyhow::Context;
 use tokio_util::sync::CancellationToken;
@@ -19,16 +19,16 @@ pub async fn kills(directory: &Path, options: &Options) -> anyhow::Result<Found>
     let socket = socket()?;
     let twin = world(&socket, options.n_vendors).await?;
     let hooks = Hooks { n_vendors: options.n_vendors, seed: options.seed };
-    let (mut chance, mut n_cut_off) = (Chance::new(options.seed), 0);
+    let (mut chance, mut cut_off) = (Chance::new(options.seed), HashSet::new());
     let stop = CancellationToken::new();
-    let callers = Callers::new(socket.local_addr()?, hooks, options.rate, true);
+    let callers = Callers::new(socket.local_addr()?, hooks, options, true);
     let callers = tokio::spawn(callers.run(stop.clone()));
     for _ in 0..options.n_times {
         let mut process = data.start_on(&socket, &twin.api_url())?;
         tokio::time::sleep(Duration::from_millis(chance.within(&options.life_ms))).await;
         process.check().with_context(|| data.log().unwrap_or_default())?;
         process.kill();
-        n_cut_off += check::n_cut_off(&data)?;
+        cut_off.extend(check::cut_off(&data)?);
     }
     let process = data.start_on(&socket, &twin.api_url())?;
     stop.cancel();
@@ -36,5 +36,5 @@ pub async fn kills(directory: &Path, options: &Options) -> anyhow::Result<Found>
     check::settled(&data).await?;
     twin.idle().await;
     process.terminate()?;
-    check::check(&data, &twin, hooks, &calls, n_cut_off).await
+    check::check(&data, &twin, hooks, &calls, cut_off.len()).await
 }

@@ -9,7 +9,7 @@ mod check;
 mod kills;
 mod restarts;
 
-use std::net::TcpListener;
+use std::{net::TcpListener, time::Duration};
 
 use anyhow::Context;
 use waba_gateway::twin::{
@@ -38,6 +38,9 @@ pub struct Options {
     /// Webhooks a second.
     pub rate: u32,
     pub n_vendors: usize,
+    /// How long a caller waits for an answer, a restart included; a webhook that has none by then
+    /// has failed.
+    pub answer_within: Duration,
 }
 
 /// The webhooks, numbered; each is from a customer of its own, so that its reply is known by its

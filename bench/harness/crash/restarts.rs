@@ -41,7 +41,7 @@ pub async fn restarts(directory: &Path, options: &Options) -> anyhow::Result<Res
     let hooks = Hooks { n_vendors: options.n_vendors, seed: options.seed };
     let mut process = data.start_on(&socket, &twin.api_url())?;
     let stop = CancellationToken::new();
-    let callers = Callers::new(socket.local_addr()?, hooks, options.rate, false);
+    let callers = Callers::new(socket.local_addr()?, hooks, options, false);
     let callers = tokio::spawn(callers.run(stop.clone()));
     let (mut chance, mut stops, mut periods) = (Chance::new(options.seed), Vec::new(), Vec::new());
     let mut life = move || Duration::from_millis(chance.within(&options.life_ms));
