@@ -4,6 +4,7 @@ mod damage;
 mod full;
 mod layer;
 mod power;
+mod start;
 mod wal;
 
 use std::{collections::HashSet, path::Path};
@@ -90,6 +91,19 @@ impl Server {
 
     /// Starts the process, over the disk that fails or over the plain one.
     async fn serve(&mut self, is_layered: bool) {
+        let (data, log) = (self.data(), self.directory.path().join("log"));
+        let variables = self.variables(is_layered);
+        self.process = Some(Process::serve(&data, self.port, &variables, &log).await);
+    }
+
+    /// The same over the disk that fails, without waiting: it may not get ready.
+    fn start_process(&mut self) {
+        let (data, log) = (self.data(), self.directory.path().join("log"));
+        let variables = self.variables(true);
+        self.process = Some(Process::start(&data, self.port, &variables, &log));
+    }
+
+    fn variables(&self, is_layered: bool) -> Vec<(&'static str, String)> {
         let mut variables = vec![
             ("WASENDER_API_URL", self.twin.api_url()),
             ("WASENDER_API_KEY", self.twin.pat().to_owned()),
@@ -100,8 +114,7 @@ impl Server {
         if is_layered {
             variables.extend(self.layer.variables());
         }
-        let (data, log) = (self.data(), self.directory.path().join("log"));
-        self.process = Some(Process::serve(&data, self.port, &variables, &log).await);
+        variables
     }
 
     fn process(&mut self) -> &mut Process {

@@ -11,12 +11,13 @@ use std::{
 use axum::Router;
 use serde_json::json;
 use waba_gateway::{
+    gateway::free_disk_bytes,
     journal::{Journal, SqliteJournal},
     twin::{Customer, Misbehaviour, Times, real_message},
 };
 
 use super::{Server, check, vault};
-use crate::support::{DEADLINE, TestApp, spawn_app};
+use crate::support::{DEADLINE, Options, TestApp, spawn_app, spawn_app_with};
 
 /// A responder that fills the disk when it is asked for the first time.
 async fn filling_bot(switch: std::path::PathBuf) -> (String, Arc<AtomicUsize>) {
@@ -43,7 +44,7 @@ async fn until(what: &str, mut is: impl AsyncFnMut() -> bool) {
 }
 
 /// Waits until nothing waits any more, as the files say it.
-async fn settled(server: &Server) {
+pub(super) async fn settled(server: &Server) {
     let db = rusqlite::Connection::open(server.data().join("waba.db")).unwrap();
     db.busy_timeout(DEADLINE).unwrap();
     let sql = "SELECT count(*) FROM entries WHERE is_open = 1 AND account = 0";
@@ -172,4 +173,40 @@ async fn with_only_the_reserve_left_webhooks_are_refused_and_work_goes_on() {
     app.twin.wait_sends(4, DEADLINE).await;
     app.settled().await;
     assert_eq!(app.twin.n_sends(), 4);
+}
+
+/// In memory, where nobody else writes much meanwhile.
+#[tokio::test]
+async fn room_that_goes_and_comes_back_while_it_runs_is_noticed() {
+    const BALLAST: u64 = 16 * 1024 * 1024;
+    let Ok(place) = tempfile::tempdir_in("/dev/shm") else {
+        return println!("not looked at: there is no /dev/shm");
+    };
+    let free = free_disk_bytes(place.path()).unwrap();
+    if free < 4 * BALLAST {
+        return println!("not looked at: /dev/shm has {free} bytes");
+    }
+    let variables = vec![
+        ("DATA_DIR", place.path().join("data").display().to_string()),
+        ("MIN_FREE_DISK", (free - BALLAST).to_string()),
+    ];
+    let app = spawn_app_with(Options { variables, ..Options::default() }).await;
+    let vendor = app.vendor(1).await;
+    let post = async |n: usize| {
+        let customer = Customer::new(&format!("+22170555{n:04}"));
+        let body = real_message(&format!("K{n}"), &customer, "horaires", app.now_secs());
+        app.post_signed(&vendor, &body).await.status
+    };
+    assert_eq!(post(0).await, 200);
+    for n in [1, 2] {
+        let ballast = place.path().join("ballast");
+        std::fs::write(&ballast, vec![1; usize::try_from(BALLAST).unwrap()]).unwrap();
+        until("refused", async || post(100 + n).await == 503).await;
+        assert_eq!(app.admin.get("/ready").await.status, 503);
+        app.twin.wait_sends(n, DEADLINE).await;
+        std::fs::remove_file(&ballast).unwrap();
+        until("taken again", async || post(n).await == 200).await;
+        assert_eq!(app.admin.get("/ready").await.status, 200);
+    }
+    app.settled().await;
 }

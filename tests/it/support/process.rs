@@ -72,6 +72,11 @@ impl Process {
         }
     }
 
+    /// How it ended, if it has.
+    pub fn end(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
