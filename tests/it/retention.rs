@@ -1,5 +1,7 @@
 //! What is old goes, and the file does not grow without bound.
 
+use std::time::{Duration, Instant};
+
 use futures_util::future::join_all;
 use waba_gateway::{domain::route::Routes, journal::Ways};
 use waba_gateway::{
@@ -20,7 +22,7 @@ use waba_gateway::{
     },
 };
 
-use crate::support::{Options, TestApp, TestVendor, spawn_app_with};
+use crate::support::{DEADLINE, Options, TestApp, TestVendor, spawn_app_with};
 
 const NOW: i64 = 1_760_000_000_000;
 const DAY: i64 = 24 * HOUR;
@@ -259,6 +261,23 @@ async fn nothing_is_removed_after_the_clock_has_jumped() {
     let (ledger, counted) = app.gateway.journal_ledger(None, true).await.unwrap();
     assert_eq!(Some(ledger), counted);
     assert_eq!((ledger.accepted, ledger.created), (1, 1));
+}
+
+#[tokio::test]
+async fn a_running_service_removes_what_is_old_by_itself() {
+    let (app, vendor) = still().await;
+    let old = exchange(&app.gateway, &vendor, 1, 1).await;
+    app.clock.advance((KEPT_DAYS + 1) * DAY);
+    let new = exchange(&app.gateway, &vendor, 1, 2).await;
+    let started = Instant::now();
+    while app.gateway.journal_entry(old).await.is_ok() {
+        assert!(started.elapsed() < DEADLINE, "it is still there");
+        app.clock.advance(MINUTE);
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert!(app.gateway.journal_entry(new).await.is_ok());
+    let (ledger, counted) = app.gateway.journal_ledger(None, true).await.unwrap();
+    assert_eq!(Some(ledger), counted);
 }
 
 #[tokio::test]
