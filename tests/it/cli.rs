@@ -127,6 +127,18 @@ impl Desk {
         self.run_in(&[], arguments).await
     }
 
+    /// Runs a command until it comes to this.
+    async fn until(&self, arguments: &[&str], is: impl Fn(&Ended) -> bool) -> Ended {
+        let started = Instant::now();
+        loop {
+            let ended = self.run(arguments).await;
+            if is(&ended) {
+                return ended;
+            }
+            assert!(started.elapsed() < DEADLINE, "{arguments:?}: {ended:?}");
+        }
+    }
+
     /// Runs what a command has told to run, as a shell does.
     async fn run_told(&self, line: &str) -> Ended {
         let mut command = Command::new("sh");
@@ -796,6 +808,44 @@ async fn the_journal_is_operated_with_a_server_and_without_one() {
     assert_eq!(verified.json()["verified"], true, "{verified:?}");
     let parked = desk.run(&["journal", "list", "--state", "parked"]).await;
     assert!(parked.out.contains(&id), "{parked:?}");
+}
+
+#[tokio::test]
+async fn a_message_is_replayed_with_a_server_and_without_one() {
+    let mut desk = Desk::new().await;
+    let refusal = Misbehaviour::Refuse { status: 422, message: "invalid".to_owned() };
+    desk.twin.misbehave(desk.session, refusal, Times::Once);
+    let to = json!({ "to": "+221705550001", "message": "prêt" });
+    let sent = desk.admin.post("/api/admin/vendors/v/send-message", to).await.json();
+    let id = sent["messageId"].as_str().unwrap().to_owned();
+    let dead = ["journal", "list", "--state", "dead"];
+    desk.until(&dead, |it| it.out.contains(&id)).await;
+    let replayed = desk.run(&["journal", "replay", &id]).await;
+    assert_eq!((replayed.code, replayed.err.as_str()), (0, ""), "{replayed:?}");
+    desk.twin.wait_sends(2, DEADLINE).await;
+    // The customer has it: only who insists sends it twice.
+    let refused = desk.run(&["journal", "replay", &id]).await;
+    assert_eq!(refused.code, 1, "{refused:?}");
+    let again = ["journal", "replay", &id, "--again"];
+    let insisted = desk.until(&again, |it| it.code == 0).await;
+    assert!(insisted.err.contains("a second time"), "{insisted:?}");
+    desk.twin.wait_sends(3, DEADLINE).await;
+    // Its outcome is on disk before the process dies.
+    let is_accepted = |it: &Ended| {
+        ["accepted", "sent", "delivered", "read"]
+            .contains(&it.json()["status"].as_str().unwrap_or_default())
+    };
+    desk.until(&["why", &id, "--json"], is_accepted).await;
+
+    let port = desk.admin_port();
+    desk.process.take().unwrap().kill();
+    assert_eq!(desk.run(&["journal", "replay", &id]).await.code, 1);
+    let insisted = desk.run(&again).await;
+    assert_eq!(insisted.code, 0, "{insisted:?}");
+    assert!(insisted.err.contains("no server runs"), "{insisted:?}");
+    assert_eq!(desk.twin.n_sends(), 3, "nobody is there to send it");
+    desk.serve(port).await;
+    desk.twin.wait_sends(4, DEADLINE).await;
 }
 
 #[tokio::test]
