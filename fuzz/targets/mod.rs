@@ -1,9 +1,12 @@
 //! Everything that reads what strangers, providers, bots, vendors or a broken disk give us: a target
 //! takes any bytes, must not panic, and says what must hold whatever they are.
 
+mod bulk;
 mod database;
 mod others;
+mod replies;
 mod request;
+mod signed;
 #[path = "../../migrate/table.rs"]
 #[expect(dead_code, reason = "only its parser is looked at here")]
 mod table;
@@ -14,12 +17,15 @@ mod words;
 pub type Target = fn(&[u8]);
 
 /// All of them; each has a directory of its name in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 14] = [
+pub const ALL: [(&str, Target); 18] = [
     ("webhook", wire::webhook),
     ("meta", wire::meta),
     ("twilio", others::twilio),
     ("unipile", others::unipile),
     ("signature", wire::signature),
+    ("signed", signed::signed),
+    ("reply", replies::reply),
+    ("token", replies::token),
     ("answer", wire::answer),
     ("ids", words::ids),
     ("phone", words::phone),
@@ -28,6 +34,7 @@ pub const ALL: [(&str, Target); 14] = [
     ("exchange", wire::exchange),
     ("table", csv),
     ("request", request::request),
+    ("bulk", bulk::bulk),
     ("database", database::database),
 ];
 

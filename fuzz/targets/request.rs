@@ -117,7 +117,11 @@ pub fn request(data: &[u8]) {
     if path.ends_with("/forwards/test") {
         return;
     }
-    let served = SERVED.get_or_init(Served::start);
+    answer(SERVED.get_or_init(Served::start), request);
+}
+
+/// What a request is answered with, which is never a fault of ours.
+pub(super) fn answer(served: &Served, request: Request<Body>) -> (StatusCode, String) {
     let (status, text) = served.runtime.block_on(async {
         let answer = router(served).oneshot(request).await.expect("an answer");
         let status = answer.status();
@@ -130,4 +134,5 @@ pub fn request(data: &[u8]) {
         assert!(text.starts_with(r#"{"error":"#), "{status}: {text}");
         assert!(!text.contains(ADMIN_KEY) && !text.contains(SECRET), "{text}");
     }
+    (status, text)
 }

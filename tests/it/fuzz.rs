@@ -132,6 +132,9 @@ replayed! {
     any_form_of_twilios_is_read: "twilio",
     any_body_of_unipiles_is_read_or_refused: "unipile",
     any_signature_proves_or_does_not: "signature",
+    any_signature_of_twilios_and_unipiles_proves_or_does_not: "signed",
+    any_reply_of_a_provider_is_read: "reply",
+    any_token_proves_or_does_not: "token",
     any_answer_of_a_bot_is_read_or_refused: "answer",
     any_id_is_read_or_refused: "ids",
     any_number_is_read_or_refused: "phone",
@@ -140,5 +143,6 @@ replayed! {
     any_document_is_imported_or_refused: "exchange",
     any_csv_is_read_or_refused: "table",
     any_request_is_answered: "request",
+    any_message_to_many_is_taken_or_refused: "bulk",
     any_database_file_opens_or_does_not: "database",
 }
