@@ -324,16 +324,16 @@ pub fn http(config: &Config) -> anyhow::Result<Http> {
     Http::new(Arc::new(Guard(config.targets.clone()))).context("the HTTP client")
 }
 
-/// Takes up what was unfinished when the last process ended.
-pub async fn take_up(gateway: &Gateway) -> anyhow::Result<()> {
+/// Takes up what was unfinished when the last process ended, so many entries at once.
+pub async fn take_up(gateway: &Gateway, page: usize) -> anyhow::Result<()> {
     hold_paused(gateway).await?;
-    take_up_entries(gateway).await
+    take_up_entries(gateway, page).await
 }
 
-async fn take_up_entries(gateway: &Gateway) -> anyhow::Result<()> {
+async fn take_up_entries(gateway: &Gateway, page_size: usize) -> anyhow::Result<()> {
     let (mut after, mut n_taken) = (EntryId(0), 0);
     loop {
-        let page = gateway.journal().waiting(after, WAITING_PAGE).await?;
+        let page = gateway.journal().waiting(after, page_size).await?;
         n_taken += page.len();
         let last = page.iter().rev().find_map(|it| match it {
             crate::journal::Change::New(job) | crate::journal::Change::Decided(job, _) => {
@@ -341,7 +341,7 @@ async fn take_up_entries(gateway: &Gateway) -> anyhow::Result<()> {
             }
             crate::journal::Change::Placed { .. } | crate::journal::Change::Merged { .. } => None,
         });
-        let is_last = page.len() < WAITING_PAGE;
+        let is_last = page.len() < page_size;
         gateway.work().apply(page);
         match last.filter(|_| !is_last) {
             Some(last) => after = last,

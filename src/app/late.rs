@@ -8,7 +8,7 @@ use anyhow::Context;
 use tokio::{task::JoinHandle, time::timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::{bootstrap, hold_paused, take_up_entries};
+use super::{WAITING_PAGE, bootstrap, hold_paused, take_up_entries};
 use crate::{
     config::Config, domain::secret::SecretString, gateway::Gateway, sqlite::DbError,
     store::StoreError, telemetry::Chain,
@@ -53,7 +53,7 @@ pub(super) async fn start(
         asked => (asked?, false),
     };
     let late = Late { config: config.clone(), holds_sends };
-    take_up_entries(gateway).await.context("take up unfinished work")?;
+    take_up_entries(gateway, WAITING_PAGE).await.context("take up unfinished work")?;
     Ok((new_key, (holds_sends || is_away).then_some(late)))
 }
 

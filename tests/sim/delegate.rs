@@ -1,4 +1,4 @@
-//! What the simulation does not touch goes to the real journal as it is.
+//! What the simulation only passes on to the real journal, which may fail here as well.
 
 use std::ops::Range;
 
@@ -28,7 +28,7 @@ use super::journal::Watched;
 #[async_trait]
 impl Counters for Watched {
     async fn hours(&self, vendor: &VendorId, hours: Range<i64>) -> Result<Tally, JournalError> {
-        self.inner.hours(vendor, hours).await
+        self.around(self.inner.hours(vendor, hours)).await
     }
 
     async fn count_hours(
@@ -36,7 +36,7 @@ impl Counters for Watched {
         vendor: &VendorId,
         hours: Range<i64>,
     ) -> Result<Tally, JournalError> {
-        self.inner.count_hours(vendor, hours).await
+        self.around(self.inner.count_hours(vendor, hours)).await
     }
 
     fn is_status(&self, word: &str) -> bool {
@@ -52,7 +52,7 @@ impl People for Watched {
         before: Option<EntryId>,
         limit: usize,
     ) -> Result<Conversations, JournalError> {
-        self.inner.conversations(vendor, before, limit).await
+        self.around(self.inner.conversations(vendor, before, limit)).await
     }
 
     async fn conversation(
@@ -60,7 +60,7 @@ impl People for Watched {
         vendor: &VendorId,
         contact: ContactId,
     ) -> Result<Option<Conversation>, JournalError> {
-        self.inner.conversation(vendor, contact).await
+        self.around(self.inner.conversation(vendor, contact)).await
     }
 
     async fn wrote_at(
@@ -69,7 +69,7 @@ impl People for Watched {
         address: &Address,
         via: ProviderKind,
     ) -> Result<Option<Millis>, JournalError> {
-        self.inner.wrote_at(instance, address, via).await
+        self.around(self.inner.wrote_at(instance, address, via)).await
     }
 
     async fn wrote_by(
@@ -87,7 +87,7 @@ impl People for Watched {
         contact: ContactId,
         span: Span,
     ) -> Result<Page, JournalError> {
-        self.inner.messages_of(vendor, contact, span).await
+        self.around(self.inner.messages_of(vendor, contact, span)).await
     }
 
     async fn records(
@@ -97,7 +97,7 @@ impl People for Watched {
         after: EntryId,
         limit: usize,
     ) -> Result<Vec<Record>, JournalError> {
-        self.inner.records(vendor, contact, after, limit).await
+        self.around(self.inner.records(vendor, contact, after, limit)).await
     }
 
     async fn erase(
@@ -107,7 +107,7 @@ impl People for Watched {
         part: (Option<EraseFrom>, usize),
         now: Millis,
     ) -> Result<Erased, JournalError> {
-        self.inner.erase(vendor, contact, part, now).await
+        self.around(self.inner.erase(vendor, contact, part, now)).await
     }
 }
 
@@ -118,7 +118,7 @@ impl Forwards for Watched {
     }
 
     async fn forwarding(&self) -> Result<Vec<VendorId>, JournalError> {
-        self.inner.forwarding().await
+        self.around(self.inner.forwarding()).await
     }
 
     async fn next_forward(
@@ -126,11 +126,11 @@ impl Forwards for Watched {
         vendor: &VendorId,
         skips: usize,
     ) -> Result<Option<ToForward>, JournalError> {
-        self.inner.next_forward(vendor, skips).await
+        self.around(self.inner.next_forward(vendor, skips)).await
     }
 
     async fn end_forward(&self, id: ForwardId, end: ForwardEnd) -> Result<(), JournalError> {
-        self.inner.end_forward(id, end).await
+        self.around(self.inner.end_forward(id, end)).await
     }
 
     async fn give_up_forwards(
@@ -139,15 +139,15 @@ impl Forwards for Watched {
         keep: i64,
         why: &'static str,
     ) -> Result<bool, JournalError> {
-        self.inner.give_up_forwards(vendor, keep, why).await
+        self.around(self.inner.give_up_forwards(vendor, keep, why)).await
     }
 
     async fn tidy_forwards(&self, now: Millis) -> Result<ForwardsLoad, JournalError> {
-        self.inner.tidy_forwards(now).await
+        self.around(self.inner.tidy_forwards(now)).await
     }
 
     async fn forwards_load(&self) -> Result<ForwardsLoad, JournalError> {
-        self.inner.forwards_load().await
+        self.around(self.inner.forwards_load()).await
     }
 
     async fn forwards(
@@ -157,7 +157,7 @@ impl Forwards for Watched {
         before: Option<ForwardId>,
         limit: usize,
     ) -> Result<Vec<Forward>, JournalError> {
-        self.inner.forwards(vendor, is_dead, before, limit).await
+        self.around(self.inner.forwards(vendor, is_dead, before, limit)).await
     }
 
     async fn replay_forwards(
@@ -166,11 +166,11 @@ impl Forwards for Watched {
         which: Replay,
         expires: Millis,
     ) -> Result<(usize, Option<ForwardId>), JournalError> {
-        self.inner.replay_forwards(vendor, which, expires).await
+        self.around(self.inner.replay_forwards(vendor, which, expires)).await
     }
 
     async fn drop_forward(&self, vendor: &VendorId, id: ForwardId) -> Result<bool, JournalError> {
-        self.inner.drop_forward(vendor, id).await
+        self.around(self.inner.drop_forward(vendor, id)).await
     }
 }
 
@@ -181,57 +181,61 @@ impl MediaJournal for Watched {
         vendor: &VendorId,
         id: &MediaId,
     ) -> Result<Option<StoredMedia>, JournalError> {
-        self.inner.media(vendor, id).await
+        self.around(self.inner.media(vendor, id)).await
     }
 
     async fn media_due(
         &self,
         query: MediaDue,
     ) -> Result<(Vec<StoredMedia>, Option<Millis>), JournalError> {
-        self.inner.media_due(query).await
+        self.around(self.inner.media_due(query)).await
     }
 
     async fn add_media(&self, upload: NewUpload) -> Result<(), JournalError> {
-        self.inner.add_media(upload).await
+        self.around(self.inner.add_media(upload)).await
     }
 
     async fn end_media(&self, id: &MediaId, end: MediaEnd) -> Result<bool, JournalError> {
-        self.inner.end_media(id, end).await
+        self.around(self.inner.end_media(id, end)).await
     }
 
     async fn old_media(&self, before: Millis, limit: usize) -> Result<Vec<MediaId>, JournalError> {
-        self.inner.old_media(before, limit).await
+        self.around(self.inner.old_media(before, limit)).await
     }
 
     async fn media_of(&self, contact: ContactId) -> Result<Vec<MediaId>, JournalError> {
-        self.inner.media_of(contact).await
+        self.around(self.inner.media_of(contact)).await
     }
 
     async fn unknown_media(&self, ids: Vec<MediaId>) -> Result<Vec<MediaId>, JournalError> {
-        self.inner.unknown_media(ids).await
+        self.around(self.inner.unknown_media(ids)).await
     }
 
     async fn media_bytes(&self, vendor: &VendorId) -> Result<u64, JournalError> {
-        self.inner.media_bytes(vendor).await
+        self.around(self.inner.media_bytes(vendor)).await
     }
 
     async fn forget_media(&self, ids: Vec<MediaId>) -> Result<(), JournalError> {
-        self.inner.forget_media(ids).await
+        self.around(self.inner.forget_media(ids)).await
     }
 }
 
 #[async_trait]
 impl Watch for Watched {
+    async fn can_keep(&self) -> Result<(), JournalError> {
+        self.around(self.inner.can_keep()).await
+    }
+
     async fn vendor_of(&self, id: EntryId) -> Result<Option<VendorId>, JournalError> {
-        self.inner.vendor_of(id).await
+        self.around(self.inner.vendor_of(id)).await
     }
 
     async fn pause_of(&self, contact: ContactId) -> Result<Option<(Millis, String)>, JournalError> {
-        self.inner.pause_of(contact).await
+        self.around(self.inner.pause_of(contact)).await
     }
 
     async fn newest(&self) -> Result<Option<Millis>, JournalError> {
-        self.inner.newest().await
+        self.around(self.inner.newest()).await
     }
 
     async fn backlog(
@@ -239,7 +243,7 @@ impl Watch for Watched {
         vendor: Option<&VendorId>,
         now: Millis,
     ) -> Result<Backlog, JournalError> {
-        self.inner.backlog(vendor, now).await
+        self.around(self.inner.backlog(vendor, now)).await
     }
 
     async fn signs(
@@ -247,22 +251,22 @@ impl Watch for Watched {
         vendors: &[VendorId],
         from_hour: i64,
     ) -> Result<Vec<Signs>, JournalError> {
-        self.inner.signs(vendors, from_hour).await
+        self.around(self.inner.signs(vendors, from_hour)).await
     }
 }
 
 #[async_trait]
 impl Operate for Watched {
     async fn entry(&self, id: EntryId) -> Result<Option<Entry>, JournalError> {
-        self.inner.entry(id).await
+        self.around(self.inner.entry(id)).await
     }
 
     async fn entries(&self, listing: Listing) -> Result<Vec<Entry>, JournalError> {
-        self.inner.entries(listing).await
+        self.around(self.inner.entries(listing)).await
     }
 
     async fn resume(&self, ids: Vec<EntryId>, resume: Resume) -> Result<Resumed, JournalError> {
-        self.inner.resume(ids, resume).await
+        self.around(self.inner.resume(ids, resume)).await
     }
 
     async fn put_aside(
@@ -270,7 +274,7 @@ impl Operate for Watched {
         id: EntryId,
         now: Millis,
     ) -> Result<Result<Vec<Change>, Refused>, JournalError> {
-        self.inner.put_aside(id, now).await
+        self.around(self.inner.put_aside(id, now)).await
     }
 
     async fn replayable(
@@ -280,26 +284,26 @@ impl Operate for Watched {
         which: Replayable,
         limit: usize,
     ) -> Result<Vec<EntryId>, JournalError> {
-        self.inner.replayable(vendor, after, which, limit).await
+        self.around(self.inner.replayable(vendor, after, which, limit)).await
     }
 
     async fn volume(&self) -> Result<Volume, JournalError> {
-        self.inner.volume().await
+        self.around(self.inner.volume()).await
     }
 
     async fn verify(&self, vendor: Option<&VendorId>) -> Result<(Ledger, Ledger), JournalError> {
-        self.inner.verify(vendor).await
+        self.around(self.inner.verify(vendor)).await
     }
 }
 
 #[async_trait]
 impl Keep for Watched {
     async fn clock_mark(&self) -> Result<Option<ClockMark>, JournalError> {
-        self.inner.clock_mark().await
+        self.around(self.inner.clock_mark()).await
     }
 
     async fn keep_clock_mark(&self, mark: ClockMark) -> Result<(), JournalError> {
-        self.inner.keep_clock_mark(mark).await
+        self.around(self.inner.keep_clock_mark(mark)).await
     }
 
     async fn end_of_page(
@@ -308,11 +312,11 @@ impl Keep for Watched {
         before: EntryId,
         limit: usize,
     ) -> Result<Option<EntryId>, JournalError> {
-        self.inner.end_of_page(after, before, limit).await
+        self.around(self.inner.end_of_page(after, before, limit)).await
     }
 
     async fn remove_ended(&self, after: EntryId, through: EntryId) -> Result<usize, JournalError> {
-        self.inner.remove_ended(after, through).await
+        self.around(self.inner.remove_ended(after, through)).await
     }
 
     async fn idle_contacts(
@@ -321,7 +325,7 @@ impl Keep for Watched {
         limit: usize,
         now: Millis,
     ) -> Result<(Vec<ContactId>, Option<ContactId>), JournalError> {
-        self.inner.idle_contacts(after, limit, now).await
+        self.around(self.inner.idle_contacts(after, limit, now)).await
     }
 
     async fn forget_contacts(
@@ -329,11 +333,11 @@ impl Keep for Watched {
         contacts: Vec<ContactId>,
         now: Millis,
     ) -> Result<usize, JournalError> {
-        self.inner.forget_contacts(contacts, now).await
+        self.around(self.inner.forget_contacts(contacts, now)).await
     }
 
     async fn forget_hours(&self, before: i64) -> Result<bool, JournalError> {
-        self.inner.forget_hours(before).await
+        self.around(self.inner.forget_hours(before)).await
     }
 }
 
@@ -344,7 +348,7 @@ impl Outbox for Watched {
     }
 
     async fn due_documents(&self, now: Millis, limit: usize) -> Result<DueDocuments, JournalError> {
-        self.inner.due_documents(now, limit).await
+        self.around(self.inner.due_documents(now, limit)).await
     }
 
     async fn end_documents(
@@ -352,18 +356,18 @@ impl Outbox for Watched {
         ends: Vec<(DueDocument, DocumentEnd)>,
         now: Millis,
     ) -> Result<(), JournalError> {
-        self.inner.end_documents(ends, now).await
+        self.around(self.inner.end_documents(ends, now)).await
     }
 
     async fn outbox_load(&self) -> Result<OutboxLoad, JournalError> {
-        self.inner.outbox_load().await
+        self.around(self.inner.outbox_load()).await
     }
 }
 
 #[async_trait]
 impl Bulk for Watched {
     async fn open_job(&self, job: NewJob) -> Result<Option<BulkId>, JournalError> {
-        self.inner.open_job(job).await
+        self.around(self.inner.open_job(job)).await
     }
 
     async fn add_recipients(
@@ -371,7 +375,7 @@ impl Bulk for Watched {
         job: BulkId,
         recipients: Vec<NewRecipient>,
     ) -> Result<usize, JournalError> {
-        self.inner.add_recipients(job, recipients).await
+        self.around(self.inner.add_recipients(job, recipients)).await
     }
 
     async fn keep_job(
@@ -379,11 +383,11 @@ impl Bulk for Watched {
         job: BulkId,
         idempotency: Option<Idempotency>,
     ) -> Result<KeptJob, JournalError> {
-        self.inner.keep_job(job, idempotency).await
+        self.around(self.inner.keep_job(job, idempotency)).await
     }
 
     async fn drop_job(&self, job: BulkId) -> Result<bool, JournalError> {
-        self.inner.drop_job(job).await
+        self.around(self.inner.drop_job(job)).await
     }
 
     async fn jobs(
@@ -392,7 +396,7 @@ impl Bulk for Watched {
         before: Option<BulkId>,
         limit: usize,
     ) -> Result<Vec<BulkJob>, JournalError> {
-        self.inner.jobs(vendor, before, limit).await
+        self.around(self.inner.jobs(vendor, before, limit)).await
     }
 
     async fn job(
@@ -400,7 +404,7 @@ impl Bulk for Watched {
         vendor: &VendorId,
         id: BulkId,
     ) -> Result<Option<(BulkJob, BulkProgress)>, JournalError> {
-        self.inner.job(vendor, id).await
+        self.around(self.inner.job(vendor, id)).await
     }
 
     async fn change_job(
@@ -411,11 +415,11 @@ impl Bulk for Watched {
         note: Option<&'static str>,
         now: Millis,
     ) -> Result<BulkChanged, JournalError> {
-        self.inner.change_job(vendor, id, deed, note, now).await
+        self.around(self.inner.change_job(vendor, id, deed, note, now)).await
     }
 
     async fn running_jobs(&self) -> Result<Vec<BulkJob>, JournalError> {
-        self.inner.running_jobs().await
+        self.around(self.inner.running_jobs()).await
     }
 
     async fn next_recipients(
@@ -424,7 +428,7 @@ impl Bulk for Watched {
         limit: usize,
         now: Millis,
     ) -> Result<Option<(Content, Vec<Recipient>)>, JournalError> {
-        self.inner.next_recipients(job, limit, now).await
+        self.around(self.inner.next_recipients(job, limit, now)).await
     }
 
     async fn hand_over(
@@ -432,7 +436,7 @@ impl Bulk for Watched {
         job: BulkId,
         turns: Vec<(Recipient, NewIntent)>,
     ) -> Result<Handed, JournalError> {
-        self.inner.hand_over(job, turns).await
+        self.around(self.inner.hand_over(job, turns)).await
     }
 
     async fn all_fail(
@@ -441,10 +445,10 @@ impl Bulk for Watched {
         before: &Recipient,
         of_last: i64,
     ) -> Result<bool, JournalError> {
-        self.inner.all_fail(job, before, of_last).await
+        self.around(self.inner.all_fail(job, before, of_last)).await
     }
 
     async fn old_job(&self, before: Millis) -> Result<Option<BulkId>, JournalError> {
-        self.inner.old_job(before).await
+        self.around(self.inner.old_job(before)).await
     }
 }

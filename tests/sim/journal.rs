@@ -1,7 +1,7 @@
 //! The real journal, watched: every call may fail before its commit, be late, or be the last of its
 //! process, before or after its commit. Here rules are also looked at, and broken on purpose.
 
-use std::{future::pending, sync::Mutex};
+use std::sync::Mutex;
 
 use async_trait::async_trait;
 use waba_gateway::{domain::route::Routes, journal::Ways};
@@ -9,22 +9,24 @@ use waba_gateway::{
     domain::{
         clock::Millis,
         contact::Address,
-        delivery::{Input, Outcome, Refusal},
+        delivery::Input,
         event::What,
         id::{ContactId, EntryId, InstanceId, VendorId},
         message::Content,
-        schedule::{Job, Kind, Next},
+        schedule::Next,
     },
     journal::{
         Appended, Asked, Begun, Change, Changed, Idempotency, Journal, JournalError, Journey,
         Ledger, MessageEnd, NewEvents, NewIntent, Page, Pause, Rechecked, Recorded, SqliteJournal,
         Step, Stepped, Submitted, ToAnswer, ToFollow,
     },
-    sqlite::{DbError, SharedConnection},
+    sqlite::SharedConnection,
 };
 
 use super::{
+    faults,
     mutation::Mutation,
+    twist,
     world::{Shared, World, token},
 };
 
@@ -37,70 +39,29 @@ pub struct Watched {
     pub unwritten: Mutex<Vec<EntryId>>,
 }
 
-/// Lets others run.
-async fn turn() {
-    let mut has_waited = false;
-    std::future::poll_fn(|cx| {
-        if std::mem::replace(&mut has_waited, true) {
-            return std::task::Poll::Ready(());
-        }
-        cx.waker().wake_by_ref();
-        std::task::Poll::Pending
-    })
-    .await;
-}
-
 impl Watched {
     pub fn world(&self) -> std::sync::MutexGuard<'_, World> {
         self.world.lock().unwrap()
     }
 
-    fn is_broken(&self, mutation: Mutation) -> bool {
+    pub fn is_broken(&self, mutation: Mutation) -> bool {
         self.world().is_broken(mutation)
     }
 
-    /// Before a call: it may be refused, or never be made.
     async fn before(&self) -> Result<(), JournalError> {
-        let (fails, crashes, waits, turns) = {
-            let mut world = self.world();
-            let (fails, crashes) = (world.fault(25), world.fault(4));
-            let waits = if world.fault(25) { world.rng.between(1, 2_500) } else { 0 };
-            if fails || crashes || waits > 0 {
-                let now = world.now();
-                world.rules.disturbed(now);
-            }
-            (fails, crashes, waits, world.rng.chance(150))
-        };
-        self.pass(crashes, waits, turns).await;
-        if fails { Err(JournalError::from(DbError::Busy)) } else { Ok(()) }
+        Ok(faults::before(&self.world).await?)
     }
 
-    /// After it: it is committed, and whoever asked may never hear of it.
-    async fn after(&self) {
-        let (crashes, waits, turns) = {
-            let mut world = self.world();
-            let crashes = world.fault(4);
-            let waits = if world.fault(25) { world.rng.between(1, 2_500) } else { 0 };
-            if crashes || waits > 0 {
-                let now = world.now();
-                world.rules.disturbed(now);
-            }
-            (crashes, waits, world.rng.chance(150))
-        };
-        self.pass(crashes, waits, turns).await;
+    pub async fn after(&self) {
+        faults::after(&self.world).await;
     }
 
-    async fn pass(&self, crashes: bool, waits: Millis, turns: bool) {
-        if crashes {
-            self.world().crash = true;
-            pending::<()>().await;
-        }
-        if waits > 0 {
-            let clock = self.world().clock.clone();
-            clock.sleep_until(clock.now() + waits).await;
-        } else if turns {
-            turn().await;
-        }
+    /// A call that is nothing but passed on.
+    pub async fn around<T: Send>(
+        &self,
+        call: impl Future<Output = Result<T, JournalError>> + Send,
+    ) -> Result<T, JournalError> {
+        faults::around(&self.world, call).await
     }
 
     /// From now on two contacts are one, and the scheduler is yet to be told.
@@ -109,6 +70,7 @@ impl Watched {
         for change in changes {
             if let Change::Merged { into, .. } = change {
                 world.rules.merged.insert(*into, u64::MAX);
+                world.rules.ever_merged.insert(*into);
             }
         }
     }
@@ -122,7 +84,7 @@ impl Watched {
             match &mut change {
                 Change::New(job) | Change::Decided(job, _) => {
                     world.rules.told.entry(job.id).or_insert(tick);
-                    twist(&world, job);
+                    twist::job(&world, job);
                 }
                 Change::Placed { .. } => {}
                 Change::Merged { into, .. } => {
@@ -133,129 +95,11 @@ impl Watched {
                 }
             }
             if let Change::Decided(_, next) = &mut change {
-                *next = longer(&world, *next);
+                *next = twist::longer(&world, *next);
             }
             told.push(change);
         }
         told
-    }
-
-    pub fn sql(&self, sql: &str, id: i64) {
-        let connection = self.connection.lock().unwrap();
-        connection.prepare_cached(sql).unwrap().execute([id]).unwrap();
-    }
-
-    /// The events as a broken world has them.
-    fn twist_events(&self, batch: &mut NewEvents) {
-        if self.is_broken(Mutation::NoDedupe) {
-            for it in &mut batch.events {
-                if let (What::Message(_), Some(id)) = (&it.event.what, &mut it.event.provider_id) {
-                    let n = self.world().n_events;
-                    id.push_str(&n.to_string());
-                }
-            }
-        }
-        if self.is_broken(Mutation::FenceBlocksSignals) && self.has_fence(&batch.instance) {
-            for it in &mut batch.events {
-                match &mut it.event.what {
-                    What::Status { target, .. } => "nobody".clone_into(target),
-                    What::Echo(Content::Text { text }) if !text.0.starts_with("human") => {
-                        let (target, text) = ("nobody".to_owned(), text.clone());
-                        it.event.what = What::Edit { target, text };
-                    }
-                    _ => {}
-                }
-            }
-        }
-    }
-
-    fn has_fence(&self, instance: &InstanceId) -> bool {
-        let connection = self.connection.lock().unwrap();
-        let sql = "SELECT 1 FROM entries WHERE kind = 2 AND is_open = 1 AND instance = ?1
-            AND life LIKE '%\"fenced\"%'";
-        connection.prepare_cached(sql).unwrap().exists([instance.as_str()]).unwrap()
-    }
-
-    /// What a broken world does after events were kept.
-    fn twist_kept(&self, statuses: &[i64], appended: &Appended) {
-        if self.is_broken(Mutation::EarlySignalIsDropped) {
-            self.sql("UPDATE entries SET pid = NULL WHERE kind = 1 AND is_open = 1 AND id > ?1", 0);
-        }
-        if self.is_broken(Mutation::StatusMovesBack) {
-            for (status, change) in statuses.iter().zip(&appended.changes) {
-                if let Change::Decided(job, _) = change {
-                    let sql = format!("UPDATE entries SET status = {status} WHERE id = ?1");
-                    self.sql(&sql, job.id.0);
-                }
-            }
-        }
-    }
-
-    /// A write that is not counted.
-    fn forget_counts(&self) {
-        if self.is_broken(Mutation::LedgerForgets) {
-            let sql = "DELETE FROM ledger_log WHERE ?1 = 0
-                AND seq = (SELECT max(seq) FROM ledger_log)";
-            self.sql(sql, 0);
-        }
-        if self.is_broken(Mutation::HoursForget) {
-            let sql = "UPDATE ledger_log SET deltas =
-                    json_remove(deltas, '$.vendor_0.hours', '$.vendor_1.hours')
-                WHERE ?1 = 0 AND seq = (SELECT max(seq) FROM ledger_log)";
-            self.sql(sql, 0);
-        }
-    }
-
-    fn twist_outcome(&self, id: EntryId, step: &mut Step, now: Millis) {
-        if step.input == Input::Outcome(Outcome::Unknown)
-            && self.is_broken(Mutation::UnknownIsRepeated)
-        {
-            step.input = Input::Outcome(Outcome::Refused(Refusal::Retry { not_before: None }));
-        }
-        if let Input::Outcome(Outcome::Refused(Refusal::Retry { not_before })) = &mut step.input
-            && self.is_broken(Mutation::RetryAfterIsIgnored)
-        {
-            *not_before = not_before.map(|_| now);
-        }
-        if matches!(step.input, Input::Outcome(_)) && self.is_broken(Mutation::OutcomeOverStatus) {
-            let sql =
-                "UPDATE entries SET life = json_remove(life, '$.delivery.status') WHERE id = ?1";
-            self.sql(sql, id.0);
-        }
-    }
-
-    fn twist_before_begin(&self, id: EntryId) {
-        if self.is_broken(Mutation::SilenceNotChecked) {
-            let sql = "UPDATE contacts SET paused_until = NULL
-                WHERE id = (SELECT contact FROM entries WHERE id = ?1)";
-            self.sql(sql, id.0);
-        }
-        if self.is_broken(Mutation::ExpiredIsSent) {
-            let sql = "UPDATE entries SET
-                    life = json_set(life, '$.delivery.expires', 9000000000000) WHERE id = ?1";
-            self.sql(sql, id.0);
-        }
-    }
-
-    /// The answers as a broken world keeps them.
-    async fn twist_end(&self, end: &mut MessageEnd) -> Result<Vec<Change>, JournalError> {
-        if self.is_broken(Mutation::PartsAtOnce) {
-            end.intents = end.intents.iter().flat_map(apart).collect();
-        }
-        let mut changes = Vec::new();
-        let is_twice = self.is_broken(Mutation::SettledTwice);
-        if is_twice || self.is_broken(Mutation::AnswersBeforeTheEnd) {
-            for intent in end.intents.clone() {
-                if let Submitted::New(_, more) = self.inner.submit(intent).await? {
-                    changes.extend(more);
-                }
-            }
-            if !is_twice {
-                end.intents.clear();
-                self.after().await;
-            }
-        }
-        Ok(changes)
     }
 
     fn note_intents<'a>(&self, intents: impl IntoIterator<Item = &'a NewIntent>) {
@@ -263,7 +107,8 @@ impl Watched {
         for it in intents {
             for content in std::iter::once(&it.content).chain(&it.more) {
                 let text = token(content.as_text());
-                world.rules.expires.insert(text.clone(), it.expires);
+                // Asked again under the same key it is the first that counts.
+                world.rules.expires.entry(text.clone()).or_insert(it.expires);
                 if it.is_automatic {
                     world.rules.decided_at.insert(text, it.now);
                 }
@@ -286,37 +131,6 @@ impl Watched {
             }
         }
     }
-}
-
-fn twist(world: &World, job: &mut Job) {
-    if world.is_broken(Mutation::NoLanes) {
-        job.contact = job.contact.map(|_| ContactId(job.id.0));
-    }
-    if world.is_broken(Mutation::WrongNumber) && job.kind == Kind::Send {
-        let other = world.vendors.iter().find(|it| it.id != job.vendor);
-        if let Some(other) = other {
-            (job.vendor, job.instance) = (other.id.clone(), other.instance.clone());
-        }
-    }
-}
-
-fn longer(world: &World, next: Next) -> Next {
-    match next {
-        Next::Again { kind, due, hold: Some(hold) }
-            if world.is_broken(Mutation::FenceHoldsLonger) =>
-        {
-            Next::Again { kind, due, hold: Some(hold + 600_000) }
-        }
-        other => other,
-    }
-}
-
-/// Each part on its own.
-fn apart(intent: &NewIntent) -> Vec<NewIntent> {
-    let contents: Vec<Content> =
-        std::iter::once(intent.content.clone()).chain(intent.more.clone()).collect();
-    let alone = |content| NewIntent { content, more: Vec::new(), ..intent.clone() };
-    contents.into_iter().map(alone).collect()
 }
 
 fn human_of(what: &What) -> Option<usize> {
@@ -356,7 +170,7 @@ impl Journal for Watched {
         vendor: &VendorId,
         what: &Idempotency,
     ) -> Result<Option<Asked>, JournalError> {
-        self.inner.asked_before(vendor, what).await
+        self.around(self.inner.asked_before(vendor, what)).await
     }
 
     async fn submit(&self, mut intent: NewIntent) -> Result<Submitted, JournalError> {
@@ -383,9 +197,10 @@ impl Journal for Watched {
         with_history: bool,
     ) -> Result<Option<ToAnswer>, JournalError> {
         self.before().await?;
-        let message = self.inner.message(id, with_history).await?;
-        if let Some(message) = &message {
+        let mut message = self.inner.message(id, with_history).await?;
+        if let Some(message) = &mut message {
             self.check_asked(id, message);
+            self.twist_message(message);
         }
         self.after().await;
         Ok(message)
@@ -403,12 +218,14 @@ impl Journal for Watched {
     async fn begin(&self, id: EntryId, ways: Ways, now: Millis) -> Result<Begun, JournalError> {
         self.before().await?;
         self.twist_before_begin(id);
-        let begun = self.inner.begin(id, ways, now).await?;
-        if let Begun::Go(to_send) = &begun {
+        let mut begun = self.inner.begin(id, ways, now).await?;
+        if let Begun::Go(to_send) = &mut begun {
             self.check_begun(id, to_send, now);
+            self.twist_begun(to_send);
             if self.is_broken(Mutation::SendBeforeBegin) {
                 self.inner.step(id, Step::of(Input::Unbegin { due: now }), now).await?;
                 self.unwritten.lock().unwrap().push(id);
+                self.world().rules.begun.remove(&token(to_send.content.as_text()));
             }
         }
         self.after().await;
@@ -444,13 +261,14 @@ impl Journal for Watched {
             self.check_statuses();
         }
         self.after().await;
-        let next = longer(&self.world(), stepped.next);
+        let next = twist::longer(&self.world(), stepped.next);
         Ok(Stepped { next, changes: self.told(stepped.changes), ..stepped })
     }
 
     async fn intent(&self, id: EntryId) -> Result<Option<ToFollow>, JournalError> {
         self.before().await?;
-        let intent = self.inner.intent(id).await?;
+        let mut intent = self.inner.intent(id).await?;
+        intent.iter_mut().for_each(|it| self.twist_followed(it));
         self.after().await;
         Ok(intent)
     }
@@ -478,6 +296,9 @@ impl Journal for Watched {
         address: Address,
     ) -> Result<Vec<Change>, JournalError> {
         self.before().await?;
+        if self.is_broken(Mutation::NamesAreNotOne) {
+            return Ok(Vec::new());
+        }
         let changes = self.inner.learn(instance, contact, address).await?;
         self.merging(&changes);
         self.after().await;
@@ -485,6 +306,7 @@ impl Journal for Watched {
     }
 
     async fn waiting(&self, after: EntryId, limit: usize) -> Result<Vec<Change>, JournalError> {
+        self.before().await?;
         if after == EntryId(0) && self.is_broken(Mutation::CutOffWaitsAgain) {
             let cut_off: Vec<EntryId> = self.world().rules.in_flight.iter().copied().collect();
             for id in cut_off {
@@ -497,11 +319,12 @@ impl Journal for Watched {
         if !changes.is_empty() && self.is_broken(Mutation::LostAtRestart) {
             changes.remove(0);
         }
+        self.after().await;
         Ok(self.told(changes))
     }
 
     async fn pause(&self, contact: ContactId, pause: Option<Pause>) -> Result<(), JournalError> {
-        self.inner.pause(contact, pause).await
+        self.around(self.inner.pause(contact, pause)).await
     }
 
     async fn messages(
@@ -510,7 +333,7 @@ impl Journal for Watched {
         before: Option<EntryId>,
         limit: usize,
     ) -> Result<Page, JournalError> {
-        self.inner.messages(vendor, before, limit).await
+        self.around(self.inner.messages(vendor, before, limit)).await
     }
 
     async fn journey(
@@ -518,15 +341,15 @@ impl Journal for Watched {
         vendor: &VendorId,
         id: EntryId,
     ) -> Result<Option<Journey>, JournalError> {
-        self.inner.journey(vendor, id).await
+        self.around(self.inner.journey(vendor, id)).await
     }
 
     async fn ledger(&self, vendor: Option<&VendorId>) -> Result<Ledger, JournalError> {
-        self.inner.ledger(vendor).await
+        self.around(self.inner.ledger(vendor)).await
     }
 
     async fn count(&self, vendor: Option<&VendorId>) -> Result<Ledger, JournalError> {
-        self.inner.count(vendor).await
+        self.around(self.inner.count(vendor)).await
     }
 
     fn text_key(&self, content: &Content) -> i64 {
@@ -534,7 +357,7 @@ impl Journal for Watched {
     }
 
     async fn ready(&self) -> Result<(), JournalError> {
-        self.inner.ready().await
+        self.around(self.inner.ready()).await
     }
 
     async fn has_said(
@@ -543,15 +366,15 @@ impl Journal for Watched {
         text_key: i64,
         since: Millis,
     ) -> Result<bool, JournalError> {
-        self.before().await?;
-        self.inner.has_said(contact, text_key, since).await
+        let had = self.around(self.inner.has_said(contact, text_key, since)).await?;
+        Ok(had && !self.is_broken(Mutation::ApologizesAgain))
     }
 
     async fn in_flight(&self, instance: &InstanceId) -> Result<i64, JournalError> {
-        self.inner.in_flight(instance).await
+        self.around(self.inner.in_flight(instance)).await
     }
 
     async fn changed(&self, id: EntryId, change: Changed, now: Millis) -> Result<(), JournalError> {
-        self.inner.changed(id, change, now).await
+        self.around(self.inner.changed(id, change, now)).await
     }
 }

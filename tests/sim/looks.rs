@@ -14,6 +14,7 @@ use waba_gateway::{
 };
 
 use super::{
+    answers,
     journal::Watched,
     plan::BASE,
     rules,
@@ -47,7 +48,7 @@ fn contact_of(connection: &Connection, id: EntryId) -> Option<ContactId> {
 }
 
 /// When a step is first found in an entry's journey.
-fn step_at(life: &Value, step: &str) -> Option<Millis> {
+pub fn step_at(life: &Value, step: &str) -> Option<Millis> {
     let mut at = 0;
     // A line each: the time since the one before, and the step.
     for line in life["log"].as_str()?.lines() {
@@ -193,6 +194,7 @@ fn check_fence_let_go(
 /// Everything has come to rest: what is there now is what is left of it.
 pub fn at_end(watched: &Watched) {
     let vendors = watched.world().vendors.clone();
+    let lives = answers::lives(&watched.connection.lock().unwrap());
     for (n, vendor) in vendors.iter().enumerate() {
         let ready = "the journal answers at once";
         let journal = &watched.inner;
@@ -210,6 +212,7 @@ pub fn at_end(watched: &Watched) {
         }
         let page = journal.messages(&vendor.id, None, 10_000).now_or_never().expect(ready).unwrap();
         check_messages(&mut watched.world(), n, &page.rows);
+        answers::check(&mut watched.world(), &lives, n, &page.rows);
     }
     check_open(watched);
 }

@@ -1,5 +1,7 @@
 //! Rules broken on purpose, each between the gateway and its journal or around them. That the
-//! simulation notices every one of them shows that it looks.
+//! simulation notices every one of them, each by the rule that it breaks, shows that it looks.
+
+use super::rules;
 
 /// A broken rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,10 +56,40 @@ pub enum Mutation {
     LostAtRestart,
     /// An outcome is never written down.
     OutcomeIsLost,
+    /// A message ends without the answers to it.
+    AnswerIsDropped,
+    /// A message that the bot answered is settled as one about which it was silent.
+    AnswerIsCalledSilence,
+    /// What was refused for now is given up for good.
+    RefusalKills,
+    /// What was refused counts as sent.
+    RefusalCountsAsSent,
+    /// A message that is too old is answered.
+    StaleIsAnswered,
+    /// The loop guard does not see the answers before.
+    TwoBotsTalkOn,
+    /// Nobody remembers that the conversation had an apology.
+    ApologizesAgain,
+    /// Each time that the bot is asked has an id of its own.
+    QuestionHasANewId,
+    /// The customer's text is not what they wrote.
+    TextIsChanged,
+    /// Another vendor's bot is asked.
+    WrongBot,
+    /// A vendor sends with a key that nobody has.
+    KeyOfNobody,
+    /// A vendor sends with another vendor's key.
+    KeyOfAnother,
+    /// A send goes to another customer of the vendor.
+    WrongCustomer,
+    /// The provider is asked about another vendor's send.
+    WrongTicket,
+    /// Who is known by two names stays two.
+    NamesAreNotOne,
 }
 
 impl Mutation {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 40] = [
         Self::SendBeforeBegin,
         Self::CutOffWaitsAgain,
         Self::UnknownIsRepeated,
@@ -83,5 +115,66 @@ impl Mutation {
         Self::HoursForget,
         Self::LostAtRestart,
         Self::OutcomeIsLost,
+        Self::AnswerIsDropped,
+        Self::AnswerIsCalledSilence,
+        Self::RefusalKills,
+        Self::RefusalCountsAsSent,
+        Self::StaleIsAnswered,
+        Self::TwoBotsTalkOn,
+        Self::ApologizesAgain,
+        Self::QuestionHasANewId,
+        Self::TextIsChanged,
+        Self::WrongBot,
+        Self::KeyOfNobody,
+        Self::KeyOfAnother,
+        Self::WrongCustomer,
+        Self::WrongTicket,
+        Self::NamesAreNotOne,
     ];
+
+    /// The rules that it breaks: the first must be seen to be broken, the others may be before it.
+    pub fn breaks(self) -> &'static [&'static str] {
+        match self {
+            Self::SendBeforeBegin => &[rules::BEGUN],
+            Self::CutOffWaitsAgain => &[rules::ONCE],
+            Self::UnknownIsRepeated => &[rules::ONCE],
+            Self::FenceBlocksSignals => &[rules::HEARD],
+            Self::FenceHoldsLonger => &[rules::FENCE],
+            Self::OutcomeOverStatus => &[rules::HEARD, rules::BACKWARDS],
+            Self::StatusMovesBack => &[rules::BACKWARDS],
+            Self::EarlySignalIsDropped => &[rules::HEARD],
+            Self::AnswersBeforeTheEnd => &[rules::ONCE, rules::ANSWERED],
+            Self::SettledTwice => &[rules::ONCE],
+            Self::NoDedupe => &[rules::DUPLICATE, rules::SAME_ID, rules::ONCE],
+            Self::NoIdempotency => &[rules::DUPLICATE],
+            Self::NoLanes => &[rules::ORDER_OUT, rules::ORDER_IN],
+            Self::MergeLeavesALane => &[rules::ORDER_IN, rules::ORDER_OUT],
+            Self::SilenceNotChecked => &[rules::SILENCE],
+            Self::ExpiredIsSent => &[rules::EXPIRED],
+            Self::PauseIsForgotten => &[rules::PAUSED],
+            Self::RetryAfterIsIgnored => &[rules::RETRY_AFTER],
+            Self::PaceIsIgnored => &[rules::PACE],
+            Self::PartsAtOnce => &[rules::PARTS],
+            Self::WrongNumber => &[rules::OWN_CUSTOMER],
+            Self::LedgerForgets => &[rules::LEDGER, rules::HOURS],
+            Self::HoursForget => &[rules::HOURS],
+            Self::LostAtRestart => &[rules::LOST],
+            Self::OutcomeIsLost => &[rules::LOST, rules::ORDER_OUT],
+            Self::AnswerIsDropped => &[rules::ANSWERED],
+            Self::AnswerIsCalledSilence => &[rules::ANSWERED],
+            Self::RefusalKills => &[rules::CAUSE],
+            Self::RefusalCountsAsSent => &[rules::TRUE_SENT],
+            Self::StaleIsAnswered => &[rules::STALE],
+            Self::TwoBotsTalkOn => &[rules::LOOP],
+            Self::ApologizesAgain => &[rules::APOLOGY],
+            Self::QuestionHasANewId => &[rules::SAME_ID],
+            Self::TextIsChanged => &[rules::UNCHANGED],
+            Self::WrongBot => &[rules::OWN_BOT],
+            Self::KeyOfNobody => &[rules::OWN_KEY],
+            Self::KeyOfAnother => &[rules::OWN_CUSTOMER],
+            Self::WrongCustomer => &[rules::ISOLATION],
+            Self::WrongTicket => &[rules::OWN_SENDS],
+            Self::NamesAreNotOne => &[rules::ONE_PERSON, rules::DUPLICATE],
+        }
+    }
 }

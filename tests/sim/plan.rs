@@ -1,6 +1,6 @@
 //! What happens in the story of a seed, as far as the world decides it beforehand.
 
-use waba_gateway::domain::clock::{MINUTE, Millis, SECOND};
+use waba_gateway::domain::clock::{HOUR, MINUTE, Millis, SECOND};
 
 use super::{
     rng::Rng,
@@ -28,7 +28,8 @@ pub fn plan(world: &mut World) {
         for _ in 0..=rng.below(3) {
             let n = world.people.len();
             let names = Names { phone: format!("2217055{n:05}"), lid: format!("99887766{n:04}") };
-            world.people.push(Person { vendor: world.vendors.len() - 1, names });
+            let is_bot = rng.chance(60);
+            world.people.push(Person { vendor: world.vendors.len() - 1, names, is_bot });
         }
     }
     for _ in 0..2 + rng.below(6) {
@@ -38,6 +39,16 @@ pub fn plan(world: &mut World) {
             let at = at + after * rng.between(1, 4_000);
             writes(world, &mut rng, person, BASE + at);
         }
+    }
+    for person in 0..world.people.len() {
+        for n in 0..if world.people[person].is_bot { 5 } else { 0 } {
+            let at = BASE + n * 15 * SECOND + rng.between(0, 5 * SECOND);
+            writes(world, &mut rng, person, at);
+        }
+    }
+    if rng.chance(150) {
+        let from = BASE + rng.between(0, PLANNED);
+        world.bot_down = from..from + rng.between(50, 120) * SECOND;
     }
     for _ in 0..rng.below(4) {
         api(world, &mut rng);
@@ -92,16 +103,21 @@ fn form(rng: &mut Rng) -> Form {
 
 /// A customer writes; Wasender tells it once, twice, late or under another event's name.
 fn writes(world: &mut World, rng: &mut Rng, person: usize, at: Millis) {
-    let Person { vendor, names } = world.people[person].clone();
+    let Person { vendor, names, .. } = world.people[person].clone();
     let n = world.messages.len();
     world.messages.push(Written { vendor, person });
+    // The phone was off for a day.
+    let written = if rng.chance(40) { at - 24 * HOUR } else { at };
+    if written < at {
+        world.old.insert(n);
+    }
     let form = form(rng);
     let id = format!("IN{n:06}");
     for copy in 0..1 + usize::from(rng.chance(250)) + usize::from(rng.chance(80)) {
         let event = ["messages.received", "messages.upsert"][rng.below(2)];
         // One message has one form, but not always in each of its webhooks.
         let form = if copy > 0 && rng.chance(300) { Form::Both } else { form };
-        let mut body = wire::message(event, &names, form, &id, &format!("m{n}"), at);
+        let mut body = wire::message(event, &names, form, &id, &format!("m{n}"), written);
         if rng.chance(200) {
             body["instanceId"] = serde_json::json!(world.vendors[vendor].session);
         }
@@ -154,7 +170,7 @@ fn session(world: &mut World, rng: &mut Rng) {
 /// A human types on the vendor's phone.
 fn human(world: &mut World, rng: &mut Rng) {
     let person = rng.below(world.people.len());
-    let Person { vendor, names } = world.people[person].clone();
+    let Person { vendor, names, .. } = world.people[person].clone();
     let n = world.humans.len();
     world.humans.push(Written { vendor, person });
     let at = BASE + rng.between(0, PLANNED);

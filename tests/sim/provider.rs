@@ -13,6 +13,7 @@ use waba_gateway::{
 
 use super::{
     bot::{self, reply},
+    rules,
     wire::{self, Form},
     world::{Event, Hook, Says, Shared, World, token},
 };
@@ -59,7 +60,7 @@ fn take(world: &mut World, request: &Request<'_>, answer: Answering) {
     let body: Value =
         request.body.as_ref().map_or(Value::Null, |it| serde_json::from_slice(it).unwrap());
     if request.url.host_str() == Some("bot.test") {
-        return bot::ask(world, &body, answer);
+        return bot::ask(world, &request.headers, &body, answer);
     }
     let key = request.headers.get(AUTHORIZATION).and_then(|it| it.to_str().ok());
     let key = key.and_then(|it| it.strip_prefix("Bearer ")).unwrap_or_default().to_owned();
@@ -77,7 +78,7 @@ fn take(world: &mut World, request: &Request<'_>, answer: Answering) {
 
 fn send(world: &mut World, key: &str, body: &Value, answer: Answering) {
     let Some(vendor) = world.vendors.iter().position(|it| it.session_key == key) else {
-        world.broke("a vendor sends with its own key", "a send with an unknown key".to_owned());
+        world.broke(rules::OWN_KEY, "a send with an unknown key".to_owned());
         return;
     };
     let to = body["to"].as_str().unwrap_or_default().trim_start_matches('+').to_owned();
@@ -86,7 +87,7 @@ fn send(world: &mut World, key: &str, body: &Value, answer: Answering) {
     let person = world.people.iter().position(|it| it.vendor == vendor && it.names.phone == to);
     let Some(person) = person else {
         let how = format!("{text:?} of {} went to a stranger", world.vendors[vendor].id);
-        world.broke("a vendor's message goes to its own customer", how);
+        world.broke(rules::OWN_CUSTOMER, how);
         return;
     };
     world.request_left(vendor, person, &text);
@@ -102,6 +103,9 @@ fn send(world: &mut World, key: &str, body: &Value, answer: Answering) {
     let is_broken = !is_hanging && world.fault(60);
     let is_taken = if is_hanging || is_broken { world.rng.chance(500) } else { true };
     let is_failing = !is_hanging && !is_broken && world.fault(30);
+    if is_hanging || is_broken || is_failing {
+        world.rules.unsure.insert(text.clone());
+    }
     let taken_at = world.now() + quick;
     let ticket = 100 + usize::try_from(world.n_events).unwrap() * 64 + world.rng.below(64);
     let fails = world.fault(40);
@@ -153,6 +157,7 @@ fn refusal(world: &mut World, text: &str) -> Option<Reply> {
         return Some(reply(400, &json!({ "success": false, "message": said })));
     }
     if world.fault(10) {
+        world.rules.invalid.insert(text.to_owned());
         return Some(reply(422, &json!({ "success": false, "message": "invalid" })));
     }
     None
@@ -209,7 +214,7 @@ fn info(world: &mut World, key: &str, ticket: &str, answer: Answering) {
             Ok(reply(200, &body))
         }
         Some(_) => {
-            world.broke("one vendor never asks for another's", format!("asked for {ticket}"));
+            world.broke(rules::OWN_SENDS, format!("asked for {ticket}"));
             return;
         }
         None => Ok(reply(404, &json!({ "message": "not found" }))),

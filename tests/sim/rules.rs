@@ -32,6 +32,55 @@ pub const PARTS: &str = "a part leaves only when the one before it was sent";
 pub const TRUE_SENT: &str = "what is called sent was sent, what is called dead was not";
 pub const ONE_PERSON: &str = "one person is one conversation";
 pub const DUPLICATE: &str = "one message is one entry";
+pub const ANSWERED: &str = "what the bot answers is sent, and silence has a true reason";
+pub const CAUSE: &str = "what is given up or parked has a true reason";
+pub const STALE: &str = "nobody is answered about what is too old";
+pub const LOOP: &str = "two bots do not talk on";
+pub const APOLOGY: &str = "one apology an hour";
+pub const SAME_ID: &str = "a question asked again has the same id";
+pub const UNCHANGED: &str = "what a customer wrote reaches the bot unchanged";
+pub const OWN_BOT: &str = "one vendor never sees another's messages";
+pub const OWN_KEY: &str = "a vendor sends with its own key";
+pub const OWN_CUSTOMER: &str = "a vendor's message goes to its own customer";
+pub const OWN_SENDS: &str = "one vendor never asks for another's sends";
+
+/// All of them: each is broken on purpose in `mutation.rs`.
+pub const ALL: [&str; 31] = [
+    ONCE,
+    BEGUN,
+    LOST,
+    ORDER_IN,
+    ORDER_OUT,
+    FENCE,
+    HEARD,
+    SILENCE,
+    PAUSED,
+    EXPIRED,
+    BACKWARDS,
+    LEDGER,
+    HOURS,
+    ISOLATION,
+    PACE,
+    RETRY_AFTER,
+    PARTS,
+    TRUE_SENT,
+    ONE_PERSON,
+    DUPLICATE,
+    ANSWERED,
+    CAUSE,
+    STALE,
+    LOOP,
+    APOLOGY,
+    SAME_ID,
+    UNCHANGED,
+    OWN_BOT,
+    OWN_KEY,
+    OWN_CUSTOMER,
+    OWN_SENDS,
+];
+
+/// So long after its first send a process has no others in hand that it let through before.
+const LEARNS_WITHIN: Millis = 15 * SECOND;
 
 /// What has been seen so far.
 #[derive(Default)]
@@ -51,11 +100,23 @@ pub struct Rules {
     /// By person: when a human took over, and until when.
     pub silenced: HashMap<usize, (Millis, Millis)>,
     pub paused_since: HashMap<usize, Millis>,
+    /// The first of each vendor in the present process.
+    pub first_sends: HashMap<usize, Millis>,
     /// When work was started: the poll and the time.
     pub started: HashMap<EntryId, (u64, Millis)>,
     /// When the scheduler was told of an entry.
     pub told: HashMap<EntryId, u64>,
     pub merged: HashMap<ContactId, u64>,
+    /// Contacts that were two once, in any process.
+    pub ever_merged: HashSet<ContactId>,
+    /// Texts that the provider refused for good.
+    pub invalid: HashSet<String>,
+    /// Texts of which nobody could tell for a time whether they were sent.
+    pub unsure: HashSet<String>,
+    /// Attempts that a process left behind without an outcome.
+    pub cut_off: HashSet<EntryId>,
+    /// Vendors whose bot has failed.
+    pub bot_failed: HashSet<usize>,
     /// When work was handed out that then became a request, by vendor.
     pub sends: HashMap<usize, Vec<Millis>>,
     /// When something last went wrong, or was not as usual.
@@ -118,6 +179,10 @@ impl World {
         let sends = self.rules.sends.entry(vendor).or_default();
         sends.push(at);
         let in_minute = sends.iter().filter(|it| at - **it < MINUTE).count();
+        // A new process hears of the protection with its first send; what it has let through by then
+        // still leaves.
+        let first = *self.rules.first_sends.entry(vendor).or_insert(at);
+        let is_protected = is_protected && at > first + LEARNS_WITHIN;
         let is_close = sends.iter().rev().skip(1).any(|it| (at - it).abs() < 5 * SECOND);
         if in_minute > 256 {
             self.broke(PACE, format!("{in_minute} in a minute"));

@@ -155,7 +155,7 @@ impl Run<'_> {
         for it in &world.vendors {
             let put = async {
                 store.put_vendor(&vendor(it)).await.unwrap();
-                store.put_instance(&instance(it, world.mutation)).await.unwrap();
+                store.put_instance(&instance(it, &world)).await.unwrap();
             };
             put.now_or_never().expect("the store answers at once");
         }
@@ -193,8 +193,13 @@ impl Run<'_> {
         };
         self.process = Some(process);
         let (world, spawner) = (Arc::clone(&self.world), Arc::clone(&self.executor.spawner));
+        let page = self.rng.below(40) + 1;
         self.executor.spawn(async move {
-            app::take_up(&gateway).await.unwrap();
+            if app::take_up(&gateway, page).await.is_err() {
+                // As the program does: it ends, and is started again.
+                world.lock().unwrap().crash = true;
+                return;
+            }
             forget_pauses(&world, &gateway);
             world.lock().unwrap().is_up = true;
             while !stop.is_cancelled() {
@@ -282,9 +287,12 @@ impl Run<'_> {
         world.n_crashes += u32::from(is_crash);
         let now = world.now();
         world.rules.disturbed(now);
+        let in_flight = world.rules.in_flight.clone();
+        world.rules.cut_off.extend(in_flight);
         world.rules.told.clear();
         world.rules.started.clear();
         world.rules.merged.clear();
+        world.rules.first_sends.clear();
         let after = world.rng.between(100, 8 * SECOND);
         world.after(after, Event::Start);
     }
@@ -467,7 +475,19 @@ fn vendor(it: &VendorModel) -> Vendor {
     vendor
 }
 
-fn instance(it: &VendorModel, mutation: Option<Mutation>) -> WabaInstance {
+/// The key that a vendor sends with.
+fn session_key(it: &VendorModel, world: &World) -> String {
+    match world.mutation {
+        Some(Mutation::KeyOfNobody) => "nobody's".to_owned(),
+        Some(Mutation::KeyOfAnother) => {
+            let other = world.vendors.iter().find(|other| other.id != it.id).unwrap_or(it);
+            other.session_key.clone()
+        }
+        _ => it.session_key.clone(),
+    }
+}
+
+fn instance(it: &VendorModel, world: &World) -> WabaInstance {
     WabaInstance {
         id: it.instance.clone(),
         vendor_id: it.id.clone(),
@@ -479,10 +499,10 @@ fn instance(it: &VendorModel, mutation: Option<Mutation>) -> WabaInstance {
         twilio: None,
         status: Connection::Connected,
         schemes: SignatureSchemes::default(),
-        account_protection: it.is_protected && mutation != Some(Mutation::PaceIsIgnored),
+        account_protection: it.is_protected && !world.is_broken(Mutation::PaceIsIgnored),
         wasender: WasenderAccount {
             instance_id: Some(it.session.clone()),
-            session_key: Some(SecretString::from(it.session_key.clone())),
+            session_key: Some(SecretString::from(session_key(it, world))),
             webhook_secrets: vec![WebhookSecret {
                 secret: SecretString::from(it.secret.clone()),
                 until: None,

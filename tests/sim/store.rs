@@ -1,4 +1,4 @@
-//! The real store, which may be away for a moment.
+//! The real store, which may be away for a moment, be late, or be the last that its process calls.
 
 use async_trait::async_trait;
 use waba_gateway::{
@@ -10,14 +10,13 @@ use waba_gateway::{
         vendor::Vendor,
         waba::{InstanceKey, WabaInstance},
     },
-    sqlite::DbError,
     store::{
         Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, SqliteStore, Store, StoreError,
         VendorPage, Wanted, Watch,
     },
 };
 
-use super::world::Shared;
+use super::{faults, world::Shared};
 
 pub struct Flaky {
     pub inner: SqliteStore,
@@ -25,22 +24,18 @@ pub struct Flaky {
 }
 
 impl Flaky {
-    fn may_fail(&self) -> Result<(), StoreError> {
-        let mut world = self.world.lock().unwrap();
-        if !world.fault(20) {
-            return Ok(());
-        }
-        let now = world.now();
-        world.rules.disturbed(now);
-        Err(StoreError::from(DbError::Busy))
+    async fn around<T: Send>(
+        &self,
+        call: impl Future<Output = Result<T, StoreError>> + Send,
+    ) -> Result<T, StoreError> {
+        faults::around(&self.world, call).await
     }
 }
 
 #[async_trait]
 impl Store for Flaky {
     async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError> {
-        self.may_fail()?;
-        self.inner.vendor(id).await
+        self.around(self.inner.vendor(id)).await
     }
 
     async fn vendors(
@@ -48,33 +43,30 @@ impl Store for Flaky {
         after: Option<&VendorId>,
         limit: usize,
     ) -> Result<VendorPage, StoreError> {
-        self.inner.vendors(after, limit).await
+        self.around(self.inner.vendors(after, limit)).await
     }
 
     async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError> {
-        self.may_fail()?;
-        self.inner.put_vendor(vendor).await
+        self.around(self.inner.put_vendor(vendor)).await
     }
 
     async fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) -> Result<(), StoreError> {
-        self.inner.pause(vendor, is_paused).await
+        self.around(self.inner.pause(vendor, is_paused)).await
     }
 
     async fn paused(&self) -> Result<(Vec<VendorId>, bool), StoreError> {
-        self.inner.paused().await
+        self.around(self.inner.paused()).await
     }
 
     async fn instances(&self, vendor: &VendorId) -> Result<Vec<WabaInstance>, StoreError> {
-        self.may_fail()?;
-        self.inner.instances(vendor).await
+        self.around(self.inner.instances(vendor)).await
     }
 
     async fn instance_by_key(
         &self,
         key: &InstanceKey,
     ) -> Result<Option<(VendorId, InstanceId)>, StoreError> {
-        self.may_fail()?;
-        self.inner.instance_by_key(key).await
+        self.around(self.inner.instance_by_key(key)).await
     }
 
     async fn is_claimed_by_another(
@@ -82,11 +74,11 @@ impl Store for Flaky {
         key: &InstanceKey,
         vendor: &VendorId,
     ) -> Result<bool, StoreError> {
-        self.inner.is_claimed_by_another(key, vendor).await
+        self.around(self.inner.is_claimed_by_another(key, vendor)).await
     }
 
     async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
-        self.inner.has_instance(id).await
+        self.around(self.inner.has_instance(id)).await
     }
 
     async fn put_instance_if(
@@ -94,7 +86,7 @@ impl Store for Flaky {
         before: Option<&WabaInstance>,
         after: &WabaInstance,
     ) -> Result<(), StoreError> {
-        self.inner.put_instance_if(before, after).await
+        self.around(self.inner.put_instance_if(before, after)).await
     }
 
     async fn put_all(
@@ -102,7 +94,7 @@ impl Store for Flaky {
         vendors: &[Vendor],
         instances: &[WabaInstance],
     ) -> Result<(), StoreError> {
-        self.inner.put_all(vendors, instances).await
+        self.around(self.inner.put_all(vendors, instances)).await
     }
 
     async fn set_status(
@@ -111,36 +103,35 @@ impl Store for Flaky {
         status: Option<Connection>,
         at: Millis,
     ) -> Result<bool, StoreError> {
-        self.may_fail()?;
-        self.inner.set_status(instance, status, at).await
+        self.around(self.inner.set_status(instance, status, at)).await
     }
 
     async fn put_key(&self, key: &ApiKey) -> Result<(), StoreError> {
-        self.inner.put_key(key).await
+        self.around(self.inner.put_key(key)).await
     }
 
     async fn set_keys_used(&self, used: &[(String, Millis)]) -> Result<(), StoreError> {
-        self.inner.set_keys_used(used).await
+        self.around(self.inner.set_keys_used(used)).await
     }
 
     async fn key_by_hash(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
-        self.inner.key_by_hash(hash).await
+        self.around(self.inner.key_by_hash(hash)).await
     }
 
     async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
-        self.inner.keys().await
+        self.around(self.inner.keys()).await
     }
 
     async fn delete_key(&self, id: &str) -> Result<bool, StoreError> {
-        self.inner.delete_key(id).await
+        self.around(self.inner.delete_key(id)).await
     }
 
     async fn version(&self) -> Result<i64, StoreError> {
-        self.inner.version().await
+        self.around(self.inner.version()).await
     }
 
     async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError> {
-        self.inner.changes_after(seq).await
+        self.around(self.inner.changes_after(seq)).await
     }
 
     async fn delete_instance(
@@ -148,11 +139,11 @@ impl Store for Flaky {
         vendor: &VendorId,
         id: &InstanceId,
     ) -> Result<bool, StoreError> {
-        self.inner.delete_instance(vendor, id).await
+        self.around(self.inner.delete_instance(vendor, id)).await
     }
 
     async fn had_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
-        self.inner.had_instance(id).await
+        self.around(self.inner.had_instance(id)).await
     }
 
     async fn set_failure(
@@ -161,8 +152,7 @@ impl Store for Flaky {
         error: &'static str,
         at: Millis,
     ) -> Result<(), StoreError> {
-        self.may_fail()?;
-        self.inner.set_failure(instance, error, at).await
+        self.around(self.inner.set_failure(instance, error, at)).await
     }
 
     async fn import(
@@ -170,18 +160,18 @@ impl Store for Flaky {
         vendors: &[Vendor],
         instances: &[WabaInstance],
     ) -> Result<(), StoreError> {
-        self.inner.import(vendors, instances).await
+        self.around(self.inner.import(vendors, instances)).await
     }
 
     async fn census(&self) -> Result<Census, StoreError> {
-        self.inner.census().await
+        self.around(self.inner.census()).await
     }
 }
 
 #[async_trait]
 impl Audit for Flaky {
     async fn add_deed(&self, deed: &Deed) -> Result<(), StoreError> {
-        self.inner.add_deed(deed).await
+        self.around(self.inner.add_deed(deed)).await
     }
 
     async fn deeds(
@@ -190,38 +180,38 @@ impl Audit for Flaky {
         before: Option<i64>,
         limit: usize,
     ) -> Result<Vec<(i64, Deed)>, StoreError> {
-        self.inner.deeds(vendor, before, limit).await
+        self.around(self.inner.deeds(vendor, before, limit)).await
     }
 }
 
 #[async_trait]
 impl Watch for Flaky {
     async fn vitals(&self, vendor: &VendorId) -> Result<Option<Vitals>, StoreError> {
-        self.inner.vitals(vendor).await
+        self.around(self.inner.vitals(vendor)).await
     }
 
     async fn refused(&self) -> Result<Vec<(VendorId, Vitals)>, StoreError> {
-        self.inner.refused().await
+        self.around(self.inner.refused()).await
     }
 
     async fn vitals_of_all(&self) -> Result<Vitals, StoreError> {
-        self.inner.vitals_of_all().await
+        self.around(self.inner.vitals_of_all()).await
     }
 
     async fn add_vitals(&self, heard: &[(VendorId, Vitals)]) -> Result<(), StoreError> {
-        self.inner.add_vitals(heard).await
+        self.around(self.inner.add_vitals(heard)).await
     }
 
     async fn disconnected(&self, vendors: &[VendorId]) -> Result<Vec<VendorId>, StoreError> {
-        self.inner.disconnected(vendors).await
+        self.around(self.inner.disconnected(vendors)).await
     }
 
     async fn alerts(&self) -> Result<Vec<Alert>, StoreError> {
-        self.inner.alerts().await
+        self.around(self.inner.alerts()).await
     }
 
     async fn change_alerts(&self, raised: &[Alert], ended: &[Alert]) -> Result<(), StoreError> {
-        self.inner.change_alerts(raised, ended).await
+        self.around(self.inner.change_alerts(raised, ended)).await
     }
 }
 
@@ -232,14 +222,14 @@ impl Bulk for Flaky {
     }
 
     async fn look(&self, wanted: Wanted) -> Result<Looked, StoreError> {
-        self.inner.look(wanted).await
+        self.around(self.inner.look(wanted)).await
     }
 
     async fn former_instances(&self) -> Result<Vec<InstanceId>, StoreError> {
-        self.inner.former_instances().await
+        self.around(self.inner.former_instances()).await
     }
 
     async fn put_former_instances(&self, ids: &[InstanceId]) -> Result<(), StoreError> {
-        self.inner.put_former_instances(ids).await
+        self.around(self.inner.put_former_instances(ids)).await
     }
 }

@@ -1,7 +1,8 @@
 //! Everything outside the gateway, and the times at which it happens.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
+    ops::Range,
     sync::{Arc, Mutex},
 };
 
@@ -45,6 +46,8 @@ pub struct VendorModel {
 pub struct Person {
     pub vendor: usize,
     pub names: Names,
+    /// It is a bot as well: whatever it writes is answered the same.
+    pub is_bot: bool,
 }
 
 /// A webhook, and what it is about.
@@ -118,6 +121,10 @@ pub struct World {
     pub api: Vec<ApiSend>,
     pub sent: Vec<Sent>,
     pub asked: BTreeMap<usize, Asked>,
+    /// Messages that came too late to be answered.
+    pub old: HashSet<usize>,
+    /// The vendors' bot answers nobody then.
+    pub bot_down: Range<Millis>,
     queue: BTreeMap<(Millis, u64), Event>,
     n_queued: u64,
     pub faults_until: Millis,
@@ -147,6 +154,8 @@ impl World {
             api: Vec::new(),
             sent: Vec::new(),
             asked: BTreeMap::new(),
+            old: HashSet::new(),
+            bot_down: 0..0,
             queue: BTreeMap::new(),
             n_queued: 0,
             faults_until: 0,
