@@ -289,13 +289,7 @@ fn advance_with(
         after = after.step(input, now, &policy);
     }
     after = withdrawn(after, &row, now, &policy);
-    if let Some(status) = step.input.status() {
-        row.life.note(now, format!("heard_{}", status.as_str()));
-    }
-    // What was heard is a step of its own, also where nothing else has changed.
-    if life::word(&after.state) != stage {
-        row.life.note(now, life::word(&after.state));
-    }
+    note_step(&mut row.life, step.input, (stage, life::word(&after.state)), now);
     let is_erased = row.is_erased();
     row.life.ticket = step.ticket.clone().or(row.life.ticket).filter(|_| !is_erased);
     let begun_at = life::begun_at(row.begun_at, attempts, after.attempts, now);
@@ -334,6 +328,16 @@ fn advance_with(
     }
     let next = next.unwrap_or(Next::Gone);
     Ok(Stepped { next, delivery: Some(after), changes: Vec::new() })
+}
+
+/// What was heard is a step of its own, also where nothing else has changed.
+fn note_step(life: &mut Life, input: Input, (before, after): (&str, &str), now: Millis) {
+    if let Some(status) = input.status() {
+        life.note(now, format!("heard_{}", status.as_str()));
+    }
+    if after != before {
+        life.note(now, after);
+    }
 }
 
 /// Nothing goes to an erased customer any more, whatever became of the attempt before.
