@@ -88,7 +88,7 @@ fn is_twilios(url: &str, body: &str, given: &str) -> bool {
         Some(_) => String::new(),
         None => {
             let fields: BTreeSet<_> = form_urlencoded::parse(body.as_bytes()).collect();
-            fields.iter().map(|(name, value)| format!("{name}{value}")).collect()
+            fields.iter().flat_map(|(name, value)| [&**name, &**value]).collect()
         }
     };
     let with_port = url.replacen(HOST, &format!("{HOST}:443"), 1);

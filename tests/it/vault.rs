@@ -113,7 +113,8 @@ fn every_sealed_column_is_looked_at_here_or_in_tests_of_its_own() {
     let columns = Keyed::columns().iter().chain(SqliteJournal::columns());
     let mut all: Vec<(&str, &str)> = columns.map(|it| (it.table, it.column)).collect();
     let mut here: Vec<(&str, &str)> = SEALED.into_iter().chain(OTHERS).collect();
-    (all.sort_unstable(), here.sort_unstable());
+    all.sort_unstable();
+    here.sort_unstable();
     assert_eq!(all, here);
 }
 

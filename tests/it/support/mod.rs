@@ -47,7 +47,7 @@ pub use self::{
 };
 
 /// For everything that must happen in the end.
-pub const DEADLINE: Duration = Duration::from_secs(60);
+pub const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The service, and the world around it.
 pub struct TestApp {
