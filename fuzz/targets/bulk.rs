@@ -40,7 +40,7 @@ pub fn bulk(data: &[u8]) {
         StatusCode::UNPROCESSABLE_ENTITY => {
             let told: Value = serde_json::from_str(&text).expect("JSON");
             let told = told["error"].as_str().expect("words");
-            let names = ["line ", "Content-Type", "recipients"];
+            let names = ["line ", "Content-Type", "recipient"];
             assert!(names.iter().any(|it| told.contains(it)), "where it is wrong is told: {told}");
         }
         status => assert!(matches!(status.as_u16(), 400 | 404 | 413), "{status}: {text}"),
