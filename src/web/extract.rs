@@ -92,65 +92,33 @@ const FIELD_CHARS_MAX: usize = 200;
 
 /// Reads JSON.
 pub(super) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, ApiError> {
-    serde_json::from_slice(body).map_err(|error| {
-        let text = error.to_string();
-        // These two quote names of ours or of a field, and nothing else.
-        let is_harmless = text.starts_with("unknown field") || text.starts_with("missing field");
-        let what = if is_harmless {
-            text.split(" at line").next().unwrap_or_default().to_owned()
-        } else if error.is_data() {
-            let what = "the value has the wrong type or is not one of the allowed words";
-            match field_at(body, error.line(), error.column()) {
-                Some(field) => format!("{field}: {what}"),
-                None => what.to_owned(),
-            }
-        } else {
-            "not JSON".to_owned()
-        };
-        let (line, column) = (error.line(), error.column());
-        ApiError::BadRequest(format!(
-            "the body is malformed at line {line}, column {column}: {what}"
-        ))
-    })
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut json);
+    let value = read.map_err(|it| malformed(it.inner(), Some(it.path())))?;
+    json.end().map_err(|it| malformed(&it, None))?;
+    Ok(value)
 }
 
-/// The field that has the value at this place, with those around it: `poll.options`. Up to there it
-/// is JSON.
-fn field_at(body: &[u8], line: usize, column: usize) -> Option<String> {
-    let lines_before = body.split_inclusive(|it| *it == b'\n').take(line.checked_sub(1)?);
-    let end = lines_before.map(<[u8]>::len).sum::<usize>() + column;
-    // Of each object or array that is open: its latest name.
-    let (mut names, mut at) = (Vec::new(), 0);
-    while at < end.min(body.len()) {
-        match body[at] {
-            b'{' | b'[' => names.push(None),
-            b'}' | b']' => drop(names.pop()),
-            b'"' => {
-                let text = string_at(&body[at + 1..]);
-                at += 1 + text.len();
-                let is_name = body.get(at + 1..).map(<[u8]>::trim_ascii_start);
-                if is_name.is_some_and(|it| it.starts_with(b":")) {
-                    names.last_mut().map(|it| it.replace(text));
-                }
+fn malformed(error: &serde_json::Error, path: Option<&serde_path_to_error::Path>) -> ApiError {
+    let text = error.to_string();
+    // These two quote names of ours or of a field, and nothing else.
+    let is_harmless = text.starts_with("unknown field") || text.starts_with("missing field");
+    let what = if is_harmless {
+        text.split(" at line").next().unwrap_or_default().to_owned()
+    } else if error.is_data() {
+        let what = "the value has the wrong type or is not one of the allowed words";
+        match path.filter(|it| it.iter().next().is_some()) {
+            Some(path) => {
+                let field: String = path.to_string().chars().take(FIELD_CHARS_MAX).collect();
+                format!("{field}: {what}")
             }
-            _ => {}
+            None => what.to_owned(),
         }
-        at += 1;
-    }
-    let names: Vec<_> = names.into_iter().flatten().map(String::from_utf8_lossy).collect();
-    let field: String = names.join(".").chars().take(FIELD_CHARS_MAX).collect();
-    (!field.is_empty()).then_some(field)
-}
-
-/// A string up to its closing quote.
-fn string_at(body: &[u8]) -> &[u8] {
-    let mut is_escaped = false;
-    let end = body.iter().position(|it| {
-        let is_end = *it == b'"' && !is_escaped;
-        is_escaped = *it == b'\\' && !is_escaped;
-        is_end
-    });
-    &body[..end.unwrap_or(body.len())]
+    } else {
+        "not JSON".to_owned()
+    };
+    let (line, column) = (error.line(), error.column());
+    ApiError::BadRequest(format!("the body is malformed at line {line}, column {column}: {what}"))
 }
 
 #[cfg(test)]
@@ -183,13 +151,14 @@ mod tests {
             ("{\n\"text\" :\n [1]}", "text: the value"),
             (r#"{"text":"a \\\" {:","poll":"x"}"#, "poll: the value"),
             (r#"{"poll":{"question":"Q","options":"a"}}"#, "poll.options: the value"),
-            (r#"{"poll":{"question":"Q","options":["a",2]}}"#, "poll.options: the value"),
+            (r#"{"poll":{"question":"Q","options":["a",2]}}"#, "poll.options[1]: the value"),
             (r#"{"poll":{"options":["a"],"question":null}}"#, "poll.question: the value"),
             (r#"{"poll":{"options":["a"]}}"#, "missing field `question`"),
             (r#"{"x":1}"#, "unknown field `x`"),
             ("17", "the value"),
             (r#"{"text":17"#, "text: the value"),
             (r#"{"text""#, "not JSON"),
+            (r#"{"text":"a"} 1"#, "not JSON"),
         ] {
             let Err(ApiError::BadRequest(why)) = parse::<Message>(body.as_bytes()) else {
                 panic!("{body}")
