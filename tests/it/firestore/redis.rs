@@ -51,31 +51,17 @@ fn n_reads(emulator: &Emulator, vendor: &TestVendor) -> usize {
     emulator.reads().iter().filter(|it| it.ends_with(&config)).count()
 }
 
-#[tokio::test]
-async fn what_others_change_while_no_gateway_listens_is_effective_at_once() {
-    let (emulator, redis) = (Emulator::start(), RedisServer::start().await);
-    let program = emulator.program().await;
-    let mut app = app_with(&emulator, &redis).await;
-    let (shop, other) = (app.vendor(1).await, app.vendor(2).await);
-    all_is_heard(&program, &[&app], &other, "a-marker").await;
-    assert_eq!(knock(&app, &shop, shop.secret()).await, 200);
-    has_it(&redis, &shop).await;
-    app.app.take().unwrap().stop().await;
-    let edit = json!({ "wasenderWebhookSecret": "their-secret" });
-    program.update("waba_instances", &format!("waba_{}", shop.id), edit).await;
-    app.start_again().await;
-    let refused = async || {
-        assert_eq!(knock(&app, &shop, "their-secret").await, 200);
-        assert_eq!(knock(&app, &shop, shop.secret()).await, 401);
-    };
-    refused().await;
-    uses_redis(&app).await;
-    app.gateway.manager().forget_all();
-    refused().await;
+/// A gateway that has read a vendor, which is in Redis now.
+struct Scene {
+    emulator: Emulator,
+    redis: RedisServer,
+    program: Program,
+    one: TestApp,
+    shop: TestVendor,
+    other: TestVendor,
 }
 
-#[tokio::test]
-async fn a_gateway_that_starts_beside_another_takes_what_that_one_has_read() {
+async fn scene() -> Scene {
     let (emulator, redis) = (Emulator::start(), RedisServer::start().await);
     let program = emulator.program().await;
     let one = app_with(&emulator, &redis).await;
@@ -83,6 +69,29 @@ async fn a_gateway_that_starts_beside_another_takes_what_that_one_has_read() {
     all_is_heard(&program, &[&one], &other, "a-marker").await;
     assert_eq!(knock(&one, &shop, shop.secret()).await, 200);
     has_it(&redis, &shop).await;
+    Scene { emulator, redis, program, one, shop, other }
+}
+
+#[tokio::test]
+async fn what_others_change_while_no_gateway_listens_is_effective_at_once() {
+    let Scene { emulator: _emulator, redis: _redis, mut one, program, shop, .. } = scene().await;
+    one.app.take().unwrap().stop().await;
+    let edit = json!({ "wasenderWebhookSecret": "their-secret" });
+    program.update("waba_instances", &format!("waba_{}", shop.id), edit).await;
+    one.start_again().await;
+    let refused = async || {
+        assert_eq!(knock(&one, &shop, "their-secret").await, 200);
+        assert_eq!(knock(&one, &shop, shop.secret()).await, 401);
+    };
+    refused().await;
+    uses_redis(&one).await;
+    one.gateway.manager().forget_all();
+    refused().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_beside_another_takes_what_that_one_has_read() {
+    let Scene { emulator, redis, one, shop, .. } = scene().await;
     let two = app_with(&emulator, &redis).await;
     two.gateway.manager().forget_all();
     let before = n_reads(&emulator, &shop);
@@ -102,13 +111,7 @@ async fn a_gateway_that_starts_beside_another_takes_what_that_one_has_read() {
 
 #[tokio::test]
 async fn the_state_of_a_session_alone_makes_nobody_read_the_vendor_again() {
-    let (emulator, redis) = (Emulator::start(), RedisServer::start().await);
-    let program = emulator.program().await;
-    let one = app_with(&emulator, &redis).await;
-    let (shop, other) = (one.vendor(1).await, one.vendor(2).await);
-    all_is_heard(&program, &[&one], &other, "a-marker").await;
-    assert_eq!(knock(&one, &shop, shop.secret()).await, 200);
-    has_it(&redis, &shop).await;
+    let Scene { emulator, redis, program, one, shop, other } = scene().await;
     // It has read nothing of the vendor, and did not hear of its making.
     let two = app_with(&emulator, &redis).await;
     let document = format!("waba_{}", shop.id);
