@@ -19,7 +19,7 @@ use crate::{
 /// Entries of one vendor that may wait; more is 503 for that vendor alone.
 pub const WAITING_PER_VENDOR_MAX: usize = 20_000;
 /// Entries of all that may be known as waiting or followed up; more is 503 for everybody. Each is
-/// some 500 bytes here, so that they are 1 GB.
+/// some 500 bytes here by estimate, so that they are 1 GB.
 const WAITING_MAX: usize = 2_000_000;
 /// Entries of one vendor that wait for their time: with so many, no message is taken that is to
 /// leave later.

@@ -1,6 +1,8 @@
 //! Names of what is in Redis: `waba:1:<whose>:{<word>}`. The number is the form of these and of
-//! what gateways tell each other; a value of another form is not believed; *whose* is a keyed hash, so that gateways on other data do not meet. What keys it may be
-//! learnt late, when a store elsewhere is reached, so it is asked each time. The braces keep a value and its generation on one node of a cluster.
+//! what gateways tell each other; a value of another form is not believed. *Whose* is a keyed hash,
+//! so that gateways on other data do not meet. What keys it may be learnt late, when a store
+//! elsewhere is reached, so it is asked each time. The braces keep a value and its generation on
+//! one node of a cluster.
 
 use std::sync::Arc;
 

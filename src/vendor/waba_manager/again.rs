@@ -70,8 +70,8 @@ impl WabaManager {
     }
 
     /// Whether something that was heard of a vendor is a change: what is known of it here, by other
-    /// gateways, or was known before, was not read from documents of this mark. Of
-    /// a vendor that nobody knows everything is.
+    /// gateways, or was known before, was not read from a document of this mark. Of a vendor that
+    /// nobody knows everything is.
     pub async fn is_news(&self, vendor: &VendorId, mark: u64) -> bool {
         let has = |known: &Known| known.marks.contains(&mark);
         if let Looked::Found(known) = self.0.memory.vendor(vendor) {
