@@ -106,13 +106,15 @@ impl Gateway {
         if !can_reach(&api_of(settings, &instance, provider), &settings.base_url) {
             return Err(SetUpError::BaseUrl(provider, settings.base_url.to_string()));
         }
-        let instance = self.with_proof(instance, provider).await?;
+        let (instance, is_kept) = self.with_proof(instance, provider).await?;
         let url = webhook_url_at(&settings.base_url, provider, vendor);
         let hook = NewHook { url: &url, replace };
         let set = hooks.set_webhook(&instance, &hook).await;
-        let mut set = set.map_err(|fault| SetUpError::Hook(provider, fault))?;
+        let failed = |it: SetUpError| if is_kept { it.partly() } else { it };
+        let mut set = set.map_err(|fault| failed(SetUpError::Hook(provider, fault)))?;
         if let Some(secret) = set.secret {
-            self.keep_proof(&instance, provider, secret).await?;
+            let kept = self.keep_proof(&instance, provider, secret).await;
+            kept.map_err(|it| failed(it.into()))?;
         }
         set.warnings.extend(hooks.remove_webhooks(&instance, &set.former).await);
         Ok(HookDone { provider, webhook_url: url.into(), warnings: set.warnings })
@@ -176,12 +178,12 @@ impl Gateway {
 
     /// What proves its webhooks is made where it is ours to choose, and on disk before the provider
     /// is told of it: one may come the moment after. What the provider chooses is kept before the
-    /// former webhooks go.
+    /// former webhooks go. And whether it was made now.
     async fn with_proof(
         &self,
         instance: WabaInstance,
         provider: ProviderKind,
-    ) -> Result<WabaInstance, AdminError> {
+    ) -> Result<(WabaInstance, bool), AdminError> {
         let is_missing = match provider {
             ProviderKind::Meta => {
                 instance.meta.as_ref().is_some_and(|it| it.verify_token.is_none())
@@ -193,11 +195,10 @@ impl Gateway {
             }
             ProviderKind::Wasender | ProviderKind::Twilio => false,
         };
-        if is_missing {
-            self.keep_proof(&instance, provider, random_key()).await
-        } else {
-            Ok(instance)
+        if !is_missing {
+            return Ok((instance, false));
         }
+        Ok((self.keep_proof(&instance, provider, random_key()).await?, true))
     }
 
     async fn keep_proof(

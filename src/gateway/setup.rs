@@ -91,6 +91,16 @@ pub enum SetUpError {
     /// Wasender said yes and did something else.
     #[error("Wasender did not keep the webhook's {0}")]
     NotKept(&'static str),
+    /// What is ours was kept, and the rest failed.
+    #[error(transparent)]
+    Partly(Box<SetUpError>),
+}
+
+impl SetUpError {
+    /// It failed after something was kept.
+    pub(super) fn partly(self) -> Self {
+        Self::Partly(Box::new(self))
+    }
 }
 
 /// An instance and what its provider says of it now.
@@ -131,23 +141,38 @@ impl Gateway {
         }
         // Before Wasender is told: a webhook may come the moment after.
         self.keep(Some(before), &instance).await?;
-        warnings.extend(wasender.set_webhook(&instance, &url, &events).await?);
+        let told = self.point(instance, &present, &url, &events, set_up.beside_server).await;
+        warnings.extend(told.map_err(SetUpError::partly)?);
+        Ok(SetUpDone { webhook_url: url.into(), warnings, was_done: false })
+    }
+
+    /// Points the session of an instance that is kept here, and keeps what it says then.
+    async fn point(
+        &self,
+        mut instance: WabaInstance,
+        present: &[WabaInstance],
+        url: &Url,
+        events: &[String],
+        beside_server: bool,
+    ) -> Result<Vec<String>, SetUpError> {
+        let (wasender, vendor) = (self.inner.providers.wasender(), instance.vendor_id.clone());
+        let mut warnings = Vec::from_iter(wasender.set_webhook(&instance, url, events).await?);
         let session = wasender.session(&instance).await?;
-        read_back(&session, &url, &events)?;
+        read_back(&session, url, events)?;
         // The secret may have been made by this very change.
-        if self.adopt(&mut instance, &session, &present)? {
-            let kept = self.instance(vendor, &instance.id).await?;
+        if self.adopt(&mut instance, &session, present)? {
+            let kept = self.instance(&vendor, &instance.id).await?;
             instance = kept.clone();
-            self.adopt(&mut instance, &session, &present)?;
+            self.adopt(&mut instance, &session, present)?;
             self.keep(Some(&kept), &instance).await?;
         }
         // The server tells the vendor's back end of a state that is news; so it must find it out.
-        let is_servers = set_up.beside_server && self.vendor(vendor).await?.forward_url.is_some();
+        let is_servers = beside_server && self.vendor(&vendor).await?.forward_url.is_some();
         if !is_servers {
-            self.note_state(vendor, &instance.id, session.status).await?;
+            self.note_state(&vendor, &instance.id, session.status).await?;
         }
         warnings.extend(remarks(&instance, &session));
-        Ok(SetUpDone { webhook_url: url.into(), warnings, was_done: false })
+        Ok(warnings)
     }
 
     /// A vendor's first instance and the state of its session now.

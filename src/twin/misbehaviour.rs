@@ -76,7 +76,8 @@ pub enum Misbehaviour {
     NoInfo,
     /// An edit or a deletion comes too late: 400 (`docs/wire/wasender.md` §2.3).
     TooLate,
-    /// An edit, deletion, resend, read mark, presence or upload is answered with this status.
+    /// An edit, deletion, resend, read mark, presence, upload or change of the session is answered
+    /// with this status.
     DeedFails(u16),
     /// `PUT` answers with a top-level `warning` (`docs/wire/wasender.md` §3.2).
     WarnOnUpdate,

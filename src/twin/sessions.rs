@@ -81,6 +81,9 @@ pub(super) async fn update(
 ) -> Result<Response, Refusal> {
     let mut book = world.book();
     let line = by_id(&mut book, id)?;
+    if let Some(status) = line.misbehaviours.deed_fails() {
+        return Err(Refusal::new(status, "Server Error"));
+    }
     line.update(&fields(&body)).map_err(|it| Refusal::invalid(&it))?;
     let mut answer = json!({ "success": true, "data": line.shown() });
     if line.misbehaviours.now(&Misbehaviour::WarnOnUpdate) {

@@ -30,8 +30,6 @@ const PAGE_MAX: usize = 1_000;
 const NOT_ON_RECORD: [&str; 2] = ["sendText", "testForward"];
 /// What gives away secrets although it is a GET.
 const ON_RECORD: [&str; 1] = ["exportVendors"];
-/// What keeps some of what it brings although it fails.
-const KEPT_BEFORE: [&str; 2] = ["setUpWebhook", "setUpProviderWebhook"];
 
 /// The operations by method and path.
 static OPERATIONS: LazyLock<HashMap<(Method, String), String>> = LazyLock::new(|| {
@@ -85,10 +83,8 @@ pub(super) async fn audited(
     let what = operation(&request);
     let answer = next.run(request).await;
     let (Some(what), Some(by)) = (what, by.0.get()) else { return answer };
-    // What such a request brings is kept before the provider is told, who may fail after that.
-    let may_be_kept = answer.status().is_server_error() && KEPT_BEFORE.contains(&what)
-        || answer.extensions().get::<Kept>().is_some();
-    if !answer.status().is_success() && !may_be_kept {
+    let is_kept = answer.status().is_success() || answer.extensions().get::<Kept>().is_some();
+    if !is_kept {
         return answer;
     }
     let vendor = params.iter().find(|it| it.0 == "vendor_id");
@@ -164,7 +160,7 @@ impl From<&Deed> for ChangeView {
 /// List what was changed, and by whom (admins)
 ///
 /// Every change that was made through these routes or the command line, newest first, for 400 days.
-/// Refused ones are not in it, and no value that was set.
+/// What was refused is in it only where a part of it was kept, and no value that was set is.
 #[utoipa::path(get, path = "/audit", tag = "Operation", operation_id = "listChanges",
     params(AuditQuery), responses((status = 200, description = "one page", body = AuditView)))]
 pub(super) async fn list(

@@ -255,6 +255,7 @@ fn media(error: &MediaError) -> StatusCode {
 fn set_up(error: &SetUpError) -> StatusCode {
     match error {
         SetUpError::Admin(error) => admin(error),
+        SetUpError::Partly(error) => set_up(error),
         SetUpError::BaseUrl(..) => StatusCode::UNPROCESSABLE_ENTITY,
         SetUpError::Foreign(_) | SetUpError::OtherNumber => StatusCode::CONFLICT,
         SetUpError::NotKept(_) => StatusCode::BAD_GATEWAY,
@@ -278,17 +279,21 @@ fn set_up(error: &SetUpError) -> StatusCode {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        let status = self.status();
-        if self.is_of_disk() {
+        let is_import = matches!(self, Self::Import(ImportError::Partly(_)));
+        let (this, is_kept) = match self {
+            Self::SetUp(SetUpError::Partly(error)) => (Self::SetUp(*error), true),
+            this => (this, is_import),
+        };
+        let status = this.status();
+        if this.is_of_disk() {
             // Told once, where it was found: callers may come by the thousand.
             tracing::debug!("a request was refused for the disk");
-        } else if let Some(cause) = self.cause() {
+        } else if let Some(cause) = this.cause() {
             tracing::error!(error = %Chain(cause), "a request failed");
         } else if status == StatusCode::SERVICE_UNAVAILABLE {
-            tracing::warn!(error = %self, "a request was refused");
+            tracing::warn!(error = %this, "a request was refused");
         }
-        let is_kept = matches!(self, Self::Import(ImportError::Partly(_)));
-        let mut answer = (status, Json(self.body(status))).into_response();
+        let mut answer = (status, Json(this.body(status))).into_response();
         if is_kept {
             answer.extensions_mut().insert(Kept);
         }

@@ -133,6 +133,34 @@ async fn every_fault_has_a_name() {
 }
 
 #[tokio::test]
+async fn what_a_failed_set_up_kept_is_on_record_and_what_kept_nothing_is_not() {
+    let app = spawn_app().await;
+    let id = vendor(&app, NewSession::new("+221770000001"), json!({})).await;
+    let n_recorded = async || {
+        let changes = app.admin.get("/api/admin/audit?limit=1000").await.json();
+        let changes = changes["changes"].as_array().unwrap().clone();
+        changes.iter().filter(|it| it["what"] == "setUpWebhook").count()
+    };
+    app.twin.set_webhook(id, "https://other.example/hook");
+    assert_eq!(set_up(&app, json!({})).await.status, 409);
+    app.twin.stop().await;
+    assert_eq!(set_up(&app, json!({})).await.status, 502);
+    app.twin.start_again().await.unwrap();
+    assert_eq!(n_recorded().await, 0, "Wasender was looked at first");
+    // The number is kept, and Wasender does not do its part.
+    let number = json!({ "phoneNumber": "+221770000001", "replace": true });
+    for (fails, status) in [(401, 422), (500, 502)] {
+        let before = n_recorded().await;
+        app.twin.misbehave(id, Misbehaviour::DeedFails(fails), Times::Once);
+        let answer = set_up(&app, number.clone()).await;
+        assert_eq!(answer.status, status, "{}", answer.text);
+        assert_eq!(n_recorded().await, before + 1, "{fails}");
+    }
+    assert_eq!(set_up(&app, number).await.status, 200);
+    assert_eq!(n_recorded().await, 3);
+}
+
+#[tokio::test]
 async fn a_token_that_is_missing_or_a_sessions_key_is_told() {
     let variables = vec![("WASENDER_API_KEY", String::new())];
     let app = spawn_app_with(Options { variables, ..Options::default() }).await;
