@@ -159,18 +159,16 @@ impl Gateway {
         let is_moved = change.forward_url.is_some();
         let _turn = self.turn_of(id).await;
         let now = self.inner.clock.now();
-        let found = self.inner.store.vendor(id).await?;
-        let fresh = found.is_none().then(signing_secret);
-        let mut vendor = match (found, &fresh) {
-            (Some(vendor), _) => vendor,
-            (None, secret) => {
-                let secret = secret.clone().unwrap_or_default();
-                Vendor::new(id.clone(), id.to_string(), secret, now)
-            }
+        let before = self.inner.store.vendor(id).await?;
+        let fresh = before.is_none().then(signing_secret);
+        let new = || {
+            let secret = fresh.clone().unwrap_or_default();
+            Vendor::new(id.clone(), id.to_string(), secret, now)
         };
+        let mut vendor = before.clone().unwrap_or_else(new);
         change.apply(&mut vendor);
         vendor.updated_at = now;
-        self.inner.store.put_vendor(&vendor).await?;
+        self.inner.store.put_vendor_if(before.as_ref(), &vendor).await?;
         self.inner.registry.forget(id).await;
         if is_moved {
             self.inner.forwarding.renew(id, &self.inner.clock);
@@ -182,25 +180,30 @@ impl Gateway {
     /// this once.
     pub async fn renew_signing_secret(&self, id: &VendorId) -> Result<SecretString, AdminError> {
         let _turn = self.turn_of(id).await;
-        let mut vendor = self.vendor(id).await?;
+        let before = self.vendor(id).await?;
+        let mut vendor = before.clone();
         vendor.signing_secret = signing_secret();
         vendor.updated_at = self.inner.clock.now();
-        self.inner.store.put_vendor(&vendor).await?;
+        self.inner.store.put_vendor_if(Some(&before), &vendor).await?;
         self.inner.registry.forget(id).await;
         Ok(vendor.signing_secret)
     }
 
     /// Stops a vendor's sends durably, or lets them go on; `None` is everybody. Intake goes on.
     pub async fn pause(&self, id: Option<&VendorId>, is_paused: bool) -> Result<(), AdminError> {
+        if let Some(id) = id {
+            self.vendor(id).await?;
+        }
+        // Stopped before it is on disk and whoever changes the vendor is done, let go only after.
+        if is_paused {
+            self.inner.work.pause(id, true);
+        }
         let _turn = match id {
             Some(id) => self.turn_of(id).await,
             None => self.inner.turn_of_all.lock().await,
         };
-        if let Some(id) = id {
-            self.vendor(id).await?;
-        }
-        // Stopped before it is on disk, let go only after.
         if is_paused {
+            // An import may have let it go meanwhile.
             self.inner.work.pause(id, true);
         }
         self.inner.store.pause(id, is_paused).await?;

@@ -2,21 +2,14 @@
 //! the store can.
 
 mod check;
+mod plan;
 
-use std::collections::{HashMap, HashSet};
-
-use super::{AdminError, Gateway, signing_secret};
+use super::{AdminError, Gateway};
 use crate::{
-    domain::{
-        clock::Millis,
-        id::{InstanceId, VendorId},
-        secret::SecretString,
-        vendor::Vendor,
-        waba::{InstanceKey, WabaInstance},
-    },
+    domain::{id::VendorId, secret::SecretString},
     store::{
         StoreError,
-        exchange::{Document, Fault, VERSION, VendorExchange},
+        exchange::{VERSION, VendorExchange},
     },
 };
 
@@ -171,23 +164,22 @@ impl Gateway {
         for turn in &self.inner.turns {
             turns.push(turn.lock().await);
         }
-        let plan = self.plan(text).await?;
+        let plan = plan::plan(&*self.inner.store, text, self.inner.clock.now()).await?;
         if is_dry_run {
             return Ok(plan.imported);
         }
         let work = &self.inner.work;
-        let stopped = plan.vendors.iter().filter(|it| it.paused && !work.is_paused(&it.id));
-        let stopped: Vec<&VendorId> = stopped.map(|it| &it.id).collect();
+        let vendors = || plan.planned.iter().map(|it| &it.vendor);
         // Stopped before it is on disk, let go only after.
-        stopped.iter().for_each(|it| work.pause(Some(it), true));
-        let kept = self.inner.store.import(&plan.vendors, &plan.instances).await;
+        vendors().filter(|it| it.paused).for_each(|it| work.pause(Some(&it.id), true));
+        let kept = self.inner.store.import_if(&plan.planned).await;
         // Also what failed may be kept: in part, or as a whole when the answer alone was lost.
-        for instance in plan.former.iter().chain(&plan.instances) {
-            self.inner.manager.forget_keys(instance);
-        }
-        for vendor in &plan.vendors {
-            self.inner.manager.forget(&vendor.id);
-            self.inner.forwarding.renew(&vendor.id, &self.inner.clock);
+        for it in &plan.planned {
+            for instance in it.before.instances.iter().chain(&it.instances) {
+                self.inner.manager.forget_keys(instance);
+            }
+            self.inner.manager.forget(&it.vendor.id);
+            self.inner.forwarding.renew(&it.vendor.id, &self.inner.clock);
         }
         self.inner.manager.announce().await;
         if let Err(error) = kept {
@@ -195,146 +187,9 @@ impl Gateway {
             self.inner.pauses_due.notify_one();
             return Err(error.into());
         }
-        plan.vendors.iter().for_each(|it| work.pause(Some(&it.id), it.paused));
-        tracing::info!(n_vendors = plan.vendors.len(), "vendors were imported");
+        vendors().for_each(|it| work.pause(Some(&it.id), it.paused));
+        tracing::info!(n_vendors = plan.planned.len(), "vendors were imported");
         Ok(plan.imported)
-    }
-
-    async fn plan(&self, text: &[u8]) -> Result<Plan, ImportError> {
-        let document: Document<'_> = serde_json::from_slice(text).map_err(|error| {
-            let (line, column) = (error.line(), error.column());
-            let why = format!("line {line}, column {column}: the document is not of the form {{\"version\":{VERSION},\"vendors\":[…]}}");
-            AdminError::Invalid(why)
-        })?;
-        if document.version != VERSION {
-            let why = format!("version: this program reads version {VERSION}");
-            return Err(AdminError::Invalid(why).into());
-        }
-        if document.vendors.len() > IMPORT_VENDORS_MAX {
-            let why = format!("vendors has more than {IMPORT_VENDORS_MAX} entries");
-            return Err(AdminError::Invalid(why).into());
-        }
-        let (mut plan, mut told) = (Plan::default(), Told::default());
-        let now = self.inner.clock.now();
-        for (index, vendor) in document.vendors.iter().enumerate() {
-            match VendorExchange::read(vendor) {
-                Ok(it) => self.plan_one(&mut plan, &mut told, (index, &it), now).await?,
-                Err(faults) => told.add(index, None, faults),
-            }
-        }
-        if told.n_faults > 0 {
-            return Err(ImportError::Faults { n_faults: told.n_faults, faults: told.faults });
-        }
-        Ok(plan)
-    }
-
-    async fn plan_one(
-        &self,
-        plan: &mut Plan,
-        told: &mut Told,
-        (index, it): (usize, &VendorExchange),
-        now: Millis,
-    ) -> Result<(), AdminError> {
-        let id = match it.id() {
-            Ok(id) => id,
-            Err(fault) => {
-                told.add(index, None, vec![fault]);
-                return Ok(());
-            }
-        };
-        let mut faults = Vec::new();
-        if !plan.seen.insert(id.clone()) {
-            faults.push(Fault::new("vendorId", "the document has this vendor twice"));
-        }
-        let store = &self.inner.store;
-        let (known, present) = (store.vendor(&id).await?, store.instances(&id).await?);
-        let is_new = known.is_none();
-        let fresh = || Vendor::new(id.clone(), id.to_string(), signing_secret(), now);
-        let mut vendor = known.unwrap_or_else(fresh);
-        faults.extend(it.apply(&mut vendor, now).err().into_iter().flatten());
-        faults.extend(check::vendor(&vendor));
-        let mut instances = Vec::new();
-        for (n, exchange) in it.instances.iter().enumerate() {
-            let place = |fault: Fault| fault.of(&format!("instances[{n}]"));
-            match exchange.read(&id, &present, now) {
-                Ok(instance) => {
-                    let found = self.claims(plan, &present, &instance).await?;
-                    faults.extend(found.into_iter().map(place));
-                    instances.push((n, instance));
-                }
-                Err(found) => faults.extend(found.into_iter().map(place)),
-            }
-        }
-        faults.extend(check::together(&present, &instances));
-        if is_new {
-            plan.imported.n_created += 1;
-        } else {
-            plan.imported.n_updated += 1;
-        }
-        plan.imported.n_instances += instances.len();
-        told.add(index, Some(&id), faults);
-        plan.vendors.push(vendor);
-        plan.former.extend(present);
-        plan.instances.extend(instances.into_iter().map(|it| it.1));
-        Ok(())
-    }
-
-    /// What of an instance belongs to somebody else, in the store or in the document.
-    async fn claims(
-        &self,
-        plan: &mut Plan,
-        present: &[WabaInstance],
-        instance: &WabaInstance,
-    ) -> Result<Vec<Fault>, AdminError> {
-        let (store, mut faults) = (&self.inner.store, Vec::new());
-        let is_its = present.iter().any(|it| it.id == instance.id);
-        if !plan.ids.insert(instance.id.clone()) {
-            faults.push(Fault::new("id", "the document has this instance twice"));
-        } else if !is_its && store.has_instance(&instance.id).await? {
-            faults.push(Fault::new("id", "another vendor has an instance of this id"));
-        }
-        for key in instance.keys() {
-            let field = key.field();
-            let is_taken = store.is_claimed_by_another(&key, &instance.vendor_id).await?;
-            let holder = plan.keys.entry(key).or_insert_with(|| instance.vendor_id.clone());
-            if is_taken || *holder != instance.vendor_id {
-                faults.push(Fault::new(field, "another vendor has it"));
-            }
-        }
-        Ok(faults)
-    }
-}
-
-/// What is to be written, and what has been seen of the document.
-#[derive(Default)]
-struct Plan {
-    imported: Imported,
-    vendors: Vec<Vendor>,
-    instances: Vec<WabaInstance>,
-    /// Instances as they were, for what they were found by.
-    former: Vec<WabaInstance>,
-    seen: HashSet<VendorId>,
-    ids: HashSet<InstanceId>,
-    keys: HashMap<InstanceKey, VendorId>,
-}
-
-#[derive(Default)]
-struct Told {
-    n_faults: usize,
-    faults: Vec<ImportFault>,
-}
-
-impl Told {
-    fn add(&mut self, index: usize, vendor: Option<&VendorId>, faults: Vec<Fault>) {
-        self.n_faults += faults.len();
-        let room = IMPORT_FAULTS_MAX.saturating_sub(self.faults.len());
-        let told = faults.into_iter().take(room).map(|Fault { field, why }| ImportFault {
-            index,
-            vendor: vendor.cloned(),
-            field,
-            why,
-        });
-        self.faults.extend(told);
     }
 }
 

@@ -129,7 +129,12 @@ impl Bulk for SqliteStore {
     }
 }
 
-fn stored(connection: &Sqlite, vault: &Vault, id: &VendorId) -> Result<Option<Stored>, DbError> {
+/// What is stored of a vendor in the embedded database.
+pub(super) fn stored(
+    connection: &Sqlite,
+    vault: &Vault,
+    id: &VendorId,
+) -> Result<Option<Stored>, DbError> {
     let sql = "SELECT id, doc, paused FROM vendors WHERE id = ?1";
     let found = connection.prepare_cached(sql)?.query_row([id.as_str()], raw_vendor).optional()?;
     let instances = instances_of(connection, vault, id)?;

@@ -28,6 +28,7 @@ pub use self::{
     firestore::FirestoreStore,
     keyed::{Keyed, check_key},
     known::{decode, encode},
+    planned::Planned,
     sqlite::SqliteStore,
     watch::{Alert, Watch},
 };
@@ -66,7 +67,7 @@ pub enum StoreError {
     #[error("there is or was an instance of this id")]
     Taken,
     /// What is stored is not what the change was planned from.
-    #[error("the instance was changed meanwhile; repeat")]
+    #[error("it was changed meanwhile; repeat")]
     Changed,
     /// Some of what was to be kept together was kept, the rest was not.
     #[error("{0}; a part of it was kept: do the same again")]
@@ -136,8 +137,19 @@ pub trait Store: Watch + Audit + Bulk + Send + Sync {
         limit: usize,
     ) -> Result<VendorPage, StoreError>;
 
-    /// Keeps a vendor, new or changed. Whether it is paused is kept apart.
-    async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError>;
+    /// Keeps a vendor, new or changed, whatever is stored. Whether it is paused is kept apart.
+    async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError> {
+        self.put_all(std::slice::from_ref(vendor), &[]).await
+    }
+
+    /// Keeps a new vendor where there is nothing `before`, else one in the place of that: decided
+    /// in the transaction that writes it. [`StoreError::Changed`] when somebody else has made or
+    /// changed it.
+    async fn put_vendor_if(
+        &self,
+        before: Option<&Vendor>,
+        after: &Vendor,
+    ) -> Result<(), StoreError>;
 
     /// Stops a vendor's sends, or lets them go on; `None` is everybody.
     async fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) -> Result<(), StoreError>;
@@ -254,6 +266,10 @@ pub trait Store: Watch + Audit + Bulk + Send + Sync {
         vendors: &[Vendor],
         instances: &[WabaInstance],
     ) -> Result<(), StoreError>;
+
+    /// As [`Self::import`]. [`StoreError::Changed`] when one of the vendors is not stored any more
+    /// as it was when that was planned.
+    async fn import_if(&self, planned: &[Planned]) -> Result<(), StoreError>;
 
     /// Vendors and instances counted, with the latest failures.
     async fn census(&self) -> Result<Census, StoreError>;

@@ -18,12 +18,23 @@ use crate::{
     vault::{Token, Vault},
 };
 
-/// Whether it is paused included, which otherwise is kept apart.
-pub(super) fn vendor_as_it_is(
+/// Keeps all of them, or none when one takes what another vendor has. Whether they are kept.
+pub(super) fn import(
     connection: &Sqlite,
     vault: &Vault,
-    it: &Vendor,
-) -> Result<(), DbError> {
+    vendors: &[Vendor],
+    instances: &[WabaInstance],
+) -> Result<bool, DbError> {
+    if takes_anothers(connection, vault, instances)? {
+        return Ok(false);
+    }
+    vendors.iter().try_for_each(|it| vendor_as_it_is(connection, vault, it))?;
+    instances.iter().try_for_each(|it| instance(connection, vault, it))?;
+    Ok(true)
+}
+
+/// Whether it is paused included, which otherwise is kept apart.
+fn vendor_as_it_is(connection: &Sqlite, vault: &Vault, it: &Vendor) -> Result<(), DbError> {
     vendor(connection, vault, it)?;
     let sql = "UPDATE vendors SET paused = ?2 WHERE id = ?1";
     connection.prepare_cached(sql)?.execute(params![it.id.as_str(), it.paused])?;

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use rusqlite::{Connection as Sqlite, OptionalExtension, params};
 
 use super::{
-    ApiKey, Census, Keyed, Store, StoreError, VendorPage, census, check_key, planned, put,
+    ApiKey, Census, Keyed, Planned, Store, StoreError, VendorPage, census, check_key, planned, put,
     rows::{self, KEY_COLUMNS, api_key, instance_id, raw_vendor, vendor, vendor_id, vendor_page},
 };
 use crate::{
@@ -99,8 +99,16 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError> {
-        self.put_all(std::slice::from_ref(vendor), &[]).await
+    async fn put_vendor_if(
+        &self,
+        before: Option<&Vendor>,
+        after: &Vendor,
+    ) -> Result<(), StoreError> {
+        let (before, after) = (before.cloned(), after.clone());
+        self.write(move |connection, vault| {
+            planned::put_vendor(connection, vault, before.as_ref(), &after)
+        })
+        .await?
     }
 
     async fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) -> Result<(), StoreError> {
@@ -358,15 +366,14 @@ impl Store for SqliteStore {
         instances: &[WabaInstance],
     ) -> Result<(), StoreError> {
         let (vendors, instances) = (vendors.to_vec(), instances.to_vec());
-        let kept = self.write(move |connection, vault| {
-            if put::takes_anothers(connection, vault, &instances)? {
-                return Ok(false);
-            }
-            vendors.iter().try_for_each(|it| put::vendor_as_it_is(connection, vault, it))?;
-            instances.iter().try_for_each(|it| put::instance(connection, vault, it))?;
-            Ok(true)
-        });
+        let kept = self
+            .write(move |connection, vault| put::import(connection, vault, &vendors, &instances));
         if kept.await? { Ok(()) } else { Err(StoreError::Claimed) }
+    }
+
+    async fn import_if(&self, planned: &[Planned]) -> Result<(), StoreError> {
+        let all = planned.to_vec();
+        self.write(move |connection, vault| planned::import(connection, vault, &all)).await?
     }
 
     async fn census(&self) -> Result<Census, StoreError> {

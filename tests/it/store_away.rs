@@ -307,6 +307,40 @@ async fn what_another_program_changes_while_an_instance_is_changed_stays() {
     assert!(program.instances(&vendor.id).await.unwrap().is_empty());
 }
 
+#[tokio::test]
+async fn what_another_program_changes_while_a_vendor_is_changed_stays() {
+    let (app, store, _directory) = gateway().await;
+    let vendor = app.vendor(1).await;
+    let program: &dyn Store = store.as_ref();
+    let path = format!("/api/admin/vendors/{}", vendor.id);
+    let document = app.admin.get("/api/admin/export?secrets=true").await.json();
+    for n in 0..4 {
+        let name = format!("Their name {n}");
+        let theirs = async || {
+            if n == 3 {
+                program.pause(Some(&vendor.id), true).await.unwrap();
+            }
+            let mut stored = program.vendor(&vendor.id).await.unwrap().unwrap();
+            stored.business_name.clone_from(&name);
+            program.put_vendor(&stored).await.unwrap();
+        };
+        let asked = async {
+            match n {
+                0 => app.admin.put(&path, json!({ "welcomeMessage": "bonjour" })).await,
+                1 => app.admin.post(&format!("{path}/signing-secret"), json!({})).await,
+                _ => app.admin.post("/api/admin/import", document.clone()).await,
+            }
+        };
+        let answer = just_before(&store, asked, theirs).await;
+        assert_eq!(answer.status, 409, "{n}: {}", answer.text);
+        assert!(answer.text.contains("meanwhile"), "{n}: {}", answer.text);
+        let stored = program.vendor(&vendor.id).await.unwrap().unwrap();
+        assert_eq!((stored.business_name, stored.welcome_message), (name, None));
+        assert_eq!(stored.paused, n == 3);
+    }
+    assert_eq!(app.admin.post("/api/admin/import", document).await.status, 200);
+}
+
 async fn stored_id(store: &dyn Store, vendor: &TestVendor) -> InstanceId {
     store.instances(&vendor.id).await.unwrap().remove(0).id
 }

@@ -11,7 +11,7 @@ use waba_gateway::{
         waba::{InstanceKey, WabaInstance},
     },
     store::{
-        Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, SqliteStore, Store, StoreError,
+        Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, Planned, SqliteStore, Store, StoreError,
         VendorPage, Wanted, Watch,
     },
 };
@@ -46,8 +46,12 @@ impl Store for Flaky {
         self.around(self.inner.vendors(after, limit)).await
     }
 
-    async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError> {
-        self.around(self.inner.put_vendor(vendor)).await
+    async fn put_vendor_if(
+        &self,
+        before: Option<&Vendor>,
+        after: &Vendor,
+    ) -> Result<(), StoreError> {
+        self.around(self.inner.put_vendor_if(before, after)).await
     }
 
     async fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) -> Result<(), StoreError> {
@@ -161,6 +165,10 @@ impl Store for Flaky {
         instances: &[WabaInstance],
     ) -> Result<(), StoreError> {
         self.around(self.inner.import(vendors, instances)).await
+    }
+
+    async fn import_if(&self, planned: &[Planned]) -> Result<(), StoreError> {
+        self.around(self.inner.import_if(planned)).await
     }
 
     async fn census(&self) -> Result<Census, StoreError> {

@@ -21,6 +21,7 @@ use crate::{
         waba::InstanceKey,
     },
     store::{Bulk, Looked, StoreError, Stored, Wanted},
+    vault::Vault,
 };
 
 #[async_trait]
@@ -33,7 +34,7 @@ impl Bulk for FirestoreStore {
         let session = self.session()?;
         let mut looked = Looked::default();
         for ids in wanted.vendors.chunks(BATCH_MAX) {
-            looked.vendors.extend(self.stored(&session, ids).await?);
+            looked.vendors.extend(stored(&session, &self.vault, ids).await?);
         }
         for ids in wanted.instances.chunks(BATCH_MAX) {
             let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
@@ -70,46 +71,45 @@ impl Bulk for FirestoreStore {
     }
 }
 
-impl FirestoreStore {
-    async fn stored(
-        &self,
-        session: &Session,
-        ids: &[VendorId],
-    ) -> Result<HashMap<VendorId, Result<Stored, StoreError>>, Fault> {
-        let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
-        let (configs, pauses, mut numbers) = tokio::try_join!(
-            configs(session, ids),
-            session.get(PAUSES, &names),
-            numbers(session, ids),
-        )?;
-        // What an instance lacks may be in a configuration of before.
-        let lacks = |it: &&VendorId| {
-            let of_now = configs.get(*it).is_some_and(|it| !it.is_older);
-            of_now && numbers.get(*it).is_some_and(|it| it.iter().any(instance::lacks_secrets))
-        };
-        let lacking: Vec<VendorId> = ids.iter().filter(lacks).cloned().collect();
-        let mut before = configs_in(session, OLDER_CONFIGS, &lacking).await?;
-        let mut all = HashMap::new();
-        for id in ids {
-            let (config, documents) = (configs.get(id), numbers.remove(id).unwrap_or_default());
-            if config.is_none() && documents.is_empty() {
-                continue;
-            }
-            let is_paused = pauses.contains_key(id.as_str());
-            let older: Vec<Document> =
-                config.map(|it| it.document.clone()).into_iter().chain(before.remove(id)).collect();
-            let read = || {
-                let vendor = match config {
-                    Some(it) => vendor::read(&self.vault, id, &it.document, is_paused)?,
-                    None => vendor::without_config(&self.vault, id, is_paused),
-                };
-                let instances = find::instances_in(&self.vault, &documents, config, &older)?;
-                Ok(Stored { vendor: Some(vendor), instances })
-            };
-            all.insert(id.clone(), read().map_err(|it: Fault| it.into()));
+/// What is stored of many vendors; one that cannot be read hides no other.
+pub(super) async fn stored(
+    session: &Session,
+    vault: &Vault,
+    ids: &[VendorId],
+) -> Result<HashMap<VendorId, Result<Stored, StoreError>>, Fault> {
+    let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let (configs, pauses, mut numbers) = tokio::try_join!(
+        configs(session, ids),
+        session.get(PAUSES, &names),
+        numbers(session, ids),
+    )?;
+    // What an instance lacks may be in a configuration of before.
+    let lacks = |it: &&VendorId| {
+        let of_now = configs.get(*it).is_some_and(|it| !it.is_older);
+        of_now && numbers.get(*it).is_some_and(|it| it.iter().any(instance::lacks_secrets))
+    };
+    let lacking: Vec<VendorId> = ids.iter().filter(lacks).cloned().collect();
+    let mut before = configs_in(session, OLDER_CONFIGS, &lacking).await?;
+    let mut all = HashMap::new();
+    for id in ids {
+        let (config, documents) = (configs.get(id), numbers.remove(id).unwrap_or_default());
+        if config.is_none() && documents.is_empty() {
+            continue;
         }
-        Ok(all)
+        let is_paused = pauses.contains_key(id.as_str());
+        let older: Vec<Document> =
+            config.map(|it| it.document.clone()).into_iter().chain(before.remove(id)).collect();
+        let read = || {
+            let vendor = match config {
+                Some(it) => vendor::read(vault, id, &it.document, is_paused)?,
+                None => vendor::without_config(vault, id, is_paused),
+            };
+            let instances = find::instances_in(vault, &documents, config, &older)?;
+            Ok(Stored { vendor: Some(vendor), instances })
+        };
+        all.insert(id.clone(), read().map_err(|it: Fault| it.into()));
     }
+    Ok(all)
 }
 
 /// Many vendors' configurations, each as [`find::config`] finds it.

@@ -32,14 +32,14 @@ use self::{
     changes::Changes,
     client::{Client, Mark},
     instance::INSTANCES,
-    put::{Put, PutIf, Remove, SetStatus},
+    put::{ImportIf, Put, PutIf, PutVendorIf, Remove, SetStatus},
     session::Session,
 };
 pub use self::{
     fault::Fault,
     reseal::{SECRETS, Turn, Turned},
 };
-use super::{ApiKey, Census, SqliteStore, Store, StoreError, VendorPage};
+use super::{ApiKey, Census, Planned, SqliteStore, Store, StoreError, VendorPage};
 use crate::{
     config::FirestoreConfig,
     domain::{
@@ -146,14 +146,15 @@ impl FirestoreStore {
     ) -> Result<(), StoreError> {
         let session = self.session()?;
         let vault = self.vault.as_ref();
+        let put = |vendors, instances| Put { vault, vendors, instances, with_pauses };
         if vendors.len() + instances.len() <= BATCH_MAX {
-            return session.run(&Put { vault, vendors, instances, with_pauses }).await;
+            return session.run(&put(vendors, instances)).await;
         }
         let of_vendors = vendors.chunks(BATCH_MAX).map(|it| (it, &[][..]));
         let of_instances = instances.chunks(BATCH_MAX).map(|it| (&[][..], it));
         for (n, (vendors, instances)) in of_vendors.chain(of_instances).enumerate() {
-            let kept = session.run(&Put { vault, vendors, instances, with_pauses }).await;
-            kept.map_err(|it| if n == 0 { it } else { StoreError::Partly(Box::new(it)) })?;
+            let kept = session.run(&put(vendors, instances)).await;
+            kept.map_err(|it| later(n, it))?;
         }
         Ok(())
     }
@@ -215,8 +216,12 @@ impl Store for FirestoreStore {
         self.list_vendors(after, limit).await
     }
 
-    async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError> {
-        self.put(std::slice::from_ref(vendor), &[], false).await
+    async fn put_vendor_if(
+        &self,
+        before: Option<&Vendor>,
+        after: &Vendor,
+    ) -> Result<(), StoreError> {
+        self.session()?.run(&PutVendorIf { vault: &self.vault, before, after }).await
     }
 
     async fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) -> Result<(), StoreError> {
@@ -348,7 +353,21 @@ impl Store for FirestoreStore {
         self.put(vendors, instances, true).await
     }
 
+    async fn import_if(&self, planned: &[Planned]) -> Result<(), StoreError> {
+        let session = self.session()?;
+        for (n, planned) in put::batches(planned).enumerate() {
+            let kept = session.run(&ImportIf { vault: &self.vault, planned }).await;
+            kept.map_err(|it| later(n, it))?;
+        }
+        Ok(())
+    }
+
     async fn census(&self) -> Result<Census, StoreError> {
         self.take_census().await
     }
+}
+
+/// Why the `n`th of several batches was not kept.
+fn later(n: usize, why: StoreError) -> StoreError {
+    if n == 0 { why } else { StoreError::Partly(Box::new(why)) }
 }

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Value, Write};
 
 use super::{
-    Fault, bulk, claims,
+    BATCH_MAX, Fault, bulk, claims,
     find::{self, Config},
     instance::{self, INSTANCES, Older},
     session::{Deed, Session},
@@ -22,7 +22,7 @@ use crate::{
         vendor::Vendor,
         waba::WabaInstance,
     },
-    store::{StoreError, planned},
+    store::{Planned, StoreError, planned},
     vault::Vault,
 };
 
@@ -128,6 +128,65 @@ impl Put<'_> {
         new.map(|it| it.business_name.clone())
             .or_else(|| super::value::get_text(&config?.document.fields, "businessName"))
     }
+}
+
+/// A vendor to be kept as it was planned, or not at all.
+pub(super) struct PutVendorIf<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) before: Option<&'a Vendor>,
+    pub(super) after: &'a Vendor,
+}
+
+#[async_trait]
+impl Deed for PutVendorIf<'_> {
+    type Done = ();
+
+    async fn plan(&self, tx: &Session) -> Result<((), Vec<Write>), StoreError> {
+        let id = &self.after.id;
+        let mut stored = bulk::stored(tx, self.vault, std::slice::from_ref(id)).await?;
+        let stored = stored.remove(id).transpose()?.and_then(|it| it.vendor);
+        planned::check_vendor(self.before, stored.as_ref())?;
+        let vendors = std::slice::from_ref(self.after);
+        Put { vault: self.vault, vendors, instances: &[], with_pauses: false }.plan(tx).await
+    }
+}
+
+/// Vendors with their instances to be kept as they were planned, or not at all.
+pub(super) struct ImportIf<'a> {
+    pub(super) vault: &'a Vault,
+    pub(super) planned: &'a [Planned],
+}
+
+#[async_trait]
+impl Deed for ImportIf<'_> {
+    type Done = ();
+
+    async fn plan(&self, tx: &Session) -> Result<((), Vec<Write>), StoreError> {
+        let (vendors, instances) = Planned::all(self.planned);
+        let ids: Vec<VendorId> = vendors.iter().map(|it| it.id.clone()).collect();
+        let mut stored = bulk::stored(tx, self.vault, &ids).await?;
+        for it in self.planned {
+            let stored = stored.remove(&it.vendor.id).transpose()?.unwrap_or_default();
+            it.check(&stored)?;
+        }
+        let (vendors, instances) = (&vendors[..], &instances[..]);
+        Put { vault: self.vault, vendors, instances, with_pauses: true }.plan(tx).await
+    }
+}
+
+/// As many vendors at once as fit into one transaction, each with all of its instances.
+pub(super) fn batches(mut left: &[Planned]) -> impl Iterator<Item = &[Planned]> {
+    std::iter::from_fn(move || {
+        let mut n_documents = 0;
+        let fits = |it: &&Planned| {
+            n_documents += 1 + it.instances.len();
+            n_documents <= BATCH_MAX
+        };
+        let n = left.iter().take_while(fits).count().max(1);
+        let (batch, rest) = left.split_at_checked(n)?;
+        left = rest;
+        Some(batch)
+    })
 }
 
 /// An instance to be kept as it was planned, or not at all.

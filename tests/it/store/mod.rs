@@ -93,6 +93,8 @@ cases! {
     of_two_who_make_an_instance_of_one_id_one_does,
     two_instances_of_a_vendor_have_no_number_or_session_in_common,
     an_instance_that_somebody_else_has_changed_is_left_as_it_is,
+    a_vendor_that_somebody_else_has_changed_is_left_as_it_is,
+    an_import_of_vendors_that_somebody_else_has_changed_keeps_none_of_them,
     changes_on_record_come_newest_first_page_by_page,
     many_are_looked_at_as_each_by_itself,
     who_has_what_is_the_same_for_many_keys_as_for_each,

@@ -2,11 +2,30 @@
 
 use futures_util::future::join;
 use waba_gateway::{
-    domain::{event::Connection, secret::ExposeSecret, waba::WabaInstance},
-    store::{SharedStore, StoreError},
+    domain::{
+        event::Connection, id::VendorId, secret::ExposeSecret, vendor::Vendor, waba::WabaInstance,
+    },
+    store::{Planned, SharedStore, StoreError, Wanted},
 };
 
 use super::cases::{instance, vendor};
+
+/// What is to be kept of these, planned from what is stored now.
+async fn planned(
+    store: &SharedStore,
+    vendors: &[Vendor],
+    instances: &[WabaInstance],
+) -> Vec<Planned> {
+    let ids: Vec<VendorId> = vendors.iter().map(|it| it.id.clone()).collect();
+    let wanted = Wanted { vendors: ids, ..Wanted::default() };
+    let mut stored = store.look(wanted).await.unwrap().vendors;
+    let planned = vendors.iter().map(|vendor| {
+        let its = instances.iter().filter(|it| it.vendor_id == vendor.id);
+        let before = stored.remove(&vendor.id).transpose().unwrap().unwrap_or_default();
+        Planned { vendor: vendor.clone(), instances: its.cloned().collect(), before }
+    });
+    planned.collect()
+}
 
 pub async fn of_two_who_make_an_instance_of_one_id_one_does(store: &SharedStore) {
     store.put_all(&[vendor("anna")], &[]).await.unwrap();
@@ -88,4 +107,64 @@ pub async fn an_instance_that_somebody_else_has_changed_is_left_as_it_is(store: 
     let refused = store.put_instance_if(Some(&present), &after).await;
     assert!(matches!(refused, Err(StoreError::Changed)), "{refused:?}");
     assert!(stored().await.is_none());
+}
+
+pub async fn a_vendor_that_somebody_else_has_changed_is_left_as_it_is(store: &SharedStore) {
+    let id = vendor("anna").id;
+    let changed = |end| assert!(matches!(end, Err(StoreError::Changed)), "{end:?}");
+    changed(store.put_vendor_if(Some(&vendor("anna")), &vendor("anna")).await);
+    assert!(store.vendor(&id).await.unwrap().is_none());
+    // Made at once, neither knows of the other when it is planned.
+    let (one, two) = (Vendor { auto_reply: false, ..vendor("anna") }, vendor("anna"));
+    let ends = join(store.put_vendor_if(None, &one), store.put_vendor_if(None, &two)).await;
+    let ((Ok(()), Err(StoreError::Changed)) | (Err(StoreError::Changed), Ok(()))) = &ends else {
+        panic!("{ends:?}")
+    };
+    let before = store.vendor(&id).await.unwrap().unwrap();
+    assert_eq!(before.auto_reply, ends.1.is_ok());
+    // Whether it is paused is kept apart, and when it was changed is no change.
+    store.pause(Some(&id), true).await.unwrap();
+    store.put_vendor(&Vendor { updated_at: 7, ..before.clone() }).await.unwrap();
+    let after = Vendor { business_name: "Chez Anna".to_owned(), ..before.clone() };
+    store.put_vendor_if(Some(&before), &after).await.unwrap();
+    let stored = store.vendor(&id).await.unwrap().unwrap();
+    assert!(stored.paused && stored.business_name == "Chez Anna");
+    // What was planned from before that.
+    changed(store.put_vendor_if(Some(&before), &before).await);
+    assert_eq!(store.vendor(&id).await.unwrap().unwrap().business_name, "Chez Anna");
+}
+
+pub async fn an_import_of_vendors_that_somebody_else_has_changed_keeps_none_of_them(
+    store: &SharedStore,
+) {
+    let (anna, binta) = (vendor("anna"), vendor("binta"));
+    let numbers = [instance("anna", 1, "221771234567"), instance("binta", 1, "221771234568")];
+    store.put_all(&[anna.clone(), binta.clone()], &numbers).await.unwrap();
+    let renamed = |it: &Vendor| Vendor { business_name: "Renamed".to_owned(), ..it.clone() };
+    let to = [renamed(&anna), renamed(&binta)];
+    for n in 0..5 {
+        let plan = planned(store, &to, &numbers).await;
+        match n {
+            0 => store.put_vendor(&Vendor { auto_reply: false, ..binta.clone() }).await.unwrap(),
+            1 => store.pause(Some(&binta.id), true).await.unwrap(),
+            2 => {
+                let theirs = WabaInstance { account_protection: true, ..numbers[1].clone() };
+                store.put_instance(&theirs).await.unwrap();
+            }
+            3 => store.put_instance(&instance("binta", 2, "221771234569")).await.unwrap(),
+            _ => assert!(store.delete_instance(&binta.id, &numbers[1].id).await.unwrap()),
+        }
+        let end = store.import_if(&plan).await;
+        assert!(matches!(end, Err(StoreError::Changed)), "{n}: {end:?}");
+        for id in [&anna.id, &binta.id] {
+            assert_ne!(store.vendor(id).await.unwrap().unwrap().business_name, "Renamed", "{n}");
+        }
+    }
+    // Seen before it was planned, it is no trouble; nor is what a provider says of a number.
+    let to = [renamed(&anna), Vendor { paused: false, ..renamed(&binta) }];
+    let plan = planned(store, &to, &[]).await;
+    store.set_status(&numbers[0].id, Some(Connection::Connected), 1_800_000_000_000).await.unwrap();
+    store.import_if(&plan).await.unwrap();
+    assert_eq!(store.vendor(&binta.id).await.unwrap().unwrap().business_name, "Renamed");
+    assert_eq!(store.paused().await.unwrap(), (vec![], false));
 }

@@ -24,7 +24,7 @@ use waba_gateway::{
     journal::SqliteJournal,
     sqlite::DbError,
     store::{
-        Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, SqliteStore, Store, StoreError,
+        Alert, ApiKey, Audit, Bulk, Census, Deed, Looked, Planned, SqliteStore, Store, StoreError,
         VendorPage, Wanted, Watch,
     },
     vault::Vault,
@@ -101,6 +101,14 @@ impl Switch {
         self.reached().await
     }
 
+    /// When nothing is held that is kept only as it was planned.
+    async fn to_put(&self) -> Result<&SqliteStore, StoreError> {
+        self.n_puts.fetch_add(1, Ordering::SeqCst);
+        let mut are_held = self.are_puts_held.subscribe();
+        are_held.wait_for(|it| !it).await.unwrap();
+        self.reached().await
+    }
+
     async fn reached(&self) -> Result<&SqliteStore, StoreError> {
         let mut held = self.is_held.subscribe();
         held.wait_for(|it| !it).await.unwrap();
@@ -126,8 +134,12 @@ impl Store for Switch {
         self.reached().await?.vendors(after, limit).await
     }
 
-    async fn put_vendor(&self, vendor: &Vendor) -> Result<(), StoreError> {
-        self.reached().await?.put_vendor(vendor).await
+    async fn put_vendor_if(
+        &self,
+        before: Option<&Vendor>,
+        after: &Vendor,
+    ) -> Result<(), StoreError> {
+        self.to_put().await?.put_vendor_if(before, after).await
     }
 
     async fn pause(&self, vendor: Option<&VendorId>, is_paused: bool) -> Result<(), StoreError> {
@@ -166,10 +178,7 @@ impl Store for Switch {
         before: Option<&WabaInstance>,
         after: &WabaInstance,
     ) -> Result<(), StoreError> {
-        self.n_puts.fetch_add(1, Ordering::SeqCst);
-        let mut are_held = self.are_puts_held.subscribe();
-        are_held.wait_for(|it| !it).await.unwrap();
-        self.reached().await?.put_instance_if(before, after).await
+        self.to_put().await?.put_instance_if(before, after).await
     }
 
     async fn put_all(
@@ -245,6 +254,10 @@ impl Store for Switch {
         instances: &[WabaInstance],
     ) -> Result<(), StoreError> {
         self.reached().await?.import(vendors, instances).await
+    }
+
+    async fn import_if(&self, planned: &[Planned]) -> Result<(), StoreError> {
+        self.to_put().await?.import_if(planned).await
     }
 
     async fn census(&self) -> Result<Census, StoreError> {
