@@ -136,7 +136,7 @@ impl App {
         let mut others = vec![serve(web::connections_max(), listeners.main, web.router())];
         let metrics = listeners.metrics;
         others.extend(metrics.map(|it| serve(METRICS_CONNECTIONS_MAX, it, web.metrics_router())));
-        others.extend(changes::spawn(&gateway, &ends.stop));
+        others.extend(changes::spawn(&gateway, &ends.stop).await);
         others.extend(stores.firestore().map(|it| {
             let (gateway, stop) = (gateway.clone(), ends.stop.clone());
             work.spawn(async move { gateway.tend_outbox(it, stop).await })

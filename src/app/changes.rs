@@ -12,20 +12,20 @@ use crate::gateway::Gateway;
 const EVERY: Duration = Duration::from_millis(200);
 
 /// Notices changes, and does what is to be done about them, until `stop`.
-pub(super) fn spawn(gateway: &Gateway, stop: &CancellationToken) -> [JoinHandle<()>; 2] {
+pub(super) async fn spawn(gateway: &Gateway, stop: &CancellationToken) -> [JoinHandle<()>; 2] {
+    // What was changed before the start is read from the store anyway, unless Redis still has what
+    // was there before: nobody may have been there to tell it.
+    let (changed, seen) = gateway.store().changes_after(0).await.unwrap_or_default();
+    changed.iter().for_each(|it| gateway.manager().forget(it));
+    gateway.manager().announce().await;
     [
-        tokio::spawn(watch(gateway.clone(), stop.clone())),
+        tokio::spawn(watch(gateway.clone(), seen, stop.clone())),
         tokio::spawn(tend(gateway.clone(), stop.clone())),
     ]
 }
 
-async fn watch(gateway: Gateway, stop: CancellationToken) {
+async fn watch(gateway: Gateway, mut seen: i64, stop: CancellationToken) {
     let (mut seen_version, mut n_begun) = (None, None);
-    // What was changed before the start is read from the store anyway, unless Redis still has what
-    // was there before: nobody may have been there to tell it.
-    let (changed, mut seen) = gateway.store().changes_after(0).await.unwrap_or_default();
-    changed.iter().for_each(|it| gateway.manager().forget(it));
-    gateway.manager().announce().await;
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
