@@ -25,7 +25,7 @@ pub(super) async fn spawn(gateway: &Gateway, stop: &CancellationToken) -> [JoinH
 }
 
 async fn watch(gateway: Gateway, mut seen: i64, stop: CancellationToken) {
-    let (mut seen_version, mut n_begun) = (None, None);
+    let (mut seen_version, mut n_begun, mut n_revoked) = (None, None, 0);
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
@@ -35,6 +35,10 @@ async fn watch(gateway: Gateway, mut seen: i64, stop: CancellationToken) {
         if begun != n_begun {
             n_begun = begun;
             gateway.listening_began();
+        }
+        let revoked = gateway.store().n_revoked();
+        if revoked != n_revoked && gateway.manager().forget_api_keys().await.is_ok() {
+            n_revoked = revoked;
         }
         let Ok(version) = gateway.store().version().await else { continue };
         if seen_version == Some(version) {

@@ -135,7 +135,7 @@ async fn list(as_json: bool) -> Ended {
 
 async fn revoke(id: &str) -> Ended {
     let opened = Opened::to_write().await?;
-    let has_been = opened.gateway.store().delete_key(id).await?;
+    let has_been = opened.gateway.revoke_key(id).await?;
     if has_been {
         opened.record("deleteKey", None, Some(id)).await;
     }

@@ -165,7 +165,7 @@ impl Gateway {
                 Err(error @ TokenError::KeysAway) => Err(AccessError::Unknown(error)),
             };
         }
-        let found = self.inner.store.key_by_hash(&hash(key)).await?.ok_or(AccessError::NoKey)?;
+        let found = self.inner.manager.api_key(&hash(key)).await?.ok_or(AccessError::NoKey)?;
         let now = self.inner.clock.now();
         if found.expires_at.is_some_and(|it| it <= now) {
             return Err(AccessError::NoKey);
@@ -198,6 +198,13 @@ impl Gateway {
         Ok((made, key))
     }
 
+    /// Revokes a key. Whether there was one.
+    pub async fn revoke_key(&self, id: &str) -> Result<bool, StoreError> {
+        let has_been = self.inner.store.delete_key(id).await?;
+        self.inner.manager.forget_api_keys().await?;
+        Ok(has_been)
+    }
+
     /// All keys, with when they were last used to this moment.
     pub async fn keys(&self) -> Result<Vec<ApiKey>, StoreError> {
         let mut keys = self.inner.store.keys().await?;
@@ -228,7 +235,7 @@ impl Gateway {
         let id = format!("{ADOPTED_PREFIX}{}", &hex::encode(hash(key.expose_secret()))[..12]);
         for former in self.inner.store.keys().await? {
             if former.id.starts_with(ADOPTED_PREFIX) && former.id != id {
-                self.inner.store.delete_key(&former.id).await?;
+                self.revoke_key(&former.id).await?;
             }
         }
         let made = ApiKey {

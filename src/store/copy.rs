@@ -1,6 +1,8 @@
 //! What was last known of the vendors of a store elsewhere, kept in the embedded database: with it
 //! they are served while that store is away, a restart included.
 
+mod keys;
+
 use std::sync::Arc;
 
 use rusqlite::{Connection, OptionalExtension, params};
@@ -41,10 +43,11 @@ impl LocalCopy {
     /// What was last known of a vendor.
     pub async fn vendor(&self, id: &VendorId) -> Result<Option<Known>, StoreError> {
         let (id, vault) = (id.clone(), Arc::clone(&self.vault));
-        let sealed = self.db.read(move |connection| sealed(connection, &id).map(|it| (it, id)));
+        let sealed =
+            self.db.read(move |connection| sealed(connection, id.as_str()).map(|it| (it, id)));
         let (sealed, id) = sealed.await?;
         let Some(sealed) = sealed else { return Ok(None) };
-        let plain = vault.open(&place(&id), &sealed).map_err(|_| unreadable())?;
+        let plain = vault.open(&place(id.as_str()), &sealed).map_err(|_| unreadable())?;
         decode(&plain).map(Some)
     }
 
@@ -74,15 +77,15 @@ impl LocalCopy {
         let present = {
             let (id, vault) = (id.clone(), Arc::clone(&self.vault));
             let open = move |connection: &Connection| {
-                let sealed = sealed(connection, &id)?;
-                Ok(sealed.and_then(|it| vault.open(&place(&id), &it).ok()))
+                let sealed = sealed(connection, id.as_str())?;
+                Ok(sealed.and_then(|it| vault.open(&place(id.as_str()), &it).ok()))
             };
             self.db.read(open).await?
         };
         if present.is_some_and(|it| *it == *plain) {
             return Ok(());
         }
-        let sealed = self.vault.seal(&place(&id), &plain).map_err(|_| unreadable())?;
+        let sealed = self.vault.seal(&place(id.as_str()), &plain).map_err(|_| unreadable())?;
         let write = move |connection: &Connection| {
             remove(connection, &id)?;
             let sql = "INSERT INTO known (vendor, doc) VALUES (?1, ?2)";
@@ -102,7 +105,7 @@ impl LocalCopy {
     pub async fn forget(&self, id: &VendorId) -> Result<(), StoreError> {
         let looked_for = id.clone();
         let is_there =
-            move |connection: &Connection| Ok(sealed(connection, &looked_for)?.is_some());
+            move |connection: &Connection| Ok(sealed(connection, looked_for.as_str())?.is_some());
         // Strangers must not be able to make us write.
         if self.db.read(is_there).await? {
             let id = id.clone();
@@ -147,9 +150,9 @@ impl LocalCopy {
     }
 }
 
-fn sealed(connection: &Connection, id: &VendorId) -> Result<Option<Vec<u8>>, DbError> {
+fn sealed(connection: &Connection, name: &str) -> Result<Option<Vec<u8>>, DbError> {
     let mut statement = connection.prepare_cached("SELECT doc FROM known WHERE vendor = ?1")?;
-    Ok(statement.query_row([id.as_str()], |row| row.get(0)).optional()?)
+    Ok(statement.query_row([name], |row| row.get(0)).optional()?)
 }
 
 fn remove(connection: &Connection, id: &VendorId) -> Result<(), DbError> {
@@ -159,8 +162,8 @@ fn remove(connection: &Connection, id: &VendorId) -> Result<(), DbError> {
     Ok(())
 }
 
-fn place(id: &VendorId) -> String {
-    format!("known:{id}")
+fn place(name: &str) -> String {
+    format!("known:{name}")
 }
 
 fn unreadable() -> StoreError {

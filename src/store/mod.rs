@@ -245,6 +245,12 @@ pub trait Store: Watch + Audit + Bulk + Send + Sync {
         None
     }
 
+    /// How many gateway keys were revoked elsewhere, as far as that was heard, and how often some may
+    /// have been without it.
+    fn n_revoked(&self) -> u64 {
+        0
+    }
+
     /// Removes an instance and what it is found by. Whether the vendor had it.
     async fn delete_instance(&self, vendor: &VendorId, id: &InstanceId)
     -> Result<bool, StoreError>;

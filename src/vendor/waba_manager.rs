@@ -29,7 +29,7 @@ use crate::{
         known::Known,
         waba::{InstanceKey, WabaInstance},
     },
-    store::StoreError,
+    store::{ApiKey, StoreError},
     telemetry::names,
     vault::{Token, Vault},
 };
@@ -203,6 +203,17 @@ impl WabaManager {
     /// Whose sends are stopped: as the store says, or as it last did.
     pub async fn paused(&self) -> Result<Paused, StoreError> {
         self.0.source.paused().await
+    }
+
+    /// The gateway key with this hash: as the store says, or while it is away, as it last did.
+    pub async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
+        self.0.source.api_key(hash).await
+    }
+
+    /// One of the gateway keys was revoked, or may have been: what is kept of them for when the store
+    /// is away is forgotten.
+    pub async fn forget_api_keys(&self) -> Result<(), StoreError> {
+        self.0.source.forget_api_keys().await
     }
 
     /// The store is away, and there is a copy of what it said.

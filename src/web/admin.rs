@@ -109,7 +109,7 @@ pub(super) async fn delete_key(
     _: Admin,
     Path(path): Path<KeyPath>,
 ) -> Result<Answer<Done>, ApiError> {
-    if !web.gateway.store().delete_key(&path.key_id).await? {
+    if !web.gateway.revoke_key(&path.key_id).await? {
         return Err(ApiError::NoSuchKey);
     }
     Ok(Done::new())

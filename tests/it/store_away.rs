@@ -19,7 +19,7 @@ use waba_gateway::{
         vendor::{Vendor, VendorStatus},
         waba::InstanceKey,
     },
-    gateway::{NewInstance, VendorChange},
+    gateway::{NewInstance, NewKey, VendorChange},
     store::Store,
     vault::Vault,
 };
@@ -154,6 +154,55 @@ async fn a_copy_is_of_the_vendor_as_it_last_was() {
     assert!(app.gateway.work().is_paused(&vendor.id));
     assert!(app.gateway.work().is_stopped(&gone.id), "everybody is paused");
     assert_eq!(of(&app, &gone).await, 503);
+}
+
+#[tokio::test]
+async fn a_known_vendors_back_end_goes_on_sending_without_the_store_and_after_a_restart() {
+    let (mut app, store, _directory) = gateway().await;
+    let (vendor, other) = (app.vendor(1).await, app.vendor(2).await);
+    let path = |of: &TestVendor| format!("/api/admin/vendors/{}/send-message", of.id);
+    let make = async |app: &TestApp, name: &str| {
+        let (name, vendor) = (name.to_owned(), Some(vendor.id.clone()));
+        let new = NewKey { name, vendor, read_only: false, expires_at: None };
+        app.gateway.create_key(new).await.unwrap()
+    };
+    let (known, unused, revoked) =
+        (make(&app, "known").await, make(&app, "unused").await, make(&app, "revoked").await);
+    let send = async |app: &TestApp, key: &str, of: &TestVendor| {
+        let body = json!({ "to": "+221705550001", "message": "bonjour" });
+        app.admin.with_key(key).post(&path(of), body).await.status
+    };
+    for it in [&known, &revoked] {
+        assert_eq!(send(&app, it.1.expose_secret(), &vendor).await, 202);
+    }
+    let copy = waba_gateway::store::LocalCopy::new(app.db(), app.vault());
+    for it in [&known, &revoked] {
+        until("it is kept", async || copy.key(&it.0.hash).await.unwrap().is_some()).await;
+    }
+    let path_of_key = format!("/api/admin/keys/{}", revoked.0.id);
+    assert_eq!(app.admin.delete(&path_of_key).await.status, 200);
+    assert!(copy.key(&revoked.0.hash).await.unwrap().is_none());
+    // All are forgotten with it, and kept again when they are used.
+    assert_eq!(send(&app, known.1.expose_secret(), &vendor).await, 202);
+    until("it is kept", async || copy.key(&known.0.hash).await.unwrap().is_some()).await;
+    store.switch(false);
+    for is_restarted in [false, true] {
+        if is_restarted {
+            app.restart().await;
+        }
+        assert_eq!(send(&app, known.1.expose_secret(), &vendor).await, 202, "{is_restarted}");
+        assert_eq!(send(&app, known.1.expose_secret(), &other).await, 403);
+        for key in [unused.1.expose_secret(), revoked.1.expose_secret(), "wgk_nobodys"] {
+            assert_eq!(send(&app, key, &vendor).await, 503, "nobody can say");
+        }
+    }
+    assert_eq!(app.twin.wait_sends(5, DEADLINE).await.len(), 5);
+    store.switch(true);
+    until("the store is back", async || send(&app, "wgk_nobodys", &vendor).await == 401).await;
+    assert!(app.gateway.revoke_key(&known.0.id).await.unwrap());
+    let copy = waba_gateway::store::LocalCopy::new(app.db(), app.vault());
+    assert!(copy.key(&known.0.hash).await.unwrap().is_none());
+    assert_eq!(send(&app, known.1.expose_secret(), &vendor).await, 401);
 }
 
 #[tokio::test]

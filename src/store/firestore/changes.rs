@@ -12,7 +12,7 @@ use moka::sync::Cache;
 
 use super::{
     instance::{self, INSTANCES},
-    shared::{EVERYBODY, PAUSES},
+    shared::{EVERYBODY, KEYS, PAUSES},
     value::{Fields, OURS, collection_of, id_of},
     vendor,
 };
@@ -40,6 +40,8 @@ struct Log {
     changed: BTreeMap<i64, Heard>,
     /// How often the listening began with nothing known of what was before.
     n_begun: u64,
+    /// Gateway keys that were deleted.
+    n_deleted_keys: u64,
 }
 
 /// Whose documents something was heard of.
@@ -75,6 +77,10 @@ impl Changes {
 
     /// A document was changed, by whomever.
     pub(super) fn changed(&self, document: &Document) {
+        if collection_of(&document.name) == KEYS {
+            // A key is made, or used: those that are known are as they were.
+            return;
+        }
         let now = owner(document);
         let mark = mark(document);
         let before = self.documents.get(&key(&document.name));
@@ -111,6 +117,10 @@ impl Changes {
 
     /// A document was deleted.
     pub(super) fn deleted(&self, name: &str) {
+        if collection_of(name) == KEYS {
+            self.log().n_deleted_keys += 1;
+            return;
+        }
         let before = self.documents.remove(&key(name)).map(|it| it.0);
         let document = Document { name: name.to_owned(), ..Document::default() };
         self.notice(before.or_else(|| owner(&document)).map(Heard::Changed));
@@ -125,6 +135,12 @@ impl Changes {
     /// How often that was so.
     pub(super) fn n_begun(&self) -> u64 {
         self.log().n_begun
+    }
+
+    /// Gateway keys that were deleted, and how often some may have been unheard.
+    pub(super) fn n_revoked(&self) -> u64 {
+        let log = self.log();
+        log.n_begun + log.n_deleted_keys
     }
 
     /// The number of the last change.

@@ -20,13 +20,13 @@ use super::{
     changes::Changes,
     instance::INSTANCES,
     session::{Session, all_of},
-    shared::PAUSES,
+    shared::{KEYS, PAUSES},
     vendor::{CONFIGS, OLDER_CONFIGS},
 };
 use crate::telemetry::{Chain, names};
 
 /// What is listened to.
-const COLLECTIONS: [&str; 4] = [INSTANCES, CONFIGS, OLDER_CONFIGS, PAUSES];
+const COLLECTIONS: [&str; 5] = [INSTANCES, CONFIGS, OLDER_CONFIGS, PAUSES, KEYS];
 /// Between an end of the stream and the next.
 const AGAIN_AFTER: Duration = Duration::from_millis(500);
 /// How often it is looked whether everything is still listened to.

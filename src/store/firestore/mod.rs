@@ -319,6 +319,10 @@ impl Store for FirestoreStore {
         Some(self.changes.n_begun())
     }
 
+    fn n_revoked(&self) -> u64 {
+        self.changes.n_revoked()
+    }
+
     async fn delete_instance(
         &self,
         vendor: &VendorId,

@@ -20,7 +20,7 @@ use crate::{
         waba::{InstanceKey, WabaInstance},
     },
     sqlite::DbError,
-    store::{LocalCopy, SharedStore, StoreError},
+    store::{ApiKey, LocalCopy, SharedStore, StoreError},
     telemetry::{Chain, names},
     vault::Token,
 };
@@ -112,6 +112,32 @@ impl Source {
         let read = async { Ok(self.store.instance_by_key(key).await?.map(owner)) };
         let Some(copy) = &self.copy else { return read.await.map(Read::of_store) };
         copy.first(read, async { Ok(copy.local.owner(token).await?.map(owner)) }).await
+    }
+
+    /// The gateway key with this hash.
+    pub(super) async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
+        let n_revoked = self.store.n_revoked();
+        let read = self.store.key_by_hash(hash);
+        let Some(copy) = &self.copy else { return read.await };
+        let Read { found, is_copy } = copy.first(read, copy.local.key(hash)).await?;
+        match &found {
+            _ if is_copy => {}
+            None => told(copy.local.forget_key(hash).await),
+            // It may have been revoked since it was read.
+            Some(key) if self.store.n_revoked() == n_revoked => {
+                told(copy.local.keep_key(key).await);
+            }
+            Some(_) => {}
+        }
+        Ok(found)
+    }
+
+    /// Forgets what is kept of gateway keys: one of them was revoked, or may have been.
+    pub(super) async fn forget_api_keys(&self) -> Result<(), StoreError> {
+        match &self.copy {
+            Some(copy) => copy.local.forget_keys().await,
+            None => Ok(()),
+        }
     }
 
     /// What was last known of a vendor, for when the store is not to be asked.

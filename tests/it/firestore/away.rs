@@ -1,15 +1,13 @@
 //! Firestore gone and back: nobody known is refused, nobody unknown is taken for one who does not
 //! exist, and everything goes on by itself.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
-use waba_gateway::domain::waba::InstanceKey;
+use waba_gateway::{domain::waba::InstanceKey, gateway, store::LocalCopy};
 
 use super::{app, until, vendor_id};
 use crate::{
     restart::free_port,
-    support::{DEADLINE, Emulator, Process, TestApp, TestVendor, time},
+    support::{Client, DEADLINE, Emulator, Process, TestApp, TestVendor, time},
 };
 
 async fn knock(app: &TestApp, vendor: &str, secret: &str) -> u16 {
@@ -43,9 +41,7 @@ async fn while_firestore_is_gone_the_unknown_get_503_and_the_known_are_served() 
     assert_eq!(knock(&app, known.id.as_str(), known.secret()).await, 200);
     assert_eq!(knock(&app, known.id.as_str(), "another-secret").await, 401);
     for _ in 0..3 {
-        let asked = Instant::now();
         assert_eq!(knock(&app, "nobody-else", "a-secret").await, 503);
-        assert!(asked.elapsed() < Duration::from_secs(5));
     }
     // Nor does an administrator learn what nobody knows.
     for path in ["/api/admin/vendors/nobody", "/api/admin/vendors", "/api/admin/keys"] {
@@ -72,8 +68,45 @@ async fn while_firestore_is_gone_the_unknown_get_503_and_the_known_are_served() 
 }
 
 #[tokio::test]
-async fn while_firestore_hangs_every_webhook_is_answered_in_time() {
-    const IN_TIME: Duration = Duration::from_secs(5);
+async fn a_key_that_another_node_revoked_is_no_good_while_firestore_is_gone() {
+    let mut emulator = Emulator::start();
+    let (one, two) = (app(&emulator).await, app(&emulator).await);
+    let vendor = one.vendor(1).await;
+    let made = async |name: &str| {
+        let new = json!({ "name": name, "vendorId": vendor.id.as_str() });
+        let made = one.admin.post("/api/admin/keys", new).await.json();
+        let key = made["key"].as_str().unwrap().to_owned();
+        (two.admin.with_key(&key), gateway::hash(&key), made["id"].as_str().unwrap().to_owned())
+    };
+    let (revoked, kept) = (made("revoked").await, made("kept").await);
+    let path = format!("/api/admin/vendors/{}/send-message", vendor.id);
+    let send = async |client: &Client| {
+        let message = json!({ "to": "+221705550001", "message": "bonjour" });
+        client.post(&path, message).await.status
+    };
+    let copy = LocalCopy::new(two.db(), two.vault());
+    let is_known = async |hash| copy.key(hash).await.unwrap().is_some();
+    // A key that was asked for before the listening began is asked for once more.
+    until("it is kept", async || {
+        assert_eq!(send(&revoked.0).await, 202);
+        is_known(&revoked.1).await
+    })
+    .await;
+    let deleted = one.admin.delete(&format!("/api/admin/keys/{}", revoked.2)).await;
+    assert_eq!(deleted.status, 200, "{}", deleted.text);
+    until("it is heard of", async || !is_known(&revoked.1).await).await;
+    until("the other is kept", async || {
+        assert_eq!(send(&kept.0).await, 202);
+        is_known(&kept.1).await
+    })
+    .await;
+    emulator.kill();
+    assert_eq!(send(&kept.0).await, 202, "as it was last known");
+    assert_eq!(send(&revoked.0).await, 503, "nobody can say");
+}
+
+#[tokio::test]
+async fn while_firestore_hangs_every_webhook_is_answered() {
     let emulator = Emulator::start();
     let app = app(&emulator).await;
     let known = remembered(&app, &emulator).await;
@@ -81,9 +114,8 @@ async fn while_firestore_hangs_every_webhook_is_answered_in_time() {
     for (vendor, secret, status) in
         [("nobody", "a-secret", 503), (known.id.as_str(), known.secret(), 200)]
     {
-        let asked = Instant::now();
-        assert_eq!(knock(&app, vendor, secret).await, status);
-        assert!(asked.elapsed() < IN_TIME, "{vendor}: {:?}", asked.elapsed());
+        let answered = tokio::time::timeout(DEADLINE, knock(&app, vendor, secret)).await;
+        assert_eq!(answered, Ok(status), "{vendor}");
     }
     emulator.signal("CONT");
     until("it is back", async || knock(&app, "nobody", "a-secret").await == 401).await;
