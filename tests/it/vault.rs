@@ -71,6 +71,17 @@ fn run(
     ended(&command(data, arguments, key, old).output().unwrap())
 }
 
+/// Runs it where standard error is a terminal, by `script` of util-linux.
+fn at_a_terminal(command: &Command) -> (i32, String) {
+    let words = std::iter::once(command.get_program()).chain(command.get_args());
+    let words: Vec<&str> = words.map(|it| it.to_str().unwrap()).collect();
+    let shell = format!("stty cols 100 rows 24; exec {}", words.join(" "));
+    let mut script = Command::new("script");
+    script.args(["-qec", &shell, "/dev/null"]).stdin(Stdio::null()).env("TERM", "xterm");
+    script.envs(command.get_envs().filter_map(|it| Some((it.0, it.1?))));
+    ended(&script.current_dir(command.get_current_dir().unwrap()).output().unwrap())
+}
+
 /// How many boxes of a column there are, and how many are not sealed with this key.
 fn boxes(data: &Path, (table, column): (&str, &str), key: &SecretString) -> (usize, usize) {
     let vault = Vault::new(key, &[]).unwrap();
@@ -251,6 +262,9 @@ async fn a_rotation_that_was_killed_is_gone_on_with() {
     assert_eq!(n_old(), 0);
     let (code, told) = run(&data, &["vendor", "list"], &two, &[]);
     assert!(code == 0 && told.contains("shop_00042"), "{code} {told}");
+    // At a terminal it shows how far it is.
+    let (code, told) = at_a_terminal(&command(&data, &["vault", "rotate"], &two, &[&one]));
+    assert!(code == 0 && told.contains("vendors [") && told.contains("/5000"), "{code} {told}");
 }
 
 #[tokio::test]

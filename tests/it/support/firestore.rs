@@ -75,6 +75,14 @@ impl Emulator {
             .collect()
     }
 
+    /// How many documents were written by each commit that wrote one of a collection, in order.
+    pub fn commits(&self, collection: &str) -> Vec<usize> {
+        let of = format!("/documents/{collection}/");
+        let all = self.log();
+        let all = all.iter().filter_map(|it| it["writes"].as_array());
+        all.filter(|it| it.iter().any(|it| it.to_string().contains(&of))).map(Vec::len).collect()
+    }
+
     /// Documents and collections that were asked for, by name.
     pub fn reads(&self) -> Vec<String> {
         let all = self.log();
