@@ -93,7 +93,8 @@ cargo test --locked --profile sim --test sim -- --nocapture --test-threads=1
 step "tests"
 if cargo nextest --version >/dev/null 2>&1; then
   # They wait more than they work: with a thread for each processor half of it idles.
-  cargo nextest run --locked --test-threads "$((2 * $(nproc)))"
+  # All of them: whoever looks at a failure wants to know whether it is alone.
+  cargo nextest run --locked --no-fail-fast --test-threads "$((2 * $(nproc)))"
 else
-  cargo test --locked --lib --bins --tests
+  cargo test --locked --no-fail-fast --lib --bins --tests
 fi

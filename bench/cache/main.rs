@@ -5,6 +5,7 @@
 #[path = "../harness/figures.rs"]
 mod figures;
 mod server;
+mod told;
 
 use std::{
     path::Path,
@@ -58,6 +59,10 @@ struct Arguments {
     /// Vendors, each with one number at Wasender.
     #[arg(long, default_value_t = 100_000)]
     vendors: usize,
+    /// Measures how soon a change is effective elsewhere through a Firestore, and nothing else;
+    /// needs node and `(cd tests/firestore-emulator && npm ci --ignore-scripts)`.
+    #[arg(long)]
+    firestore: bool,
     /// Cargo says so.
     #[arg(long, hide = true)]
     bench: bool,
@@ -72,10 +77,14 @@ async fn main() -> anyhow::Result<()> {
     }
     let under = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let directory = tempfile::tempdir_in(under).context("make a directory for the data")?;
+    if arguments.firestore {
+        return told::through_firestore(directory.path()).await;
+    }
     let n = arguments.vendors.max(1);
     let (store, vault) = filled(directory.path(), FIRST + n).await?;
     memory(&store, &vault, n).await?;
-    redis(&store, &vault, n.min(IN_REDIS)).await
+    redis(&store, &vault, n.min(IN_REDIS)).await?;
+    told::through_redis(&store, &vault).await
 }
 
 /// Bytes for each vendor, and the time of a hit.

@@ -38,6 +38,13 @@ impl Server {
         Ok(server)
     }
 
+    /// A signal by its name, like `STOP`.
+    pub fn signal(&self, name: &str) -> anyhow::Result<()> {
+        let signal = Command::new("kill").args(["-s", name, &self.child.id().to_string()]).status();
+        ensure!(signal.context("start kill")?.success(), "redis-server takes no signal");
+        Ok(())
+    }
+
     pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }

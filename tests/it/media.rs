@@ -335,15 +335,11 @@ async fn a_file_that_hangs_is_503_and_keeps_nobody_else_waiting() {
     }
     fetches(&app, 2).await;
     let id = shares(&app, &two, &Inbound::image(file(FileKind::Image, 50_000))).await;
-    let first = path(&one, &hanging[0]);
-    let (slow, quick) = tokio::join!(app.admin.get(&first), async {
-        let started = std::time::Instant::now();
-        let answer = app.admin.get(&path(&two, &id)).await;
-        (answer, started.elapsed())
-    });
+    let (first, other) = (path(&one, &hanging[0]), path(&two, &id));
+    let (slow, quick) = tokio::join!(app.admin.get(&first), app.admin.get(&other));
     assert_eq!((slow.status, slow.headers.contains_key("retry-after")), (503, true));
-    assert_eq!(quick.0.status, 200);
-    assert!(quick.1 < Duration::from_secs(7), "{:?}", quick.1);
+    // One that waited behind them would be 503 as well.
+    assert_eq!(quick.status, 200);
     for hosted in app.twin.hosted_media() {
         app.twin.spoil_media(&hosted.url, None);
     }

@@ -1,16 +1,20 @@
 //! Redis gone, slow, full, and empty again.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use waba_gateway::store::Store;
 
 use super::{
-    RedisServer, Shared, gateway_binary, hook, is_degraded, posted, spawn_app, within_a_second,
+    Client, Process, RedisServer, Shared, free_port, gateway_binary, hook, is_degraded, is_told,
+    posted, spawn_app,
 };
-
-/// Longer than a request may wait for Redis, by as much as a busy machine may take for the rest.
-const SOON: Duration = Duration::from_millis(400);
 
 #[tokio::test]
 async fn no_webhook_fails_while_redis_is_gone_and_it_is_used_again_when_it_is_back() {
@@ -46,14 +50,14 @@ async fn no_webhook_fails_while_redis_is_gone_and_it_is_used_again_when_it_is_ba
     let change =
         serde_json::json!({"wasenderWebhookSecret": "one-more-secret-that-is-long-enough"});
     assert_eq!(one.admin.put(&path, change).await.status, 200);
-    within_a_second("it is told at once again", async || {
+    is_told("it is told at once again", async || {
         posted(&two, &known, "one-more-secret-that-is-long-enough").await == 200
     })
     .await;
 }
 
 #[tokio::test]
-async fn no_request_waits_for_a_redis_that_does_not_answer() {
+async fn a_redis_that_does_not_answer_is_waited_for_once() {
     let shared = Shared::new().await;
     let one = shared.gateway().await;
     let mut cold = Vec::new();
@@ -62,32 +66,29 @@ async fn no_request_waits_for_a_redis_that_does_not_answer() {
     }
     shared.forget_all(&one, &cold.iter().collect::<Vec<_>>()).await;
     shared.redis.pause();
-    let started = Instant::now();
     for vendor in &cold {
-        let asked = Instant::now();
         assert_eq!(hook(&one, vendor).await, 200);
-        assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+        assert!(!one.gateway.manager().uses_redis(), "the next one waits for it too");
     }
-    // It is not waited for each time.
-    assert!(started.elapsed() < 4 * SOON, "{:?}", started.elapsed());
     let path = format!("/api/admin/vendors/{}", cold[0].id);
-    let asked = Instant::now();
     let change = serde_json::json!({"businessName": "Boutique"});
     assert_eq!(one.admin.put(&path, change).await.status, 200);
-    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
     is_degraded(&one, true).await;
     shared.redis.go_on();
     is_degraded(&one, false).await;
 }
 
-/// A way to this Redis on which each answer takes this long.
-async fn slow_way(redis: &RedisServer, each: Duration) -> String {
+/// A way to this Redis on which each answer takes this long, and how many it gave.
+async fn slow_way(redis: &RedisServer, each: Duration) -> (String, Arc<AtomicUsize>) {
+    let n_answers = Arc::new(AtomicUsize::new(0));
+    let n_given = Arc::clone(&n_answers);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     let server = redis.url().strip_prefix("redis://").unwrap().to_owned();
     tokio::spawn(async move {
         while let Ok((caller, _)) = listener.accept().await {
             let server = tokio::net::TcpStream::connect(&server).await.unwrap();
+            let n_given = Arc::clone(&n_given);
             tokio::spawn(async move {
                 let (mut asks, mut told) = caller.into_split();
                 let (mut answers, mut asked) = server.into_split();
@@ -100,6 +101,7 @@ async fn slow_way(redis: &RedisServer, each: Duration) -> String {
                             return Ok::<_, std::io::Error>(());
                         }
                         tokio::time::sleep(each).await;
+                        n_given.fetch_add(1, Ordering::SeqCst);
                         told.write_all(&bytes[..n]).await?;
                     }
                 };
@@ -107,19 +109,19 @@ async fn slow_way(redis: &RedisServer, each: Duration) -> String {
             });
         }
     });
-    format!("redis://{address}")
+    (format!("redis://{address}"), n_answers)
 }
 
 #[tokio::test]
-async fn no_request_waits_longer_in_sum_however_often_it_asks_a_slow_redis() {
-    const N: u32 = 25;
+async fn a_request_asks_a_slow_redis_for_a_bounded_time_in_sum() {
+    const N: usize = 25;
     let shared = Shared::new().await;
-    let url = slow_way(&shared.redis, Duration::from_millis(10)).await;
+    let (url, n_answers) = slow_way(&shared.redis, Duration::from_millis(10)).await;
     let one = shared.gateway_with(&[("REDIS_URL", &url)]).await;
     super::until("Redis is used", || one.gateway.manager().uses_redis()).await;
     let mut vendors = Vec::new();
     for n in 1..=N {
-        vendors.push(one.vendor(n).await);
+        vendors.push(one.vendor(u32::try_from(n).unwrap()).await);
     }
     shared.forget_all(&one, &vendors.iter().collect::<Vec<_>>()).await;
     super::until("Redis is used", || one.gateway.manager().uses_redis()).await;
@@ -132,32 +134,25 @@ async fn no_request_waits_longer_in_sum_however_often_it_asks_a_slow_redis() {
             }
         }
     };
-    let asked = Instant::now();
+    let n_before = n_answers.load(Ordering::SeqCst);
     waba_gateway::cache::redis::request(all).await;
-    // Three times for each vendor, 750 ms, without a bound.
-    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
-    super::until("Redis is used", || one.gateway.manager().uses_redis()).await;
-    manager.forget_all();
-    let path = format!("/api/admin/vendors/{}", vendors[0].id);
-    let change = serde_json::json!({"businessName": "Boutique"});
-    let asked = Instant::now();
-    assert_eq!(one.admin.put(&path, change).await.status, 200);
-    assert!(asked.elapsed() < SOON, "{:?}", asked.elapsed());
+    let n_asked = n_answers.load(Ordering::SeqCst) - n_before;
+    // Without a bound, three times for each vendor.
+    assert!(n_asked < N, "{n_asked} answers");
 }
 
 #[tokio::test]
-async fn one_call_of_a_redis_that_does_not_answer_ends_in_time() {
+async fn one_call_of_a_redis_that_does_not_answer_ends_its_use() {
     let shared = Shared::new().await;
     let side = super::changes::side(&shared.redis, &shared.key).await;
     let subject = waba_gateway::cache::Subject::Pauses;
     shared.redis.pause();
-    let (started, mut n_calls) = (Instant::now(), 0);
+    let mut n_calls = 0;
     while side.is_used() {
         let _ = side.get(&subject).await;
         n_calls += 1;
     }
     assert_eq!(n_calls, 1, "the first that fails ends it");
-    assert!(started.elapsed() < Duration::from_millis(50), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
@@ -169,13 +164,18 @@ async fn no_webhook_fails_while_redis_is_full_and_no_change_is_lost() {
     shared.forget_all(&one, &[&cold]).await;
     shared.redis.fill(true).await;
     assert_eq!((hook(&one, &known).await, hook(&one, &cold).await), (200, 200));
-    is_degraded(&one, true).await;
+    let started = Instant::now();
+    // What is put may be too late to be refused, or there already.
+    while !super::degraded(&one).await.contains(&"redis".to_owned()) {
+        assert!(started.elapsed() < super::DEADLINE, "it was never refused");
+        shared.forget_all(&one, &[&cold]).await;
+        assert_eq!(hook(&one, &cold).await, 200);
+    }
     let path = format!("/api/admin/vendors/{}/waba/waba_{}", known.id, known.id);
     let new = "a-new-secret-that-is-long-enough-to-be-one";
     let change = serde_json::json!({"wasenderWebhookSecret": new});
     assert_eq!(one.admin.put(&path, change).await.status, 200);
-    within_a_second("it is told all the same", async || posted(&two, &known, new).await == 200)
-        .await;
+    is_told("it is told all the same", async || posted(&two, &known, new).await == 200).await;
     shared.redis.fill(false).await;
     is_degraded(&one, false).await;
     is_degraded(&two, false).await;
@@ -183,7 +183,7 @@ async fn no_webhook_fails_while_redis_is_full_and_no_change_is_lost() {
     let another = one.vendor(3).await;
     assert_eq!(hook(&two, &another).await, 200);
     let has_it = async || shared.redis.names().await.iter().any(|it| it.contains("vendor_003"));
-    within_a_second("it is put there again", has_it).await;
+    is_told("it is put there again", has_it).await;
 }
 
 #[tokio::test]
@@ -230,4 +230,40 @@ async fn a_gateway_starts_without_its_redis() {
     shared.redis.start_again().await;
     is_degraded(&one, false).await;
     super::until("Redis is used", || one.gateway.manager().uses_redis()).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_is_gone_is_told_once_in_the_log_and_once_when_it_is_back() {
+    let (mut server, directory) = (RedisServer::start().await, tempfile::tempdir().unwrap());
+    let (data, log) = (directory.path().join("data"), directory.path().join("log"));
+    let key = "an-admin-key-of-at-least-32-characters";
+    let variables = [("REDIS_URL", server.url()), ("ADMIN_API_KEY", key.to_owned())]
+        .into_iter()
+        .chain([("ENCRYPTION_KEY", "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=".to_owned())]);
+    let variables: Vec<(&str, String)> = variables.collect();
+    let process = Process::serve(&data, free_port(), &variables, &log).await;
+    let client = Client::new(&process.base, key);
+    let is_degraded = async || client.get("/ready").await.text.contains("redis");
+    let until = async |wanted: bool| {
+        let started = Instant::now();
+        let mut n_asked = 0;
+        while is_degraded().await != wanted || n_asked < 50 {
+            assert!(started.elapsed() < super::DEADLINE, "it never became {wanted}");
+            n_asked += 1;
+            let stranger = format!("/api/admin/vendors/stranger_{wanted}_{n_asked}");
+            assert!([404, 429].contains(&client.get(&stranger).await.status));
+        }
+    };
+    let told = |what: &str| {
+        std::fs::read_to_string(&log).unwrap().lines().filter(|it| it.contains(what)).count()
+    };
+    until(false).await;
+    for n in 1..=2 {
+        server.kill();
+        until(true).await;
+        assert_eq!((told("Redis is away"), told("Redis answers again")), (n, n - 1));
+        server.start_again().await;
+        until(false).await;
+        assert_eq!((told("Redis is away"), told("Redis answers again")), (n, n));
+    }
 }

@@ -190,3 +190,28 @@ async fn who_is_not_known_is_remembered_for_a_moment() {
     }
     assert_eq!(n_reads(), before + 1);
 }
+
+#[tokio::test]
+async fn who_was_unknown_is_looked_for_again_soon_although_nobody_tells() {
+    let shared = Shared::new().await;
+    let one = shared.gateway().await;
+    // Another program, of which the first one hears nothing.
+    let other = shared.gateway_with(&[("REDIS_URL", "")]).await;
+    let stranger = VendorId::parse("vendor_001").unwrap();
+    let manager = one.gateway.manager();
+    assert!(manager.known(&stranger).await.unwrap().is_none());
+    let n_reads = || shared.store.n_vendor_reads.load(Ordering::SeqCst);
+    let (n_before, asked) = (n_reads(), Instant::now());
+    for _ in 0..100 {
+        assert!(manager.known(&stranger).await.unwrap().is_none());
+    }
+    assert!(n_reads() == n_before || asked.elapsed() > Duration::from_secs(2), "{}", n_reads());
+    let vendor = other.vendor(1).await;
+    assert_eq!(vendor.id, stranger);
+    // One that is known is remembered for an hour.
+    let started = Instant::now();
+    while hook(&one, &vendor).await != 200 {
+        assert!(started.elapsed() < DEADLINE, "it is unknown for as long as others are known");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
