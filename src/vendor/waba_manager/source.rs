@@ -2,13 +2,15 @@
 //! was last known of it.
 
 use std::{
+    num::NonZeroUsize,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, Instant},
 };
 
+use lru::LruCache;
 use metrics::gauge;
 use tokio::{sync::Semaphore, time::timeout};
 
@@ -29,6 +31,10 @@ use crate::{
 const READ_WITHIN: Duration = Duration::from_secs(2);
 /// So often a store that failed is asked although there is a copy.
 const ASKED_AGAIN_EVERY: Duration = Duration::from_secs(1);
+/// A gateway key that was found is not asked for again for so long: one that was revoked elsewhere
+/// is good for nothing within a second.
+const KEY_LASTS: Duration = Duration::from_millis(900);
+const KEYS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// Copies being made of what came from Redis; more are left out.
 const KEEPING_MAX: usize = 64;
 
@@ -45,6 +51,8 @@ struct Copies {
     /// When it was last asked and failed.
     failed_at: Mutex<Option<Instant>>,
     keeping: Arc<Semaphore>,
+    /// Gateway keys, by their hashes, and when each was asked for.
+    keys: Mutex<LruCache<[u8; 32], (Instant, ApiKey)>>,
 }
 
 /// Whose sends are stopped.
@@ -85,6 +93,7 @@ impl Source {
             is_away: AtomicBool::new(false),
             failed_at: Mutex::default(),
             keeping: Arc::new(Semaphore::new(KEEPING_MAX)),
+            keys: Mutex::new(LruCache::new(KEYS_REMEMBERED)),
         };
         Self { store, copy: Some(copy) }
     }
@@ -116,15 +125,21 @@ impl Source {
 
     /// The gateway key with this hash.
     pub(super) async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
-        let n_revoked = self.store.n_revoked();
+        let Some(copy) = &self.copy else { return self.store.key_by_hash(hash).await };
+        let (asked_at, n_revoked) = (Instant::now(), self.store.n_revoked());
+        if let Some((at, key)) = copy.keys().get(hash)
+            && at.elapsed() < KEY_LASTS
+        {
+            return Ok(Some(key.clone()));
+        }
         let read = self.store.key_by_hash(hash);
-        let Some(copy) = &self.copy else { return read.await };
         let Read { found, is_copy } = copy.first(read, copy.local.key(hash)).await?;
         match &found {
             _ if is_copy => {}
             None => told(copy.local.forget_key(hash).await),
             // It may have been revoked since it was read.
             Some(key) if self.store.n_revoked() == n_revoked => {
+                copy.keys().put(*hash, (asked_at, key.clone()));
                 told(copy.local.keep_key(key).await);
             }
             Some(_) => {}
@@ -135,7 +150,10 @@ impl Source {
     /// Forgets what is kept of gateway keys: one of them was revoked, or may have been.
     pub(super) async fn forget_api_keys(&self) -> Result<(), StoreError> {
         match &self.copy {
-            Some(copy) => copy.local.forget_keys().await,
+            Some(copy) => {
+                copy.keys().clear();
+                copy.local.forget_keys().await
+            }
             None => Ok(()),
         }
     }
@@ -219,6 +237,10 @@ impl Source {
 }
 
 impl Copies {
+    fn keys(&self) -> MutexGuard<'_, LruCache<[u8; 32], (Instant, ApiKey)>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Asks the store, and the copy when that cannot say. Right after a failure the copy goes
     /// first.
     async fn first<T>(
