@@ -16,6 +16,7 @@ use crate::{
     },
     firebase::{Firebase, Identity, TokenError},
     store::{ApiKey, StoreError},
+    telemetry::Chain,
 };
 use secrecy::ExposeSecret;
 
@@ -201,7 +202,10 @@ impl Gateway {
     /// Revokes a key. Whether there was one.
     pub async fn revoke_key(&self, id: &str) -> Result<bool, StoreError> {
         let has_been = self.inner.store.delete_key(id).await?;
-        self.inner.manager.forget_api_keys().await?;
+        // It is revoked. What is kept of it is forgotten at the latest when that is heard of.
+        if let Err(error) = self.inner.manager.forget_api_keys().await {
+            tracing::warn!(error = %Chain(&error), "a copy of the keys could not be forgotten yet");
+        }
         Ok(has_been)
     }
 

@@ -19,6 +19,8 @@ use crate::{
 
 /// Random bytes of a signing secret; Standard Webhooks asks for 24 to 64.
 const SIGNING_BYTES: usize = 32;
+/// How often a vendor is changed anew because somebody else changes it.
+const CHANGES_TRIED_MAX: usize = 5;
 
 /// Why an admin's request was not done.
 #[derive(Debug, thiserror::Error)]
@@ -82,7 +84,7 @@ impl From<AccountFault> for AdminError {
 }
 
 /// What to change of a vendor; `None` leaves it as it is, or at its default.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct VendorChange {
     /// The name.
     pub business_name: Option<String>,
@@ -158,35 +160,49 @@ impl Gateway {
         }
         let is_moved = change.forward_url.is_some();
         let _turn = self.turn_of(id).await;
-        let now = self.inner.clock.now();
-        let before = self.inner.store.vendor(id).await?;
-        let fresh = before.is_none().then(signing_secret);
-        let new = || {
-            let secret = fresh.clone().unwrap_or_default();
-            Vendor::new(id.clone(), id.to_string(), secret, now)
-        };
-        let mut vendor = before.clone().unwrap_or_else(new);
-        change.apply(&mut vendor);
-        vendor.updated_at = now;
-        self.inner.store.put_vendor_if(before.as_ref(), &vendor).await?;
-        self.inner.registry.forget(id).await;
+        let (before, vendor) = self.put_changed(id, true, |it| change.clone().apply(it)).await?;
         if is_moved {
             self.inner.forwarding.renew(id, &self.inner.clock);
         }
+        let fresh = before.is_none().then(|| vendor.signing_secret.clone());
         Ok((vendor, fresh))
+    }
+
+    /// Changes a vendor, what others changed of it meanwhile included. As it was and as it is.
+    async fn put_changed(
+        &self,
+        id: &VendorId,
+        is_made: bool,
+        change: impl Fn(&mut Vendor) + Send + Sync,
+    ) -> Result<(Option<Vendor>, Vendor), AdminError> {
+        for _ in 0..CHANGES_TRIED_MAX {
+            let now = self.inner.clock.now();
+            let before = self.inner.store.vendor(id).await?;
+            if before.is_none() && !is_made {
+                return Err(AdminError::NoVendor);
+            }
+            let new = || Vendor::new(id.clone(), id.to_string(), signing_secret(), now);
+            let mut vendor = before.clone().unwrap_or_else(new);
+            change(&mut vendor);
+            vendor.updated_at = now;
+            match self.inner.store.put_vendor_if(before.as_ref(), &vendor).await {
+                Err(StoreError::Changed) => {}
+                end => {
+                    end?;
+                    self.inner.registry.forget(id).await;
+                    return Ok((before, vendor));
+                }
+            }
+        }
+        Err(StoreError::Changed.into())
     }
 
     /// Replaces the secret that calls of the vendor's responders are signed with. It is answered
     /// this once.
     pub async fn renew_signing_secret(&self, id: &VendorId) -> Result<SecretString, AdminError> {
         let _turn = self.turn_of(id).await;
-        let before = self.vendor(id).await?;
-        let mut vendor = before.clone();
-        vendor.signing_secret = signing_secret();
-        vendor.updated_at = self.inner.clock.now();
-        self.inner.store.put_vendor_if(Some(&before), &vendor).await?;
-        self.inner.registry.forget(id).await;
-        Ok(vendor.signing_secret)
+        let renew = |it: &mut Vendor| it.signing_secret = signing_secret();
+        Ok(self.put_changed(id, false, renew).await?.1.signing_secret)
     }
 
     /// Stops a vendor's sends durably, or lets them go on; `None` is everybody. Intake goes on.
@@ -206,7 +222,11 @@ impl Gateway {
             // An import may have let it go meanwhile.
             self.inner.work.pause(id, true);
         }
-        self.inner.store.pause(id, is_paused).await?;
+        if let Err(error) = self.inner.store.pause(id, is_paused).await {
+            // It may be kept or not: whose sends are stopped is looked at again.
+            self.inner.pauses_due.notify_one();
+            return Err(error.into());
+        }
         self.inner.work.pause(id, is_paused);
         match id {
             Some(id) => self.inner.manager.forget(id),

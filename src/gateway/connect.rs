@@ -113,8 +113,9 @@ impl Gateway {
         let failed = |it: SetUpError| if is_kept { it.partly() } else { it };
         let mut set = set.map_err(|fault| failed(SetUpError::Hook(provider, fault)))?;
         if let Some(secret) = set.secret {
+            // The provider's side is another by now.
             let kept = self.keep_proof(&instance, provider, secret).await;
-            kept.map_err(|it| failed(it.into()))?;
+            kept.map_err(|it| SetUpError::from(it).partly())?;
         }
         set.warnings.extend(hooks.remove_webhooks(&instance, &set.former).await);
         Ok(HookDone { provider, webhook_url: url.into(), warnings: set.warnings })

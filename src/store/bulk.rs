@@ -3,12 +3,12 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use async_trait::async_trait;
-use rusqlite::{Connection as Sqlite, OptionalExtension, params};
+use rusqlite::{Connection as Sqlite, params};
 
 use super::{
     SqliteStore, StoreError,
     put::token,
-    rows::{instance_id, instances_of, raw_vendor, vendor, vendor_id},
+    rows::{instance_id, instances_of, vendor_id, vendor_of},
 };
 use crate::{
     domain::{
@@ -135,10 +135,8 @@ pub(super) fn stored(
     vault: &Vault,
     id: &VendorId,
 ) -> Result<Option<Stored>, DbError> {
-    let sql = "SELECT id, doc, paused FROM vendors WHERE id = ?1";
-    let found = connection.prepare_cached(sql)?.query_row([id.as_str()], raw_vendor).optional()?;
+    let vendor = vendor_of(connection, vault, id)?;
     let instances = instances_of(connection, vault, id)?;
-    let vendor = found.map(|it| vendor(vault, it)).transpose()?;
     let is_there = vendor.is_some() || !instances.is_empty();
     Ok(is_there.then_some(Stored { vendor, instances }))
 }

@@ -109,7 +109,7 @@ pub(super) fn put_vendor(
     before: Option<&Vendor>,
     after: &Vendor,
 ) -> Result<Result<(), StoreError>, DbError> {
-    let stored = bulk::stored(connection, vault, &after.id)?.and_then(|it| it.vendor);
+    let stored = rows::vendor_of(connection, vault, &after.id)?;
     if let Err(refused) = check_vendor(before, stored.as_ref()) {
         return Ok(Err(refused));
     }

@@ -1,6 +1,6 @@
 //! Rows of the embedded database as what they stand for.
 
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension, Row};
 use serde::{Serialize, de::DeserializeOwned};
 
 use super::{
@@ -27,6 +27,17 @@ pub(super) fn raw_vendor(row: &Row<'_>) -> rusqlite::Result<RawVendor> {
 pub(super) fn vendor(vault: &Vault, (id, doc, paused): RawVendor) -> Result<Vendor, DbError> {
     let document: VendorDocument = open(vault, &format!("vendor:{id}"), &doc)?;
     Ok(document.vendor(vendor_id(&id)?, paused))
+}
+
+/// A vendor.
+pub(super) fn vendor_of(
+    connection: &Connection,
+    vault: &Vault,
+    id: &VendorId,
+) -> Result<Option<Vendor>, DbError> {
+    let sql = "SELECT id, doc, paused FROM vendors WHERE id = ?1";
+    let found = connection.prepare_cached(sql)?.query_row([id.as_str()], raw_vendor).optional()?;
+    found.map(|it| vendor(vault, it)).transpose()
 }
 
 /// At most `limit` rows, in the order of their ids.

@@ -7,7 +7,9 @@ use rusqlite::{Connection as Sqlite, OptionalExtension, params};
 
 use super::{
     ApiKey, Census, Keyed, Planned, Store, StoreError, VendorPage, census, check_key, planned, put,
-    rows::{self, KEY_COLUMNS, api_key, instance_id, raw_vendor, vendor, vendor_id, vendor_page},
+    rows::{
+        self, KEY_COLUMNS, api_key, instance_id, raw_vendor, vendor_id, vendor_of, vendor_page,
+    },
 };
 use crate::{
     domain::{
@@ -74,13 +76,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     async fn vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError> {
         let id = id.clone();
-        self.read(move |connection, vault| {
-            let sql = "SELECT id, doc, paused FROM vendors WHERE id = ?1";
-            let mut statement = connection.prepare_cached(sql)?;
-            let found = statement.query_row([id.as_str()], raw_vendor).optional()?;
-            found.map(|it| vendor(vault, it)).transpose()
-        })
-        .await
+        self.read(move |connection, vault| vendor_of(connection, vault, &id)).await
     }
 
     async fn vendors(

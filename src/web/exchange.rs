@@ -102,6 +102,7 @@ async fn export(
     request_body(content = serde_json::Value, description = "the document", content_type = "application/json"),
     responses(
         (status = 200, description = "it was done, or could be", body = ImportedView),
+        (status = 409, description = "a vendor was changed meanwhile: repeat"),
         (status = 503, description = "the store is away; the error says whether a part was kept"),
         (status = 413, description = "the document is larger than 32 MiB"),
         (status = 422, description = "nothing was changed; what is wrong with which vendor"),

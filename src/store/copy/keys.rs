@@ -61,8 +61,13 @@ impl LocalCopy {
         Ok(self.db.read(run).await?)
     }
 
-    /// Keeps what the store said of a key; what is kept already costs no write.
-    pub async fn keep_key(&self, key: &ApiKey) -> Result<(), StoreError> {
+    /// Keeps what the store said of a key, if it is `still` so when it is written; what is kept
+    /// already costs no write.
+    pub async fn keep_key(
+        &self,
+        key: &ApiKey,
+        still: impl Fn() -> bool + Send + 'static,
+    ) -> Result<(), StoreError> {
         let document = KeyDocument::of(key);
         if self.key_document(&key.hash).await.is_ok_and(|it| it.as_ref() == Some(&document)) {
             return Ok(());
@@ -71,6 +76,9 @@ impl LocalCopy {
         let plain = serde_json::to_vec(&document).map_err(|_| unreadable())?;
         let sealed = self.vault.seal(&place(&name), &plain).map_err(|_| unreadable())?;
         let write = move |connection: &Connection| {
+            if !still() {
+                return Ok(());
+            }
             let sql = "INSERT OR REPLACE INTO known (vendor, doc) VALUES (?1, ?2)";
             connection.prepare_cached(sql)?.execute(params![name, sealed])?;
             Ok(())

@@ -213,18 +213,24 @@ fn forms(alias: &str) -> Vec<String> {
     std::iter::once(alias.to_owned()).chain(other).collect()
 }
 
+/// A vendor, whatever its numbers are like.
+pub(super) async fn vendor_in(
+    session: &Session,
+    vault: &Vault,
+    id: &VendorId,
+) -> Result<Option<Vendor>, Fault> {
+    let pause = session.get_one(PAUSES, id.as_str());
+    let (config, pause) = tokio::try_join!(config(session, id), pause)?;
+    if let Some(config) = config {
+        return Ok(Some(vendor::read(vault, id, &config.document, pause.is_some())?));
+    }
+    let has_numbers = !instances_of(session, id).await?.is_empty();
+    Ok(has_numbers.then(|| vendor::without_config(vault, id, pause.is_some())))
+}
+
 impl FirestoreStore {
     pub(super) async fn find_vendor(&self, id: &VendorId) -> Result<Option<Vendor>, StoreError> {
-        let session = self.session()?;
-        let pause = session.get_one(PAUSES, id.as_str());
-        let (config, pause) = tokio::try_join!(config(&session, id), pause)?;
-        if let Some(config) = config {
-            let vendor = vendor::read(&self.vault, id, &config.document, pause.is_some())?;
-            return Ok(Some(vendor));
-        }
-        let has_numbers = !instances_of(&session, id).await?.is_empty();
-        let bare = || vendor::without_config(&self.vault, id, pause.is_some());
-        Ok(has_numbers.then(bare))
+        Ok(vendor_in(&self.session()?, &self.vault, id).await?)
     }
 
     pub(super) async fn find_instances(

@@ -142,9 +142,7 @@ impl Deed for PutVendorIf<'_> {
     type Done = ();
 
     async fn plan(&self, tx: &Session) -> Result<((), Vec<Write>), StoreError> {
-        let id = &self.after.id;
-        let mut stored = bulk::stored(tx, self.vault, std::slice::from_ref(id)).await?;
-        let stored = stored.remove(id).transpose()?.and_then(|it| it.vendor);
+        let stored = find::vendor_in(tx, self.vault, &self.after.id).await?;
         planned::check_vendor(self.before, stored.as_ref())?;
         let vendors = std::slice::from_ref(self.after);
         Put { vault: self.vault, vendors, instances: &[], with_pauses: false }.plan(tx).await

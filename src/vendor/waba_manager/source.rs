@@ -5,7 +5,7 @@ use std::{
     num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -34,6 +34,7 @@ const ASKED_AGAIN_EVERY: Duration = Duration::from_secs(1);
 /// A gateway key that was found is not asked for again for so long: one that was revoked elsewhere
 /// is good for nothing within a second.
 const KEY_LASTS: Duration = Duration::from_millis(900);
+const _: () = assert!(KEY_LASTS.as_millis() < 1_000, "docs/CONTRACT.md §1");
 const KEYS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(16_384).expect("not zero");
 /// Copies being made of what came from Redis; more are left out.
 const KEEPING_MAX: usize = 64;
@@ -53,6 +54,8 @@ struct Copies {
     keeping: Arc<Semaphore>,
     /// Gateway keys, by their hashes, and when each was asked for.
     keys: Mutex<LruCache<[u8; 32], (Instant, ApiKey)>>,
+    /// How often all of them were forgotten.
+    n_forgotten: Arc<AtomicU64>,
 }
 
 /// Whose sends are stopped.
@@ -94,6 +97,7 @@ impl Source {
             failed_at: Mutex::default(),
             keeping: Arc::new(Semaphore::new(KEEPING_MAX)),
             keys: Mutex::new(LruCache::new(KEYS_REMEMBERED)),
+            n_forgotten: Arc::default(),
         };
         Self { store, copy: Some(copy) }
     }
@@ -126,7 +130,7 @@ impl Source {
     /// The gateway key with this hash.
     pub(super) async fn api_key(&self, hash: &[u8; 32]) -> Result<Option<ApiKey>, StoreError> {
         let Some(copy) = &self.copy else { return self.store.key_by_hash(hash).await };
-        let (asked_at, n_revoked) = (Instant::now(), self.store.n_revoked());
+        let (asked_at, n_forgotten) = (Instant::now(), copy.n_forgotten.load(Ordering::SeqCst));
         if let Some((at, key)) = copy.keys().get(hash)
             && at.elapsed() < KEY_LASTS
         {
@@ -137,12 +141,16 @@ impl Source {
         match &found {
             _ if is_copy => {}
             None => told(copy.local.forget_key(hash).await),
-            // It may have been revoked since it was read.
-            Some(key) if self.store.n_revoked() == n_revoked => {
+            Some(key) => {
                 copy.keys().put(*hash, (asked_at, key.clone()));
-                told(copy.local.keep_key(key).await);
+                // A key may have been revoked since this one was read. An admin's is good for nothing
+                // without the store.
+                if key.vendor.is_some() {
+                    let all = Arc::clone(&copy.n_forgotten);
+                    let still = move || all.load(Ordering::SeqCst) == n_forgotten;
+                    told(copy.local.keep_key(key, still).await);
+                }
             }
-            Some(_) => {}
         }
         Ok(found)
     }
@@ -151,6 +159,7 @@ impl Source {
     pub(super) async fn forget_api_keys(&self) -> Result<(), StoreError> {
         match &self.copy {
             Some(copy) => {
+                copy.n_forgotten.fetch_add(1, Ordering::SeqCst);
                 copy.keys().clear();
                 copy.local.forget_keys().await
             }

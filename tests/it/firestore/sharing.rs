@@ -114,6 +114,10 @@ async fn a_vendor_whose_document_is_spoilt_keeps_no_change_of_others_back() {
         app.post(&hook, &headers, b"{}").await.status == 503
     })
     .await;
+    // Nor of the vendor itself.
+    let change = json!({ "businessName": "Renamed" });
+    let path = format!("/api/admin/vendors/{}", spoilt.id);
+    assert_eq!(app.admin.put(&path, change).await.status, 200);
     let fields = json!({ "wasenderWebhookSecret": "another-secret" });
     program.update("waba_instances", &format!("waba_{}", shop.id), fields).await;
     until("the edit is effective", async || proves(&app, &shop, "another-secret").await).await;
