@@ -6,6 +6,7 @@ mod commands;
 mod documents;
 mod records;
 mod redis;
+mod rules;
 mod sharing;
 mod vault;
 
