@@ -18,6 +18,7 @@ use crate::{
 pub(super) const META_ID: &str = "metaPhoneNumberId";
 pub(super) const META_TOKEN: &str = "metaAccessToken";
 pub(super) const UNIPILE_ID: &str = "unipileInstanceId";
+const TWILIO_ID: &str = "twilioAccountSid";
 const UNIPILE_KEY: &str = "unipileApiKey";
 /// The contract has room for one.
 const FAILOVER: &str = "failoverProvider";
@@ -49,13 +50,20 @@ pub(super) fn failover(document: &Document) -> Routes {
     if all.iter().next() == Some(first) { all } else { Routes::only(first) }
 }
 
-/// What it is found by at these providers, and the numbers it has there.
+/// What it is found by at these providers, and the numbers it has there. A number that is left of an
+/// account is nobody's; at Meta the configuration may have the rest of it.
 pub(super) fn keys(document: &Document) -> impl Iterator<Item = InstanceKey> {
-    let numbers = ["metaPhoneNumber", "unipilePhoneNumber", "twilioFrom"];
-    let phones = numbers.into_iter().filter_map(|it| number(document, it));
-    let meta = get_text(&document.fields, META_ID).map(InstanceKey::Meta);
-    let unipile = get_text(&document.fields, UNIPILE_ID).map(InstanceKey::Unipile);
-    phones.map(|it| InstanceKey::Phone(it.alias())).chain(meta).chain(unipile)
+    let meta = get_text(&document.fields, META_ID);
+    let unipile = get_text(&document.fields, UNIPILE_ID);
+    let is_at_meta = meta.is_some() || provider(document) == Some(ProviderKind::Meta);
+    let numbers = [
+        (is_at_meta, "metaPhoneNumber"),
+        (unipile.is_some(), "unipilePhoneNumber"),
+        (known(document, TWILIO_ID).is_some(), "twilioFrom"),
+    ];
+    let phones = numbers.into_iter().filter_map(|(has, it)| number(document, it).filter(|_| has));
+    let ids = meta.map(InstanceKey::Meta).into_iter().chain(unipile.map(InstanceKey::Unipile));
+    phones.map(|it| InstanceKey::Phone(it.alias())).chain(ids)
 }
 
 pub(super) fn meta(
@@ -98,7 +106,7 @@ pub(super) fn twilio(
     vault: &Vault,
     document: &Document,
 ) -> Result<Option<Box<TwilioAccount>>, Fault> {
-    let Some(sid) = known(document, "twilioAccountSid") else { return Ok(None) };
+    let Some(sid) = known(document, TWILIO_ID) else { return Ok(None) };
     Ok(Some(Box::new(TwilioAccount {
         account_sid: sid,
         auth_token: open_ours(vault, document, "twilioAuthToken")?.map(SecretString::from),
@@ -144,7 +152,7 @@ pub(super) fn set(
     writer.ours("unipilePhoneNumber", before, new, |it| phone(&it.phone_number));
     let (before, new) = (twilio(vault, was)?, it.twilio.as_deref());
     let before = before.as_deref();
-    writer.ours("twilioAccountSid", before, new, |it| Some(it.account_sid.clone()));
+    writer.ours(TWILIO_ID, before, new, |it| Some(it.account_sid.clone()));
     writer.our_secret("twilioAuthToken", before, new, |it| it.auth_token.as_ref())?;
     writer.ours("twilioFrom", before, new, |it| phone(&it.from));
     writer.ours("twilioMessagingServiceSid", before, new, |it| it.messaging_service_sid.clone());
