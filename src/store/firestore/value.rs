@@ -1,7 +1,7 @@
 //! Fields of documents: read leniently, as other programs have written them, and written in one
 //! form.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, ops::RangeInclusive};
 
 use firestore::gcloud_sdk::{
     google::firestore::v1::{
@@ -18,6 +18,9 @@ pub(super) type Fields = HashMap<String, Value>;
 
 /// The one field in which everything is that only this gateway knows.
 pub(super) const OURS: &str = "gateway";
+
+/// Firestore's times: from the year 1 to the end of 9999.
+const TIMES: RangeInclusive<Millis> = -62_135_596_800_000..=253_402_300_799_999;
 
 pub(super) fn value(it: ValueType) -> Value {
     Value { value_type: Some(it) }
@@ -95,14 +98,16 @@ pub(super) fn get_integer(fields: &Fields, name: &str) -> Option<i64> {
     }
 }
 
-/// A time: a Firestore timestamp, ISO text, or milliseconds since the Unix epoch.
+/// A time: a Firestore timestamp, ISO text, or milliseconds since the Unix epoch. One that Firestore
+/// could not keep as a timestamp is none.
 pub(super) fn get_time(fields: &Fields, name: &str) -> Option<Millis> {
-    match fields.get(name)?.value_type.as_ref()? {
-        ValueType::TimestampValue(it) => Some(millis(it)),
-        ValueType::StringValue(it) => from_iso(it.trim()),
-        ValueType::IntegerValue(it) => Some(*it),
-        _ => None,
-    }
+    let at = match fields.get(name)?.value_type.as_ref()? {
+        ValueType::TimestampValue(it) => millis(it),
+        ValueType::StringValue(it) => from_iso(it.trim())?,
+        ValueType::IntegerValue(it) => *it,
+        _ => return None,
+    };
+    Some(at).filter(|it| TIMES.contains(it))
 }
 
 /// What is in the map of ours.
@@ -125,7 +130,7 @@ pub(super) fn updated_at(document: &Document) -> Millis {
 }
 
 fn millis(it: &Timestamp) -> Millis {
-    it.seconds * 1_000 + Millis::from(it.nanos) / 1_000_000
+    it.seconds.saturating_mul(1_000).saturating_add(Millis::from(it.nanos) / 1_000_000)
 }
 
 pub(super) fn from_json(it: &serde_json::Value) -> Value {
@@ -256,6 +261,14 @@ mod tests {
         assert_eq!(time_like(Some(&text("2024-01-01T00:00:00Z")), at), text(iso(at)));
         assert_eq!(time_like(Some(&time(5)), at), time(at));
         assert_eq!(time_like(None, -1), time(-1));
+    }
+
+    #[test]
+    fn a_time_that_firestore_cannot_keep_is_none() {
+        let far = value(ValueType::TimestampValue(Timestamp { seconds: i64::MAX, nanos: 0 }));
+        for it in [far, integer(i64::MIN), time(*TIMES.end() + 1)] {
+            assert_eq!(get_time(&Fields::from([("at".to_owned(), it)]), "at"), None);
+        }
     }
 
     #[test]
