@@ -1,38 +1,30 @@
 //! `waba-migrate import`: numbers at Meta from what other systems export.
 
-mod accounts;
-mod hub;
-mod sheet;
+mod read;
 
 use std::{collections::HashMap, path::PathBuf, process::ExitCode};
 
 use anyhow::bail;
 use clap::{Args, Subcommand};
-use url::Url;
 use waba_gateway::{
     app,
     cli::progress::Progress,
-    config::{Config, MetaDefaults},
-    domain::{
-        clock::Clock,
-        id::VendorId,
-        phone::PhoneNumber,
-        secret::SecretString,
-        vendor::{Dialect, ResponseApi},
-    },
-    http::{Http, Trust},
+    config::Config,
+    domain::{clock::Clock, phone::PhoneNumber},
     provider::Meta,
 };
 
-use self::{accounts::Accounts, hub::Hub, sheet::Sheet};
+use self::read::{
+    Beside,
+    accounts::{self, Accounts},
+    hub::{self, Hub},
+    sheet::{self, Sheet},
+};
 use super::{
     carry::{Carry, Load},
-    plan::{
-        Action, Planned,
-        good::{APP_SECRET, CHATBOT_ID},
-    },
+    plan::{self, Action, Planned},
     report::complain,
-    table::{Fault, Row},
+    table::{self, Row},
 };
 
 /// What `waba-migrate import` is told.
@@ -159,16 +151,6 @@ Examples:
   waba-migrate import accounts accounts.csv --prefix crm_ --report done.csv
   waba-migrate import hub apps.csv numbers.csv projects.csv mappings.csv --dry-run";
 
-/// What rows are read beside.
-struct Beside<'a> {
-    prefix: String,
-    meta: &'a MetaDefaults,
-    response_api: Option<&'a str>,
-    http: Http,
-    /// Numbers that Meta has told, by their lines.
-    asked: HashMap<usize, PhoneNumber>,
-}
-
 /// Reads, checks, and writes if it may.
 pub async fn run(import: &Import) -> anyhow::Result<ExitCode> {
     let config = Config::from_environment()?;
@@ -227,47 +209,5 @@ fn tell_unknown(read: &[&Sheet]) {
     for it in read.iter().filter(|it| !it.unknown.is_empty()) {
         let (file, columns) = (it.file.display(), it.unknown.join(", "));
         complain(&format!("note: {file}: these columns are not taken: {columns}"));
-    }
-}
-
-impl Beside<'_> {
-    fn vendor(&self, column: &'static str, id: &str) -> Result<VendorId, Fault> {
-        let id = VendorId::parse(&format!("{}{id}", self.prefix));
-        id.map_err(|it| Fault::Bad { column, why: it.to_string() })
-    }
-
-    /// What of its own an account has not, where there is one for all.
-    fn app_secret(&self, own: Option<SecretString>) -> Result<SecretString, Fault> {
-        let column = APP_SECRET;
-        let why = "is empty, and WHATSAPP_APP_SECRET is not set: no webhook could be proven";
-        let fault = || Fault::Bad { column, why: why.to_owned() };
-        own.or_else(|| self.meta.app_secret.clone()).ok_or_else(fault)
-    }
-
-    fn verify_token(&self, own: Option<SecretString>) -> Option<SecretString> {
-        own.or_else(|| self.meta.verify_token.clone())
-    }
-
-    /// Whether events may be sent there, by the administration's rules.
-    fn endpoint(&self, column: &'static str, url: &str) -> Result<String, Fault> {
-        let bad = |why: &str| Fault::Bad { column, why: why.to_owned() };
-        let parsed = Url::parse(url).ok();
-        let parsed = parsed.filter(|it| matches!(it.scheme(), "https" | "http") && it.has_host());
-        let parsed = parsed.ok_or_else(|| bad("is not an http or https URL"))?;
-        let check = self.http.check(&parsed, Trust::Vendor);
-        check.map_err(|_| bad("its address may not be reached from here (see ALLOW_TARGETS)"))?;
-        Ok(url.to_owned())
-    }
-
-    fn responder(
-        &self,
-        chatbot_id: String,
-        web_id: Option<SecretString>,
-    ) -> Result<ResponseApi, Fault> {
-        let column = CHATBOT_ID;
-        let why = "set RESPONSE_API_BASE_URL, which is where it answers";
-        let url = self.response_api.ok_or_else(|| Fault::Bad { column, why: why.to_owned() })?;
-        let dialect = Dialect::Conversation { chatbot_id, web_id };
-        Ok(ResponseApi { url: self.endpoint(column, url)?, headers: Vec::new(), dialect })
     }
 }

@@ -3,13 +3,12 @@
 
 mod bulk;
 mod database;
+mod documents;
+mod migrate;
 mod others;
 mod replies;
 mod request;
 mod signed;
-#[path = "../../migrate/table.rs"]
-#[expect(dead_code, reason = "only its parser is looked at here")]
-mod table;
 mod wire;
 mod words;
 
@@ -17,7 +16,7 @@ mod words;
 pub type Target = fn(&[u8]);
 
 /// All of them; each has a directory of its name in `fuzz/corpus`.
-pub const ALL: [(&str, Target); 18] = [
+pub const ALL: [(&str, Target); 20] = [
     ("webhook", wire::webhook),
     ("meta", wire::meta),
     ("twilio", others::twilio),
@@ -32,10 +31,12 @@ pub const ALL: [(&str, Target); 18] = [
     ("media", wire::media),
     ("text", words::text),
     ("exchange", wire::exchange),
-    ("table", csv),
+    ("table", migrate::csv),
     ("request", request::request),
     ("bulk", bulk::bulk),
     ("database", database::database),
+    ("import", migrate::import),
+    ("documents", documents::documents),
 ];
 
 /// Runs the target of this name.
@@ -46,25 +47,4 @@ pub const ALL: [(&str, Target); 18] = [
 pub fn run(name: &str, data: &[u8]) {
     let (_, target) = ALL.iter().find(|it| it.0 == name).expect("a target of that name");
     target(data);
-}
-
-/// The file that `waba-migrate` reads.
-fn csv(data: &[u8]) {
-    let Ok(rows) = table::parse(data) else { return };
-    let n_lines = 1 + data.iter().filter(|it| matches!(it, b'\r' | b'\n')).count();
-    let mut line = 1;
-    for row in &rows {
-        assert!(row.line > line && row.line <= n_lines, "the line of a row is one of the file's");
-        line = row.line;
-        let is_whole = row.vendor.is_some()
-            && row.business_name.is_some()
-            && row.phone_number.is_some()
-            && row.wasender_id.is_some()
-            && row.secret.is_some();
-        assert!(is_whole || !row.faults.is_empty(), "what is missing is a fault");
-        // Faults are shown to people: they quote no cell.
-        for fault in &row.faults {
-            assert!(!fault.to_string().is_empty());
-        }
-    }
 }

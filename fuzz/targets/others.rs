@@ -28,7 +28,7 @@ impl Allow for Nowhere {
     }
 }
 
-fn http() -> Http {
+pub(super) fn http() -> Http {
     Http::new(Arc::new(Nowhere)).expect("a client")
 }
 

@@ -10,16 +10,16 @@ use waba_gateway::domain::{
     waba::MetaAccount,
 };
 
-use super::{
-    Beside,
-    sheet::{Form, Record, Sheet},
-};
-use crate::{
+use super::super::{
     plan::{
         Action,
         good::{ACCESS_TOKEN, APP_SECRET, CHATBOT_ID, META_ACCOUNT_ID, STATUS, VERIFY_TOKEN},
     },
     table::{Fault, META_ID, MetaRow, Row, Table, mark_twice_in},
+};
+use super::{
+    Beside,
+    sheet::{Form, Record, Sheet},
 };
 
 const USER_ID: &str = "user_id";

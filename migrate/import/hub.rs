@@ -1,6 +1,7 @@
 //! A webhook hub's tables (`docs/CONTRACT.md` §5): each number, with its app's secrets and its
 //! project's address, is a vendor here.
 
+#[path = "hub/ends.rs"]
 mod ends;
 
 use std::collections::{BTreeMap, HashMap};
@@ -8,13 +9,13 @@ use std::collections::{BTreeMap, HashMap};
 use anyhow::bail;
 use waba_gateway::domain::{phone::PhoneNumber, waba::MetaAccount};
 
+use super::super::{
+    plan::good::{ACCESS_TOKEN, APP_SECRET, ENDPOINT, VERIFY_TOKEN},
+    table::{Fault, META_ID, MetaRow, Row, Table, mark_twice_in},
+};
 use super::{
     Beside,
     sheet::{Form, Record, Sheet},
-};
-use crate::{
-    plan::good::{ACCESS_TOKEN, APP_SECRET, ENDPOINT, VERIFY_TOKEN},
-    table::{Fault, META_ID, MetaRow, Row, Table, mark_twice_in},
 };
 
 const ID: &str = "id";

@@ -50,8 +50,13 @@ pub struct Record<'a> {
 
 /// Reads a file that has one of these forms; the first one that fits.
 pub fn read(file: &Path, forms: &[Form]) -> anyhow::Result<Sheet> {
+    parse(file, &bytes(file)?, forms)
+}
+
+/// Reads what is in the file.
+pub fn parse(file: &Path, bytes: &[u8], forms: &[Form]) -> anyhow::Result<Sheet> {
     let (mut header, mut found) = (None, Vec::new());
-    records(&bytes(file)?, |line, record| {
+    records(bytes, |line, record| {
         if header.is_none() {
             header = Some(record.clone());
         } else {

@@ -145,4 +145,6 @@ replayed! {
     any_request_is_answered: "request",
     any_message_to_many_is_taken_or_refused: "bulk",
     any_database_file_opens_or_does_not: "database",
+    any_file_of_another_system_is_read_or_refused: "import",
+    any_document_of_firestores_is_read_or_refused: "documents",
 }

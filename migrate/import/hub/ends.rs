@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use waba_gateway::domain::id::VendorId;
 
-use super::{Fate, Hub, Link, is_left_out, meta_id};
-use crate::{
+use super::super::super::{
     plan::{Action, Planned},
     table::Row,
 };
+use super::{Fate, Hub, Link, is_left_out, meta_id};
 
 impl Hub {
     /// What became of everything but the numbers that came here.

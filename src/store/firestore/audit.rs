@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A document for each change. `removeAt` is for a time-to-live policy of Firestore's.
-const AUDIT: &str = "gateway_audit";
+pub(super) const AUDIT: &str = "gateway_audit";
 /// Numbers for one millisecond; with its time they stay below 2^53, which JavaScript counts to.
 const PER_MS: i64 = 1_024;
 /// Other nodes may take a number first.
@@ -67,11 +67,11 @@ impl Audit for FirestoreStore {
 }
 
 /// The number of a change, as long for all of them.
-fn id(n: i64) -> String {
+pub(super) fn id(n: i64) -> String {
     format!("{n:016}")
 }
 
-fn fields(deed: &Deed) -> Fields {
+pub(super) fn fields(deed: &Deed) -> Fields {
     let mut fields = Fields::from([
         ("at".to_owned(), time(deed.at)),
         ("removeAt".to_owned(), time(deed.at + KEPT_FOR)),
@@ -83,7 +83,7 @@ fn fields(deed: &Deed) -> Fields {
     fields
 }
 
-fn deed(document: &Document) -> Result<(i64, Deed), Fault> {
+pub(super) fn deed(document: &Document) -> Result<(i64, Deed), Fault> {
     let fields = &document.fields;
     let bad = |what| Fault::Unreadable { document: format!("{AUDIT}/…"), what };
     let vendor = get_text(fields, "vendorId").map(|it| VendorId::parse(&it)).transpose();

@@ -9,6 +9,7 @@ mod claims;
 mod client;
 mod fault;
 mod find;
+pub mod form;
 mod instance;
 mod list;
 mod listen;

@@ -123,16 +123,7 @@ impl FirestoreStore {
 
     pub(super) async fn keep_key(&self, key: &ApiKey) -> Result<(), StoreError> {
         let session = self.session()?;
-        let mut fields = Fields::from([
-            ("keyId".to_owned(), text(key.id.clone())),
-            ("name".to_owned(), text(key.name.clone())),
-            ("readOnly".to_owned(), flag(key.read_only)),
-            ("createdAt".to_owned(), time(key.created_at)),
-        ]);
-        if let Some(vendor) = &key.vendor {
-            fields.insert("vendorId".to_owned(), text(vendor.as_str()));
-        }
-        fields.extend(key.expires_at.map(|it| ("expiresAt".to_owned(), time(it))));
+        let fields = key_fields(key);
         let name = session.name(KEYS, &hex::encode(key.hash));
         // One that is there already stays as it is.
         session.commit_if(vec![whole(name, fields, None)]).await?;
@@ -203,7 +194,21 @@ pub(super) fn pause_write(
     firestore::gcloud_sdk::google::firestore::v1::Write { current_document: None, ..write }
 }
 
-fn api_key(document: &Document) -> Result<ApiKey, Fault> {
+pub(super) fn key_fields(key: &ApiKey) -> Fields {
+    let mut fields = Fields::from([
+        ("keyId".to_owned(), text(key.id.clone())),
+        ("name".to_owned(), text(key.name.clone())),
+        ("readOnly".to_owned(), flag(key.read_only)),
+        ("createdAt".to_owned(), time(key.created_at)),
+    ]);
+    if let Some(vendor) = &key.vendor {
+        fields.insert("vendorId".to_owned(), text(vendor.as_str()));
+    }
+    fields.extend(key.expires_at.map(|it| ("expiresAt".to_owned(), time(it))));
+    fields
+}
+
+pub(super) fn api_key(document: &Document) -> Result<ApiKey, Fault> {
     let fields = &document.fields;
     let bad = |what| Fault::Unreadable { document: format!("{KEYS}/…"), what };
     let mut hash = [0; 32];
