@@ -8,6 +8,7 @@ mod floor;
 mod full;
 #[path = "../harness/mod.rs"]
 mod harness;
+mod idle;
 mod intake;
 mod matching;
 mod past;
@@ -92,6 +93,8 @@ enum What {
     Restarts,
     /// A loud vendor and one that hangs, and what they cost the others.
     Fairness,
+    /// 10,000 connections that are idle, slow or half closed, and what they cost the others.
+    Idle,
     /// Webhook, reply, and what the provider reports of it.
     RoundTrips,
     /// 10,000 webhooks a second, each answered 200 in time.
@@ -135,6 +138,7 @@ fn main() -> anyhow::Result<()> {
         What::Crash => survive::kills(place, runs(100), arguments.seed),
         What::Restarts => survive::restarts(place, runs(20), arguments.seed),
         What::Fairness => fairness::run(place, runs(9), seconds(8)),
+        What::Idle => idle::run(place, runs(5), seconds(8)),
         What::RoundTrips => round_trips::run(place, runs(5), seconds(8), arguments.flat),
         What::Burst => burst::run(place, runs(5), seconds(10)),
         What::Waiting => waiting::run(place, runs(3)),
