@@ -137,8 +137,9 @@ async fn a_request_asks_a_slow_redis_for_a_bounded_time_in_sum() {
     let n_before = n_answers.load(Ordering::SeqCst);
     waba_gateway::cache::redis::request(all).await;
     let n_asked = n_answers.load(Ordering::SeqCst) - n_before;
-    // Without a bound, three times for each vendor.
-    assert!(n_asked < N, "{n_asked} answers");
+    // Without a bound, three times for each vendor, and what it puts there; so much comes from what
+    // is done in the background.
+    assert!(n_asked < 2 * N, "{n_asked} answers");
     super::until("it was asked", || n_answers.load(Ordering::SeqCst) > n_before).await;
 }
 
