@@ -157,7 +157,7 @@ async fn what_is_found_in_redis_lasts_no_longer_than_since_it_was_read_from_the_
     }
     assert!(side.put_now(&subject, &lease, b"it").await);
     let Fetched::Value(_, lasts) = side.get(&subject).await else { panic!("it is not there") };
-    assert!(lasts <= TTL - age, "{lasts:?} although it was {age:?} old when it was put");
+    assert!(lasts + age <= TTL, "{lasts:?} although it was {age:?} old when it was put");
 }
 
 /// Of [`side`].
