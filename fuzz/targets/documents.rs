@@ -54,7 +54,9 @@ pub fn documents(data: &[u8]) {
 }
 
 fn of(all: &Json, collection: &str) -> Vec<Document> {
+    // No id in Firestore has a slash, or is nothing.
     let all = all.as_object().into_iter().flatten();
+    let all = all.filter(|it| !it.0.is_empty() && !it.0.contains('/'));
     all.map(|(id, fields)| document(&format!("{collection}/{id}"), fields)).collect()
 }
 

@@ -22,6 +22,7 @@ use waba_gateway::{
         secret::{ExposeSecret, SecretString},
         vendor::Dialect,
     },
+    http::Http,
 };
 
 use self::{
@@ -81,9 +82,11 @@ pub fn csv(data: &[u8]) {
 /// The files that `waba-migrate import` reads: accounts, or a hub's tables with a line of `--` between
 /// them.
 pub fn import(data: &[u8]) {
+    // A client takes long to make.
+    static HTTP: OnceLock<Http> = OnceLock::new();
     let (meta, asked) = (MetaDefaults::default(), HashMap::new());
-    let response_api = Some("https://bot.example/");
-    let beside = Beside { prefix: String::new(), meta: &meta, response_api, http: http(), asked };
+    let (response_api, http) = (Some("https://bot.example/"), HTTP.get_or_init(http).clone());
+    let beside = Beside { prefix: String::new(), meta: &meta, response_api, http, asked };
     if let Ok(sheet) = parsed(data, &accounts::FORMS) {
         accounts(&sheet, &beside);
     }
