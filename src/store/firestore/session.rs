@@ -38,6 +38,9 @@ use crate::store::StoreError;
 const TRIES_MAX: u32 = 12;
 /// The longest wait before the next try.
 const BACK_OFF_MAX: Duration = Duration::from_millis(400);
+/// How much longer an answer may take for each document it is about, and for whole collections.
+const EACH_WITHIN: Duration = Duration::from_millis(50);
+const ALL_WITHIN: Duration = Duration::from_secs(15);
 /// Queries that run side by side.
 const QUERIES_AT_ONCE: usize = 8;
 /// What Firestore allows in one `in`.
@@ -102,7 +105,7 @@ impl Session {
             consistency_selector: self.transaction.clone().map(GetIn::Transaction),
             ..BatchGetDocumentsRequest::default()
         };
-        again_once(|| {
+        again_once(patience(request.documents.len()), || {
             let (mut client, request) = (self.db.client().get(), Request::new(request.clone()));
             async move {
                 client.batch_get_documents(request).await?.into_inner().try_collect().await
@@ -122,13 +125,14 @@ impl Session {
 
     /// The documents that a query finds.
     pub(super) async fn query(&self, query: FirestoreQueryParams) -> Result<Vec<Document>, Fault> {
+        let within = if query.filter.is_some() { ANSWER_WITHIN } else { ALL_WITHIN };
         let request = RunQueryRequest {
             parent: self.db.get_documents_path().clone(),
             query_type: Some(QueryType::StructuredQuery(structured(query)?)),
             consistency_selector: self.transaction.clone().map(QueryIn::Transaction),
             ..RunQueryRequest::default()
         };
-        again_once(|| {
+        again_once(within, || {
             let (mut client, request) = (self.db.client().get(), Request::new(request.clone()));
             async move {
                 let found = client.run_query(request).await?.into_inner();
@@ -174,7 +178,7 @@ impl Session {
             query_type: Some(Counted::StructuredAggregationQuery(query)),
             ..RunAggregationQueryRequest::default()
         };
-        again_once(|| {
+        again_once(ALL_WITHIN, || {
             let (mut client, request) = (self.db.client().get(), Request::new(request.clone()));
             async move {
                 let answer = client.run_aggregation_query(request).await?.into_inner();
@@ -194,11 +198,12 @@ impl Session {
             transaction: self.transaction.clone().unwrap_or_default(),
             ..CommitRequest::default()
         };
+        let patience = patience(request.writes.len());
         let commit = async {
             self.db.client().get().commit(Request::new(request)).await?;
             Ok(())
         };
-        within(commit).await
+        within(patience, commit).await
     }
 
     /// The same; `false` when a document is not as the writes expect it.
@@ -234,7 +239,7 @@ impl Session {
 
     async fn attempt<D: Deed>(&self, deed: &D) -> Result<D::Done, StoreError> {
         let request = BeginTransactionRequest { database: self.database(), ..Default::default() };
-        let begun = within(async {
+        let begun = within(ANSWER_WITHIN, async {
             let begun = self.db.client().get().begin_transaction(Request::new(request)).await?;
             Ok(begun.into_inner().transaction)
         });
@@ -261,7 +266,7 @@ impl Session {
             Ok(())
         };
         // It ends by itself, then.
-        let _ = within(rollback).await;
+        let _ = within(ANSWER_WITHIN, rollback).await;
     }
 
     fn database(&self) -> String {
@@ -273,20 +278,30 @@ fn structured(query: FirestoreQueryParams) -> Result<StructuredQuery, Fault> {
     Ok(StructuredQuery::try_from(query)?)
 }
 
-async fn within<T>(f: impl Future<Output = Result<T, Status>>) -> Result<T, Fault> {
+/// How long an answer about so many documents is waited for: one that a webhook waits for is about a
+/// few, a batch of a migration about hundreds.
+fn patience(n_documents: usize) -> Duration {
+    let n = u32::try_from(n_documents).unwrap_or(u32::MAX);
+    (ANSWER_WITHIN + EACH_WITHIN.saturating_mul(n)).min(ALL_WITHIN)
+}
+
+async fn within<T>(
+    patience: Duration,
+    f: impl Future<Output = Result<T, Status>>,
+) -> Result<T, Fault> {
     // The library's futures are large.
-    match tokio::time::timeout(ANSWER_WITHIN, Box::pin(f)).await {
+    match tokio::time::timeout(patience, Box::pin(f)).await {
         Ok(end) => Ok(end?),
         Err(_) => Err(Fault::TooSlow),
     }
 }
 
 /// A read that met a connection which had just ended is made again on the next one.
-async fn again_once<T, F>(f: impl Fn() -> F) -> Result<T, Fault>
+async fn again_once<T, F>(patience: Duration, f: impl Fn() -> F) -> Result<T, Fault>
 where
     F: Future<Output = Result<T, Status>>,
 {
-    within(async {
+    within(patience, async {
         match f().await {
             Err(error) if error.code() == Code::Unavailable => f().await,
             end => end,
