@@ -2,8 +2,8 @@
 
 use std::{cell::Cell, time::Duration};
 
-/// What a request may ask in. With what it tells, which takes 15 ms at most, no request waits longer
-/// than 50 ms for Redis.
+/// What a request may ask in. With what it tells, which is one call of 15 ms at most, no request
+/// waits longer than 50 ms for Redis.
 const REQUEST_WITHIN: Duration = Duration::from_millis(35);
 
 tokio::task_local! {
@@ -13,6 +13,11 @@ tokio::task_local! {
 /// A request, whose calls of Redis together take no longer than a request may wait for it.
 pub async fn request<T>(request: impl Future<Output = T>) -> T {
     LEFT.scope(Cell::new(REQUEST_WITHIN), request).await
+}
+
+/// Whether a request waits for this.
+pub(super) fn is_of_request() -> bool {
+    LEFT.try_with(|_| ()).is_ok()
 }
 
 /// What is left of it, at most this; what is no request's has no bound of that kind.

@@ -2,7 +2,7 @@
 
 use redis::{RedisResult, Value};
 
-use super::{CALL_WITHIN, GENERATION_MS, Redis, Subject, TOLD_AT_ONCE, names};
+use super::{CALL_WITHIN, GENERATION_MS, Redis, Subject, TOLD_AT_ONCE, budget, names};
 
 impl Redis {
     /// Notes that this has changed; [`Self::tell`] tells it.
@@ -20,7 +20,8 @@ impl Redis {
     }
 
     /// Removes what Redis has of everything that was noted, and tells the other gateways. What it
-    /// returns has been removed; the rest is told later.
+    /// returns has been removed; the rest is told later, as is what a request would need more than
+    /// one call for.
     pub async fn tell(&self) -> Vec<Subject> {
         let mut told = Vec::new();
         while self.0.health.is_up() {
@@ -38,6 +39,13 @@ impl Redis {
                     untold.0.remove(&subject);
                 }
                 told.push(subject);
+            }
+            drop(untold);
+            if budget::is_of_request() {
+                if self.has_untold() {
+                    self.0.look.notify_one();
+                }
+                break;
             }
         }
         told

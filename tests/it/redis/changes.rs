@@ -9,7 +9,7 @@ use serde_json::json;
 use waba_gateway::{
     cache::{
         Subject,
-        redis::{Fetched, Redis},
+        redis::{Fetched, Redis, request},
     },
     config::{Config, RedisUrl},
     domain::{
@@ -195,6 +195,25 @@ async fn a_slow_reader_does_not_put_back_what_it_read_before_a_change() {
     // One with another encryption key meets none of it.
     let stranger = side(&server, &Vault::new_key().unwrap()).await;
     assert!(matches!(stranger.get(&subject).await, Fetched::Nothing(_)));
+}
+
+#[tokio::test]
+async fn a_request_tells_as_much_as_one_call_takes_and_leaves_the_rest() {
+    const N: usize = 1_200;
+    let (server, key) = (RedisServer::start().await, Vault::new_key().unwrap());
+    let side = side(&server, &key).await;
+    for n in 0..N {
+        side.note(Subject::Vendor(VendorId::parse(&format!("vendor_{n}")).unwrap()));
+    }
+    let mut n_told = request(side.tell()).await.len();
+    assert!(n_told < N && side.has_untold(), "{n_told} were told");
+    let started = Instant::now();
+    while side.has_untold() {
+        assert!(started.elapsed() < DEADLINE);
+        side.look().await;
+        n_told += side.tell().await.len();
+    }
+    assert_eq!(n_told, N);
 }
 
 #[tokio::test]
