@@ -194,7 +194,7 @@ impl Gateway {
         let from_hour = hour_of(look.now) - 24 * (HABIT_DAYS + 1);
         let mut cursor = look.board.cursor.clone();
         for _ in 0..VENDORS_PER_LOOK / PAGE {
-            let page = self.inner.store.vendors(cursor.as_ref(), PAGE).await?;
+            let page = self.inner.manager.vendors_here(cursor.as_ref(), PAGE).await?;
             let ids: Vec<VendorId> = page.vendors.iter().map(|it| it.id.clone()).collect();
             let signs = self.inner.journal.signs(&ids, from_hour).await?;
             let disconnected = self.inner.store.disconnected(&ids).await?;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use super::{
-    StoreError,
+    StoreError, VendorPage,
     known::{decode, encode},
     rows::{instance_id, vendor_id},
 };
@@ -49,6 +49,36 @@ impl LocalCopy {
         let Some(sealed) = sealed else { return Ok(None) };
         let plain = vault.open(&place(id.as_str()), &sealed).map_err(|_| unreadable())?;
         decode(&plain).map(Some)
+    }
+
+    /// Vendors in order of their ids, after one; at most so many. One whose copy cannot be opened is
+    /// left out: the store may have it.
+    pub async fn vendors(
+        &self,
+        after: Option<&VendorId>,
+        limit: usize,
+    ) -> Result<VendorPage, StoreError> {
+        let after = after.map(|it| it.as_str().to_owned()).unwrap_or_default();
+        let vault = Arc::clone(&self.vault);
+        let run = move |connection: &Connection| {
+            let sql = "SELECT vendor, doc FROM known
+                WHERE vendor > ?1 AND NOT (vendor >= 'key:' AND vendor < 'key;')
+                ORDER BY vendor LIMIT ?2";
+            let mut statement = connection.prepare_cached(sql)?;
+            let limit_rows = i64::try_from(limit).unwrap_or(i64::MAX);
+            let mut rows = statement.query(params![after, limit_rows])?;
+            let (mut page, mut n_rows) = (VendorPage::default(), 0);
+            while let Some(row) = rows.next()? {
+                let (name, sealed): (String, Vec<u8>) = (row.get(0)?, row.get(1)?);
+                n_rows += 1;
+                page.next = (n_rows >= limit).then_some(vendor_id(&name)?);
+                let plain = vault.open(&place(&name), &sealed).ok();
+                let known = plain.and_then(|it| decode(&it).ok());
+                page.vendors.extend(known.map(|it| it.vendor));
+            }
+            Ok(page)
+        };
+        Ok(self.db.read_apart(run).await?)
     }
 
     /// Whom a key led to. `None` also when it was claimed by two.

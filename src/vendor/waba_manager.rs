@@ -29,7 +29,7 @@ use crate::{
         known::Known,
         waba::{InstanceKey, WabaInstance},
     },
-    store::{ApiKey, StoreError},
+    store::{ApiKey, StoreError, VendorPage},
     telemetry::names,
     vault::{Token, Vault},
 };
@@ -203,6 +203,16 @@ impl WabaManager {
     /// Whose sends are stopped: as the store says, or as it last did.
     pub async fn paused(&self) -> Result<Paused, StoreError> {
         self.0.source.paused().await
+    }
+
+    /// Vendors that are known here, in order of their ids, after one; at most so many. A store
+    /// elsewhere is not asked.
+    pub async fn vendors_here(
+        &self,
+        after: Option<&VendorId>,
+        limit: usize,
+    ) -> Result<VendorPage, StoreError> {
+        self.0.source.vendors_here(after, limit).await
     }
 
     /// The gateway key with this hash: as the store says, or while it is away, as it last did.

@@ -22,7 +22,7 @@ use crate::{
         waba::{InstanceKey, WabaInstance},
     },
     sqlite::DbError,
-    store::{ApiKey, LocalCopy, SharedStore, StoreError},
+    store::{ApiKey, LocalCopy, SharedStore, StoreError, VendorPage},
     telemetry::{Chain, names},
     vault::Token,
 };
@@ -125,6 +125,19 @@ impl Source {
         let read = async { Ok(self.store.instance_by_key(key).await?.map(owner)) };
         let Some(copy) = &self.copy else { return read.await.map(Read::of_store) };
         copy.first(read, async { Ok(copy.local.owner(token).await?.map(owner)) }).await
+    }
+
+    /// Vendors that are known here, in order of their ids: those of a store elsewhere, which counts
+    /// what it is asked, that are in the copy; all of the embedded one.
+    pub(super) async fn vendors_here(
+        &self,
+        after: Option<&VendorId>,
+        limit: usize,
+    ) -> Result<VendorPage, StoreError> {
+        match &self.copy {
+            Some(copy) => copy.local.vendors(after, limit).await,
+            None => self.store.vendors(after, limit).await,
+        }
     }
 
     /// The gateway key with this hash.
