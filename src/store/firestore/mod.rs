@@ -206,7 +206,8 @@ impl Store for FirestoreStore {
     }
 
     async fn to_remember(&self, id: &VendorId) -> Result<Option<Known>, StoreError> {
-        self.find_to_remember(id).await
+        // The library's futures are large.
+        Box::pin(self.find_to_remember(id)).await
     }
 
     async fn vendors(
