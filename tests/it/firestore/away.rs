@@ -106,6 +106,32 @@ async fn a_key_that_another_node_revoked_is_no_good_while_firestore_is_gone() {
 }
 
 #[tokio::test]
+async fn the_look_for_alerts_reads_no_vendor_and_finds_who_is_not_connected() {
+    let emulator = Emulator::start();
+    let app = app(&emulator).await;
+    let shop = remembered(&app, &emulator).await;
+    let copy = LocalCopy::new(app.db(), app.vault());
+    until("it is known here", async || {
+        let page = copy.vendors(None, 10).await.unwrap();
+        page.vendors.iter().any(|it| it.id == shop.id)
+    })
+    .await;
+    // Something else may read one just then.
+    until("a look reads no vendor", async || {
+        let before = emulator.reads().len();
+        app.gateway.look().await.unwrap();
+        !emulator.reads()[before..].iter().any(|it| it.to_lowercase().contains("config"))
+    })
+    .await;
+    let program = emulator.program().await;
+    let gone = json!({ "status": "disconnected" });
+    program.update("waba_instances", &format!("waba_{}", shop.id), gone).await;
+    app.gateway.look().await.unwrap();
+    let open = app.gateway.alerts().await.unwrap();
+    assert!(open.iter().any(|it| it.kind.as_str() == "disconnected"), "{open:?}");
+}
+
+#[tokio::test]
 async fn while_firestore_hangs_every_webhook_is_answered() {
     let emulator = Emulator::start();
     let app = app(&emulator).await;
