@@ -173,9 +173,6 @@ pub trait Store: Watch + Audit + Bulk + Send + Sync {
         vendor: &VendorId,
     ) -> Result<bool, StoreError>;
 
-    /// Whether an instance of this id exists, whoever's it is.
-    async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError>;
-
     /// Keeps an instance, new or changed, whatever is stored. [`StoreError::Claimed`] when it takes
     /// what another vendor has.
     async fn put_instance(&self, instance: &WabaInstance) -> Result<(), StoreError> {

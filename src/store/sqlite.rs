@@ -168,16 +168,6 @@ impl Store for SqliteStore {
         .await
     }
 
-    async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
-        let id = id.clone();
-        self.read(move |connection, _| {
-            let mut statement =
-                connection.prepare_cached("SELECT 1 FROM instances WHERE id = ?1")?;
-            Ok(statement.exists([id.as_str()])?)
-        })
-        .await
-    }
-
     async fn put_instance_if(
         &self,
         before: Option<&WabaInstance>,

@@ -81,10 +81,6 @@ impl Store for Flaky {
         self.around(self.inner.is_claimed_by_another(key, vendor)).await
     }
 
-    async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
-        self.around(self.inner.has_instance(id)).await
-    }
-
     async fn put_instance_if(
         &self,
         before: Option<&WabaInstance>,

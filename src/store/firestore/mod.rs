@@ -253,10 +253,6 @@ impl Store for FirestoreStore {
         self.has_another(key, vendor).await
     }
 
-    async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
-        Ok(self.session()?.get_one(INSTANCES, id.as_str()).await?.is_some())
-    }
-
     async fn put_instance_if(
         &self,
         before: Option<&WabaInstance>,
@@ -334,7 +330,8 @@ impl Store for FirestoreStore {
     }
 
     async fn had_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
-        Ok(self.has_instance(id).await? || self.was_instance(id).await?)
+        let is_there = self.session()?.get_one(INSTANCES, id.as_str()).await?.is_some();
+        Ok(is_there || self.was_instance(id).await?)
     }
 
     async fn set_failure(

@@ -1,7 +1,7 @@
 //! Documents as other programs have written them: read in every form, and left as they are where
 //! nothing of ours changes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use serde_json::{Value, json};
 use waba_gateway::{
@@ -389,11 +389,8 @@ async fn many_vendors_and_keys_are_found_in_every_form_in_which_one_is() {
         assert_eq!(format!("{many:?}"), format!("{alone:?}"));
         assert_eq!(alone.1.len(), usize::from(id.as_str() != "nobody"));
     }
-    for id in wanted.instances {
-        let is_there = store.has_instance(&id).await.unwrap();
-        assert_eq!(looked.instances.contains(&id), is_there, "{id}");
-    }
-    assert_eq!(looked.instances.len(), 3);
+    let present: HashSet<InstanceId> = wanted.instances[..3].iter().cloned().collect();
+    assert_eq!(looked.instances, present);
 }
 
 fn documents_ids(ids: &[&str]) -> Vec<InstanceId> {

@@ -169,10 +169,6 @@ impl Store for Switch {
         self.reached().await?.is_claimed_by_another(key, vendor).await
     }
 
-    async fn has_instance(&self, id: &InstanceId) -> Result<bool, StoreError> {
-        self.reached().await?.has_instance(id).await
-    }
-
     async fn put_instance_if(
         &self,
         before: Option<&WabaInstance>,
