@@ -9,7 +9,7 @@ use waba_gateway::{
         id::VendorId,
         known::Known,
         vendor::Vendor,
-        waba::{InstanceKey, ProviderKind, WabaInstance},
+        waba::{ProviderKind, WabaInstance},
     },
     store::{
         encode,
@@ -81,12 +81,10 @@ fn vendor(id: &VendorId, document: &Document) {
 fn instance(document: &Document, configs: &[Document]) {
     let read = fine(form::instance(vault(), document, configs), document).flatten();
     let Some(read) = read else { return };
-    let (found, has) = (form::instance_keys(document), read.keys());
-    // What is lent is found by the configuration.
-    let lent = |it: &InstanceKey| !configs.is_empty() && matches!(it, InstanceKey::Meta(_));
-    assert!(has.iter().all(|it| found.contains(it) || lent(it)), "it is not found by all it has");
+    let (found, has) = (form::instance_keys(document, configs), read.keys());
+    assert!(has.iter().all(|it| found.contains(it)), "it is not found by all it has");
     // The number of an account at Meta of which the rest may be lent.
-    if configs.is_empty() && (read.meta.is_some() || read.provider != ProviderKind::Meta) {
+    if read.meta.is_some() || read.provider != ProviderKind::Meta {
         assert!(found.iter().all(|it| has.contains(it)), "it is found by what it has not");
     }
     let vendor = Vendor::new(read.vendor_id.clone(), String::new(), String::new().into(), 0);

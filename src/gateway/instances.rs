@@ -132,7 +132,7 @@ impl Gateway {
             }
             instance.id = self.free_id(vendor).await?;
             refuse_own(&present, &instance)?;
-            self.refuse_claimed(&instance).await?;
+            self.refuse_claimed(None, &instance).await?;
             match self.keep(None, &instance).await {
                 Err(AdminError::Store(StoreError::Taken)) => {}
                 kept => return kept.map(|()| instance),
@@ -141,9 +141,15 @@ impl Gateway {
         Err(AdminError::Conflict("others make instances of this vendor; repeat".to_owned()))
     }
 
-    /// A number or session of another vendor would make its customers this vendor's.
-    pub(super) async fn refuse_claimed(&self, instance: &WabaInstance) -> Result<(), AdminError> {
-        for key in instance.keys() {
+    /// A number or session of another vendor would make its customers this vendor's. One that both
+    /// had `before` already routes for neither, and hinders no other change.
+    pub(super) async fn refuse_claimed(
+        &self,
+        before: Option<&WabaInstance>,
+        instance: &WabaInstance,
+    ) -> Result<(), AdminError> {
+        let had = before.map(WabaInstance::keys).unwrap_or_default();
+        for key in instance.keys().into_iter().filter(|it| !had.contains(it)) {
             if self.inner.store.is_claimed_by_another(&key, &instance.vendor_id).await? {
                 let why = format!("another vendor has this {}", key.field());
                 return Err(AdminError::Conflict(why));

@@ -135,7 +135,7 @@ impl Gateway {
         }
         accounts.apply(&mut after)?;
         refuse_own(present, &after)?;
-        self.refuse_claimed(&after).await?;
+        self.refuse_claimed(Some(before), &after).await?;
         after.updated_at = now;
         // Found by its former keys no longer, and by the new ones from now on.
         self.inner.manager.forget_keys(before);

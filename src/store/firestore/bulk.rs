@@ -78,12 +78,64 @@ pub(super) async fn stored(
     ids: &[VendorId],
 ) -> Result<HashMap<VendorId, Result<Stored, StoreError>>, Fault> {
     let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
-    let (configs, pauses, mut numbers) = tokio::try_join!(
-        configs(session, ids),
-        session.get(PAUSES, &names),
-        numbers(session, ids),
-    )?;
-    // What an instance lacks may be in a configuration of before.
+    let (all, pauses) = tokio::try_join!(documents(session, ids), session.get(PAUSES, &names))?;
+    let read = |id: &VendorId, it: &Documents| {
+        let is_paused = pauses.contains_key(id.as_str());
+        let vendor = match &it.config {
+            Some(it) => vendor::read(vault, id, &it.document, is_paused)?,
+            None => vendor::without_config(vault, id, is_paused),
+        };
+        let (config, older) = (it.config.as_ref(), it.lenders());
+        let instances = find::instances_in(vault, &it.numbers, config, &older)?;
+        Ok(Stored { vendor: Some(vendor), instances })
+    };
+    let mut stored = HashMap::new();
+    for (id, it) in all {
+        let read = read(&id, &it).map_err(|it: Fault| it.into());
+        stored.insert(id, read);
+    }
+    Ok(stored)
+}
+
+/// The instances of these vendors that have a number at Meta of their configuration, each with it.
+pub(super) async fn lent(
+    session: &Session,
+    ids: &[VendorId],
+) -> Result<Vec<(Document, InstanceKey)>, Fault> {
+    let mut lent = Vec::new();
+    for ids in ids.chunks(BATCH_MAX) {
+        for it in documents(session, ids).await?.into_values() {
+            let heir = it.config.as_ref().and_then(|config| find::heir(config, &it.numbers));
+            let key = heir.and_then(|heir| instance::lent_key(heir, &it.lenders()));
+            lent.extend(heir.cloned().zip(key));
+        }
+    }
+    Ok(lent)
+}
+
+/// A vendor's documents.
+struct Documents {
+    config: Option<Config>,
+    /// Of the collection of before, where an instance may lack what is in it.
+    before: Option<Document>,
+    numbers: Vec<Document>,
+}
+
+impl Documents {
+    /// Where what an instance lacks may be.
+    fn lenders(&self) -> Vec<Document> {
+        let config = self.config.iter().map(|it| &it.document);
+        config.chain(&self.before).cloned().collect()
+    }
+}
+
+/// Those of many vendors, of which there are any.
+async fn documents(
+    session: &Session,
+    ids: &[VendorId],
+) -> Result<HashMap<VendorId, Documents>, Fault> {
+    let (mut configs, mut numbers) =
+        tokio::try_join!(configs(session, ids), numbers(session, ids))?;
     let lacks = |it: &&VendorId| {
         let of_now = configs.get(*it).is_some_and(|it| !it.is_older);
         of_now && numbers.get(*it).is_some_and(|it| it.iter().any(instance::lacks_secrets))
@@ -92,22 +144,11 @@ pub(super) async fn stored(
     let mut before = configs_in(session, OLDER_CONFIGS, &lacking).await?;
     let mut all = HashMap::new();
     for id in ids {
-        let (config, documents) = (configs.get(id), numbers.remove(id).unwrap_or_default());
-        if config.is_none() && documents.is_empty() {
-            continue;
+        let numbers = numbers.remove(id).unwrap_or_default();
+        let it = Documents { config: configs.remove(id), before: before.remove(id), numbers };
+        if it.config.is_some() || !it.numbers.is_empty() {
+            all.insert(id.clone(), it);
         }
-        let is_paused = pauses.contains_key(id.as_str());
-        let older: Vec<Document> =
-            config.map(|it| it.document.clone()).into_iter().chain(before.remove(id)).collect();
-        let read = || {
-            let vendor = match config {
-                Some(it) => vendor::read(vault, id, &it.document, is_paused)?,
-                None => vendor::without_config(vault, id, is_paused),
-            };
-            let instances = find::instances_in(vault, &documents, config, &older)?;
-            Ok(Stored { vendor: Some(vendor), instances })
-        };
-        all.insert(id.clone(), read().map_err(|it: Fault| it.into()));
     }
     Ok(all)
 }

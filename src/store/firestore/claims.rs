@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Write};
 
 use super::{
-    BATCH_MAX, Fault, FirestoreStore,
+    BATCH_MAX, Fault, FirestoreStore, bulk,
     find::spellings,
     instance::{self, INSTANCES},
     session::Session,
     value::{Fields, delete, get_text, id_of, text, whole},
+    vendor::{self, CONFIGS, OLDER_CONFIGS},
 };
 use crate::{
     domain::{
@@ -29,10 +30,30 @@ fn claim_id(vault: &Vault, key: &InstanceKey) -> String {
     hex::encode(token(vault, key))
 }
 
-/// Everybody besides those who are written now who has one of these keys.
+/// A document of an instance, and what it has of its vendor's configuration and is found by, too.
+struct Holder {
+    document: Document,
+    lent: Option<InstanceKey>,
+}
+
+impl Holder {
+    fn own(document: Document) -> Self {
+        Self { document, lent: None }
+    }
+
+    fn has(&self, key: &InstanceKey) -> bool {
+        self.lent.as_ref() == Some(key) || instance::keys(&self.document).contains(key)
+    }
+
+    fn keys(self) -> impl Iterator<Item = InstanceKey> {
+        instance::keys(&self.document).into_iter().chain(self.lent)
+    }
+}
+
+/// Everybody who has one of these keys.
 struct Holders {
     claims: HashMap<String, Document>,
-    found: Vec<Document>,
+    found: Vec<Holder>,
 }
 
 impl Holders {
@@ -47,19 +68,23 @@ impl Holders {
             values.entry(field).or_default().extend(spelled);
         }
         let ids: Vec<String> = keys.iter().map(|it| claim_id(vault, it)).collect();
-        let (mut claims, mut found) = (HashMap::new(), Vec::new());
+        let mut claims = HashMap::new();
         for ids in ids.chunks(BATCH_MAX) {
             claims.extend(session.get(CLAIMS, ids).await?);
         }
+        let mut found = lent(session, keys).await?;
+        let lent: HashSet<String> = found.iter().map(|it| it.document.name.clone()).collect();
         for (field, values) in values {
-            found.extend(session.find(INSTANCES, field, values).await?);
+            let own = session.find(INSTANCES, field, values).await?.into_iter();
+            found.extend(own.filter(|it| !lent.contains(&it.name)).map(Holder::own));
         }
         // A claim also holds what a query does not find, as long as its instance is as it says.
         let named = claims.values().filter_map(|it| get_text(&it.fields, "instanceId"));
-        let present: HashSet<&str> = found.iter().map(|it| id_of(&it.name)).collect();
+        let present: HashSet<&str> = found.iter().map(|it| id_of(&it.document.name)).collect();
         let named: Vec<String> = named.filter(|it| !present.contains(it.as_str())).collect();
         for named in named.chunks(BATCH_MAX) {
-            found.extend(session.get(INSTANCES, named).await?.into_values());
+            let own = session.get(INSTANCES, named).await?.into_values();
+            found.extend(own.map(Holder::own));
         }
         Ok(Self { claims, found })
     }
@@ -67,22 +92,44 @@ impl Holders {
     /// Whether an instance of another vendor that is not written now has this key.
     fn has_other(&self, key: &InstanceKey, vendor: &VendorId, written: &[&str]) -> bool {
         self.found.iter().any(|it| {
-            !written.contains(&id_of(&it.name))
-                && instance::vendor_of(it).as_ref() != Some(vendor)
-                && instance::keys(it).contains(key)
+            !written.contains(&id_of(&it.document.name))
+                && instance::vendor_of(&it.document).as_ref() != Some(vendor)
+                && it.has(key)
         })
+    }
+
+    /// What this instance has of its vendor's configuration.
+    fn lent(&self, instance: &WabaInstance) -> Option<InstanceKey> {
+        let mut its =
+            self.found.iter().filter(|it| id_of(&it.document.name) == instance.id.as_str());
+        its.find_map(|it| it.lent.clone())
     }
 }
 
-/// The documents that may have this key: what a query finds, and what its claim names, since a
-/// number at another provider is in no field that is asked for.
+/// Who has one of these numbers at Meta of its vendor's configuration, which no field of an instance
+/// shows.
+async fn lent(session: &Session, keys: &BTreeSet<InstanceKey>) -> Result<Vec<Holder>, Fault> {
+    let at_meta = keys.iter().filter(|it| matches!(it, InstanceKey::Meta(_)));
+    let values: Vec<_> = at_meta.flat_map(|it| spellings(it).1).collect();
+    let mut lenders = BTreeSet::new();
+    for collection in [CONFIGS, OLDER_CONFIGS] {
+        let configs = session.find(collection, instance::LENT_META_ID, values.clone()).await?;
+        lenders.extend(configs.iter().filter_map(vendor::vendor_of));
+    }
+    let lenders: Vec<VendorId> = lenders.into_iter().collect();
+    let lent = bulk::lent(session, &lenders).await?;
+    Ok(lent.into_iter().map(|(document, it)| Holder { document, lent: Some(it) }).collect())
+}
+
+/// The documents that have this key: those that a query finds, and the one that its claim names,
+/// since a number at another provider is in no field that is asked for.
 pub(super) async fn having(
     session: &Session,
     vault: &Vault,
     key: &InstanceKey,
 ) -> Result<Vec<Document>, Fault> {
     let found = Holders::of(session, vault, &BTreeSet::from([key.clone()])).await?.found;
-    Ok(found.into_iter().filter(|it| instance::keys(it).contains(key)).collect())
+    Ok(found.into_iter().filter(|it| it.has(key)).map(|it| it.document).collect())
 }
 
 /// Who has these keys, each as [`having`] finds it.
@@ -92,9 +139,9 @@ pub(super) async fn owners(
     keys: &BTreeSet<InstanceKey>,
 ) -> Result<HashMap<InstanceKey, BTreeSet<VendorId>>, Fault> {
     let mut owners: HashMap<InstanceKey, BTreeSet<VendorId>> = HashMap::new();
-    for document in Holders::of(session, vault, keys).await?.found {
-        let Some(vendor) = instance::vendor_of(&document) else { continue };
-        for key in instance::keys(&document).into_iter().filter(|it| keys.contains(it)) {
+    for holder in Holders::of(session, vault, keys).await?.found {
+        let Some(vendor) = instance::vendor_of(&holder.document) else { continue };
+        for key in holder.keys().filter(|it| keys.contains(it)) {
             owners.entry(key).or_default().insert(vendor.clone());
         }
     }
@@ -120,7 +167,8 @@ pub(super) async fn take(
     let written: Vec<&str> = instances.iter().map(|it| it.id.as_str()).collect();
     let mut owners: HashMap<InstanceKey, &WabaInstance> = HashMap::new();
     for it in instances {
-        let had = had(it);
+        let mut had = had(it);
+        had.extend(holders.lent(it));
         for key in it.keys() {
             let is_taken = !had.contains(&key) && holders.has_other(&key, &it.vendor_id, &written);
             let other = owners.insert(key, it);

@@ -130,9 +130,7 @@ pub(super) async fn read_instances(
     }
     let config = config(session, id).await?;
     let older = match &config {
-        Some(it) if heir(it, documents, &lacking(documents)).is_some() => {
-            older_configs(session, id, Some(it)).await?
-        }
+        Some(it) if heir(it, documents).is_some() => older_configs(session, id, Some(it)).await?,
         _ => Vec::new(),
     };
     instances_in(vault, documents, config.as_ref(), &older)
@@ -145,8 +143,7 @@ pub(super) fn instances_in(
     config: Option<&Config>,
     older: &[Document],
 ) -> Result<Vec<WabaInstance>, Fault> {
-    let lacking = lacking(documents);
-    let heir = config.and_then(|it| heir(it, documents, &lacking)).map(|it| &it.name);
+    let heir = config.and_then(|it| heir(it, documents)).map(|it| &it.name);
     let (of_heir, none) = match heir {
         Some(_) => (Older::of(vault, older.iter())?, Older::default()),
         None => (Older::default(), Older::default()),
@@ -163,19 +160,11 @@ fn lacks(document: &Document) -> bool {
     instance::lacks_secrets(document) && !instance::is_foreign(document)
 }
 
-fn lacking(documents: &[Document]) -> Vec<&Document> {
-    documents.iter().filter(|it| lacks(it)).collect()
-}
-
 /// Which instance gets what only the configuration has.
-pub(super) fn heir<'a>(
-    config: &Config,
-    documents: &'a [Document],
-    lacking: &[&'a Document],
-) -> Option<&'a Document> {
+pub(super) fn heir<'a>(config: &Config, documents: &'a [Document]) -> Option<&'a Document> {
     let named = get_text(&config.document.fields, "wabaInstanceId");
     match (named, documents) {
-        (Some(named), _) => lacking.iter().copied().find(|it| id_of(&it.name) == named),
+        (Some(named), _) => documents.iter().find(|it| id_of(&it.name) == named && lacks(it)),
         (None, [only]) => Some(only),
         (None, _) => None,
     }
@@ -267,17 +256,14 @@ impl FirestoreStore {
         key: &InstanceKey,
     ) -> Result<Option<(VendorId, InstanceId)>, StoreError> {
         let found = claims::having(&self.session()?, &self.vault, key).await?;
-        let found: Vec<(VendorId, Document)> =
-            found.into_iter().filter_map(|it| Some((instance::vendor_of(&it)?, it))).collect();
-        let Some((vendor, _)) = found.first() else { return Ok(None) };
-        let vendor = vendor.clone();
+        let Some(vendor) = found.first().and_then(instance::vendor_of) else { return Ok(None) };
         // Claimed by two, it routes for neither.
-        if found.iter().any(|it| it.0 != vendor) {
+        if found.iter().any(|it| instance::vendor_of(it).as_ref() != Some(&vendor)) {
             return Ok(None);
         }
-        let served = found.iter().filter(|it| !instance::is_foreign(&it.1));
-        let newest = served.max_by_key(|it| (updated_at(&it.1), it.1.name.clone()));
-        let id = newest.and_then(|it| InstanceId::parse(id_of(&it.1.name)).ok());
+        let served = found.iter().filter(|it| !instance::is_foreign(it));
+        let newest = served.max_by_key(|it| (updated_at(it), it.name.clone()));
+        let id = newest.and_then(|it| InstanceId::parse(id_of(&it.name)).ok());
         Ok(id.map(|id| (vendor, id)))
     }
 }

@@ -58,10 +58,10 @@ pub fn instance_write(
     instance::write(vault, name.to_owned(), before, &older, instance, None)
 }
 
-/// What a document of `waba_instances` is found by.
+/// What a document of `waba_instances` is found by, with what is lent to it.
 #[must_use]
-pub fn instance_keys(document: &Document) -> Vec<InstanceKey> {
-    instance::keys(document)
+pub fn instance_keys(document: &Document, configs: &[Document]) -> Vec<InstanceKey> {
+    instance::keys(document).into_iter().chain(instance::lent_key(document, configs)).collect()
 }
 
 /// The key in a document of `gateway_keys`.

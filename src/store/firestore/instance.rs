@@ -33,6 +33,8 @@ pub(super) const INSTANCES: &str = "waba_instances";
 /// Both spellings of the webhook secret, the one that is read first in front.
 const SECRETS: [&str; 2] = ["wasenderWebhookSecret", "webhookSecret"];
 const SESSION_KEY: &str = "wasenderApiKey";
+/// Where a configuration has a number at Meta.
+pub(super) const LENT_META_ID: &str = "whatsappPhoneNumberId";
 
 /// What the vendor's configuration has of an instance that lacks its own.
 #[derive(Default)]
@@ -66,7 +68,7 @@ impl Older {
                 }
             }
             if older.meta_id.is_none() {
-                older.meta_id = get_text(&config.fields, "whatsappPhoneNumberId");
+                older.meta_id = get_text(&config.fields, LENT_META_ID);
             }
         }
         Ok(older)
@@ -147,6 +149,14 @@ pub(super) fn keys(document: &Document) -> Vec<InstanceKey> {
         }
     }
     keys
+}
+
+/// What it is found by and has of its vendor's configurations, the first that has it.
+pub(super) fn lent_key(document: &Document, configs: &[Document]) -> Option<InstanceKey> {
+    let is_lent = provider(document) == Some(ProviderKind::Meta)
+        && get_text(&document.fields, accounts::META_ID).is_none();
+    let mut ids = configs.iter().filter_map(|it| get_text(&it.fields, LENT_META_ID));
+    ids.next().filter(|_| is_lent).map(InstanceKey::Meta)
 }
 
 /// Reads a document. `None`: there is nothing to serve in it.

@@ -115,8 +115,7 @@ impl Put<'_> {
             return Ok(Older::default());
         }
         let all = find::instances_of(tx, &it.vendor_id).await?;
-        let lacking: Vec<&Document> = all.iter().filter(|it| instance::lacks_secrets(it)).collect();
-        let heir = find::heir(config, &all, &lacking);
+        let heir = find::heir(config, &all);
         if heir.is_none_or(|heir| heir.name != document.name) {
             return Ok(Older::default());
         }

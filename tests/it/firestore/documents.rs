@@ -575,6 +575,16 @@ async fn a_number_in_a_document_of_another_program_is_a_conflict() {
         let answer = app.admin.post("/api/admin/vendors/binta/waba-instances", body).await;
         assert_eq!(answer.status, 409, "{}", answer.text);
     }
+    // Whose it is need not be readable.
+    program.update("waba_instances", "aQ7auto", json!({ "vendorId": "an/na" })).await;
+    let answer = app
+        .admin
+        .post(
+            "/api/admin/vendors/binta/waba-instances",
+            json!({ "phoneNumber": "+221771234567", "provider": "wasender" }),
+        )
+        .await;
+    assert_eq!(answer.status, 409, "{}", answer.text);
     program.delete("waba_instances", "aQ7auto").await;
     let body = json!({ "phoneNumber": "+221771234567", "provider": "wasender" });
     let answer = app.admin.post("/api/admin/vendors/binta/waba-instances", body).await;
@@ -585,4 +595,75 @@ async fn a_number_in_a_document_of_another_program_is_a_conflict() {
     let stored = program.get("waba_instances", "waba_binta").await;
     assert_eq!(stored["businessName"], "binta");
     assert_eq!(stored["status"], "pending");
+}
+
+/// Anna's number at Meta is in a configuration, `binta` is free to ask for it.
+async fn lend(program: &Program, collection: &str, config: &str) {
+    let lends = json!({ "vendorId": "anna", "whatsappPhoneNumberId": "1555", "whatsappAccessToken": "token" });
+    program.set(collection, config, lends).await;
+    let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567", "provider": "meta" });
+    program.set("waba_instances", "aQ7auto", number).await;
+}
+
+/// Asks for this number at Meta for Binta.
+async fn ask(app: &TestApp, phone_number_id: &str) -> u16 {
+    let body = json!({ "phoneNumber": "+221771234568", "provider": "meta",
+        "meta": { "phoneNumberId": phone_number_id, "accessToken": "hers" } });
+    app.admin.post("/api/admin/vendors/binta/waba-instances", body).await.status
+}
+
+#[tokio::test]
+async fn a_number_at_meta_that_a_configuration_lends_is_found_and_nobody_elses() {
+    for (collection, config) in
+        [("vendor_configs", "anna"), ("vendor_configs", "cQ7auto"), ("vendorConfigs", "cQ7auto")]
+    {
+        let emulator = Emulator::start();
+        let program = emulator.program().await;
+        let app = app(&emulator).await;
+        let store = app.gateway.store();
+        let key = InstanceKey::Meta("1555".to_owned());
+        lend(&program, collection, config).await;
+        let (anna, binta) = (vendor_id("anna"), vendor_id("binta"));
+        let owner = store.instance_by_key(&key).await.unwrap().unwrap();
+        assert_eq!((&owner.0, owner.1.as_str()), (&anna, "aQ7auto"), "{collection}/{config}");
+        assert!(store.is_claimed_by_another(&key, &binta).await.unwrap());
+        assert!(!store.is_claimed_by_another(&key, &anna).await.unwrap());
+        let wanted = Wanted { keys: vec![key.clone()], ..Wanted::default() };
+        let looked = store.look(wanted).await.unwrap();
+        assert_eq!(looked.owners[&key], BTreeSet::from([anna.clone()]));
+        app.admin.put("/api/admin/vendors/binta", json!({})).await;
+        assert_eq!(ask(&app, "1555").await, 409);
+        // What it has is no conflict with itself, and is kept where it is.
+        let path = "/api/admin/vendors/anna/waba/aQ7auto";
+        let answer = app.admin.put(path, json!({ "accountProtection": true })).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(program.get("waba_instances", "aQ7auto").await["metaPhoneNumberId"].is_null());
+        // Once Anna has another of her own, it is lent to nobody.
+        let other = json!({ "meta": { "phoneNumberId": "1777", "accessToken": "token" } });
+        let answer = app.admin.put(path, other).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert!(store.instance_by_key(&key).await.unwrap().is_none());
+        assert_eq!(ask(&app, "1555").await, 201);
+    }
+}
+
+#[tokio::test]
+async fn a_number_at_meta_that_two_have_by_lending_is_nobodys_and_both_can_be_changed() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    lend(&program, "vendor_configs", "anna").await;
+    let lends = json!({ "whatsappPhoneNumberId": 1555, "whatsappAccessToken": "token" });
+    program.set("vendor_configs", "binta", lends).await;
+    let number = json!({ "phoneNumber": "+221771234568", "provider": "meta" });
+    program.set("waba_instances", "waba_binta", number).await;
+    let key = InstanceKey::Meta("1555".to_owned());
+    let store = app.gateway.store();
+    assert!(store.instance_by_key(&key).await.unwrap().is_none());
+    for (vendor, id) in [("anna", "aQ7auto"), ("binta", "waba_binta")] {
+        assert!(store.is_claimed_by_another(&key, &vendor_id(vendor)).await.unwrap());
+        let path = format!("/api/admin/vendors/{vendor}/waba/{id}");
+        let answer = app.admin.put(&path, json!({ "accountProtection": true })).await;
+        assert_eq!(answer.status, 200, "{vendor}: {}", answer.text);
+    }
 }
