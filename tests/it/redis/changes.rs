@@ -280,18 +280,21 @@ async fn how_often_a_vendor_may_be_asked_about_is_counted_over_all_gateways() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let (started, mut n_taken, mut refused) = (Instant::now(), 0, None);
-    for n in 0..60 {
+    // A machine that is slow just now asks on.
+    for n in 0.. {
+        assert!(started.elapsed() < DEADLINE, "nobody is refused");
         let answer = [&one, &two][n % 2].admin.get(&path).await;
         match answer.status {
             200 => n_taken += 1,
             429 => refused = Some(answer),
             other => panic!("{other}"),
         }
+        if n >= 60 && refused.is_some() {
+            break;
+        }
     }
     let renewed = started.elapsed().as_millis() / 100 + 1;
     assert!(n_taken <= 10 + renewed, "{n_taken} and {renewed}");
-    // Unless the machine was too slow to ask too often.
-    if let Some(refused) = refused {
-        assert!(refused.text.contains("10 a second"), "{}", refused.text);
-    }
+    let refused = refused.unwrap();
+    assert!(refused.text.contains("10 a second"), "{}", refused.text);
 }

@@ -21,8 +21,16 @@ async fn no_webhook_fails_while_redis_is_gone_and_it_is_used_again_when_it_is_ba
     let mut shared = Shared::new().await;
     let (one, two) = (shared.gateway().await, shared.gateway().await);
     let (known, cold) = (one.vendor(1).await, one.vendor(2).await);
+    let marker = one.vendor(3).await;
+    assert_eq!(hook(&two, &marker).await, 200);
+    let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", marker.id);
+    let last = "the-last-of-what-the-other-one-is-told";
+    let change = serde_json::json!({"wasenderWebhookSecret": last});
+    assert_eq!(one.admin.put(&path, change).await.status, 200);
+    is_told("all is heard of", async || posted(&two, &marker, last).await == 200).await;
     assert_eq!((hook(&one, &known).await, hook(&two, &known).await), (200, 200));
-    shared.forget_all(&one, &[&known, &cold]).await;
+    // The other one goes on remembering.
+    one.gateway.manager().forget_all();
     shared.redis.kill();
     assert_eq!((hook(&one, &known).await, hook(&one, &cold).await), (200, 200));
     is_degraded(&one, true).await;
@@ -234,8 +242,26 @@ async fn a_gateway_starts_without_its_redis() {
     super::until("Redis is used", || one.gateway.manager().uses_redis()).await;
 }
 
+/// How a Redis is of no use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fault {
+    Gone,
+    Paused,
+    Full,
+}
+
+async fn breaks(server: &mut RedisServer, fault: Fault, is_broken: bool) {
+    match (fault, is_broken) {
+        (Fault::Gone, true) => server.kill(),
+        (Fault::Gone, false) => server.start_again().await,
+        (Fault::Paused, true) => server.pause(),
+        (Fault::Paused, false) => server.go_on(),
+        (Fault::Full, _) => server.fill(is_broken).await,
+    }
+}
+
 #[tokio::test]
-async fn a_redis_that_is_gone_is_told_once_in_the_log_and_once_when_it_is_back() {
+async fn a_redis_that_is_of_no_use_is_told_once_in_the_log_and_once_when_it_is_back() {
     let (mut server, directory) = (RedisServer::start().await, tempfile::tempdir().unwrap());
     let (data, log) = (directory.path().join("data"), directory.path().join("log"));
     let key = "an-admin-key-of-at-least-32-characters";
@@ -246,26 +272,31 @@ async fn a_redis_that_is_gone_is_told_once_in_the_log_and_once_when_it_is_back()
     let process = Process::serve(&data, free_port(), &variables, &log).await;
     let client = Client::new(&process.base, key);
     let is_degraded = async || client.get("/ready").await.text.contains("redis");
-    let until = async |wanted: bool| {
-        let started = Instant::now();
-        let mut n_asked = 0;
-        while is_degraded().await != wanted || n_asked < 50 {
-            assert!(started.elapsed() < super::DEADLINE, "it never became {wanted}");
+    let mut n_asked = 0;
+    let mut until = async |wanted: bool, fault: Fault| {
+        let (started, before) = (Instant::now(), n_asked);
+        while is_degraded().await != wanted || n_asked < before + 50 {
+            assert!(started.elapsed() < super::DEADLINE, "{fault:?}: it never became {wanted}");
             n_asked += 1;
-            let stranger = format!("/api/admin/vendors/stranger_{wanted}_{n_asked}");
+            let stranger = format!("/api/admin/vendors/stranger_{n_asked}");
             assert!([404, 429].contains(&client.get(&stranger).await.status));
         }
     };
-    let told = |what: &str| {
-        std::fs::read_to_string(&log).unwrap().lines().filter(|it| it.contains(what)).count()
+    let told = || {
+        let log = std::fs::read_to_string(&log).unwrap();
+        let n = |what: &str| log.lines().filter(|it| it.contains(what)).count();
+        let words = ["is away", "answers again", "refuses writes", "takes writes again"];
+        words.map(|it| n(&format!("Redis {it}")))
     };
-    until(false).await;
-    for n in 1..=2 {
-        server.kill();
-        until(true).await;
-        assert_eq!((told("Redis is away"), told("Redis answers again")), (n, n - 1));
-        server.start_again().await;
-        until(false).await;
-        assert_eq!((told("Redis is away"), told("Redis answers again")), (n, n));
+    until(false, Fault::Gone).await;
+    let mut wanted = [0; 4];
+    for fault in [Fault::Gone, Fault::Paused, Fault::Full, Fault::Full, Fault::Gone] {
+        let first = if fault == Fault::Full { 2 } else { 0 };
+        for (is_broken, of) in [(true, first), (false, first + 1)] {
+            breaks(&mut server, fault, is_broken).await;
+            until(is_broken, fault).await;
+            wanted[of] += 1;
+            assert_eq!(told(), wanted, "{fault:?}");
+        }
     }
 }

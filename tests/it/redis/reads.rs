@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use serde_json::json;
 use tokio::task::JoinHandle;
 use waba_gateway::{
     domain::{id::VendorId, phone::PhoneNumber, secret::ExposeSecret, waba::InstanceKey},
@@ -189,6 +190,50 @@ async fn who_is_not_known_is_remembered_for_a_moment() {
         assert_eq!(one.post(&url, &headers, b"{}").await.status, 401);
     }
     assert_eq!(n_reads(), before + 1);
+}
+
+#[tokio::test]
+async fn a_number_that_nobody_has_is_remembered_for_a_moment_and_looked_for_again_soon() {
+    let shared = Shared::new().await;
+    let one = shared.gateway().await;
+    // Another program, of which the first one hears nothing.
+    let other = shared.gateway_with(&[("REDIS_URL", "")]).await;
+    let vendor = other.vendor(1).await;
+    let manager = one.gateway.manager();
+    assert_eq!(hook(&one, &vendor).await, 200);
+    let accounts = json!({
+        "phoneNumber": "+221771110001", "wasenderInstanceId": "4711",
+        "meta": { "phoneNumberId": "1555", "accessToken": "t" },
+        "unipile": { "accountId": "u1", "apiKey": "k" },
+    });
+    let keys = [
+        InstanceKey::Phone("221771110001".to_owned()),
+        InstanceKey::Wasender("4711".to_owned()),
+        InstanceKey::Meta("1555".to_owned()),
+        InstanceKey::Unipile("u1".to_owned()),
+    ];
+    let n_reads = || shared.store.n_key_reads.load(Ordering::SeqCst);
+    for key in &keys {
+        let (before, asked) = (n_reads(), Instant::now());
+        for _ in 0..100 {
+            assert!(manager.by_key(key).await.unwrap().is_none());
+        }
+        assert!(n_reads() == before + 1 || asked.elapsed() > Duration::from_secs(2), "{key:?}");
+    }
+    let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", vendor.id);
+    let changed = other.admin.put(&path, accounts).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let started = Instant::now();
+    for key in &keys {
+        // One that is known is remembered for an hour.
+        while manager.by_key(key).await.unwrap().is_none() {
+            assert!(
+                started.elapsed() < DEADLINE,
+                "{key:?} is unknown for as long as others are known"
+            );
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -41,6 +41,7 @@ pub struct Switch {
     pub n_puts: AtomicUsize,
     n_told: AtomicI64,
     pub n_vendor_reads: AtomicUsize,
+    pub n_key_reads: AtomicUsize,
 }
 
 impl Switch {
@@ -58,6 +59,7 @@ impl Switch {
             n_puts: AtomicUsize::new(0),
             n_told: AtomicI64::new(0),
             n_vendor_reads: AtomicUsize::new(0),
+            n_key_reads: AtomicUsize::new(0),
         })
     }
 
@@ -158,6 +160,7 @@ impl Store for Switch {
         &self,
         key: &InstanceKey,
     ) -> Result<Option<(VendorId, InstanceId)>, StoreError> {
+        self.n_key_reads.fetch_add(1, Ordering::SeqCst);
         self.reached().await?.instance_by_key(key).await
     }
 
