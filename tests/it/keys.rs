@@ -8,7 +8,7 @@ use waba_gateway::{
         clock::{Clock, HOUR, MINUTE, iso},
         secret::ExposeSecret,
     },
-    gateway::NewKey,
+    gateway::{self, NewKey},
 };
 
 use crate::support::{Client, Options, TestApp, TestVendor, spawn_app, spawn_app_with};
@@ -296,6 +296,86 @@ async fn every_change_is_on_record_with_who_made_it_and_no_value() {
     assert_eq!(second["nextCursor"], Value::Null);
     let of_one = format!("/api/admin/audit?vendorId={}", vendor.id);
     assert_eq!(boss.get(&of_one).await.json()["changes"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn changes_of_every_kind_are_on_record_with_when_they_were_made() {
+    let clock = Clock::fixed(1_800_000_000_000);
+    let app = spawn_app_with(Options { clock: clock.clone(), ..Options::default() }).await;
+    let vendor = app.vendor(1).await;
+    let (of_all, of_vendor) = ("/api/admin", format!("/api/admin/vendors/{}", vendor.id));
+    let made = app.admin.post("/api/admin/keys", json!({ "name": "k" })).await.json();
+    let export = app.admin.get("/api/admin/export").await.json();
+    let number = json!({ "phoneNumber": "+221771110002" });
+    let twilio = json!({ "provider": "twilio", "config": { "accountSid": format!("AC{}", "0".repeat(32)),
+        "authToken": "t", "from": "+14155238886" } });
+    let (waba, second) = (format!("waba/waba_{}", vendor.id), format!("waba/waba_{}_2", vendor.id));
+    let deeds = [
+        ("putVendor", "PUT", of_vendor.clone(), json!({ "businessName": "Shop" })),
+        ("renewSigningSecret", "POST", format!("{of_vendor}/signing-secret"), json!({})),
+        ("createInstance", "POST", format!("{of_vendor}/waba-instances"), number),
+        (
+            "changeNumber",
+            "PUT",
+            format!("{of_vendor}/{second}"),
+            json!({ "accountProtection": true }),
+        ),
+        ("deleteNumber", "DELETE", format!("{of_vendor}/{second}"), Value::Null),
+        ("rotateSecret", "POST", format!("{of_vendor}/{waba}/rotate-secret"), json!({})),
+        ("switchProvider", "POST", format!("{of_vendor}/switch-provider"), twilio),
+        ("pauseVendor", "POST", format!("{of_vendor}/pause"), json!({})),
+        ("resumeVendor", "POST", format!("{of_vendor}/resume"), json!({})),
+        ("pauseAll", "POST", format!("{of_all}/pause"), json!({})),
+        ("resumeAll", "POST", format!("{of_all}/resume"), json!({})),
+        ("exportVendors", "GET", format!("{of_all}/export"), Value::Null),
+        ("importVendors", "POST", format!("{of_all}/import"), export),
+        ("createKey", "POST", format!("{of_all}/keys"), json!({ "name": "another" })),
+        (
+            "deleteKey",
+            "DELETE",
+            format!("{of_all}/keys/{}", made["id"].as_str().unwrap()),
+            Value::Null,
+        ),
+    ];
+    for (what, method, path, body) in deeds {
+        clock.advance(MINUTE);
+        let answer =
+            app.admin.call(method, &path, Some(body).filter(|it| !it.is_null()), &[]).await;
+        assert!((200..300).contains(&answer.status), "{what}: {} {}", answer.status, answer.text);
+        let latest = app.admin.get("/api/admin/audit?limit=1").await.json()["changes"][0].clone();
+        let at = iso(clock.now());
+        assert_eq!((&latest["what"], &latest["at"]), (&json!(what), &json!(at)), "{latest}");
+        let is_of_vendor = path.starts_with(&of_vendor);
+        let of = is_of_vendor.then(|| vendor.id.as_str());
+        assert_eq!(latest["vendorId"].as_str(), of, "{latest}");
+    }
+}
+
+#[tokio::test]
+async fn of_a_key_nothing_but_its_hash_is_on_disk() {
+    let mut app = spawn_app().await;
+    let mut clear = Vec::new();
+    for body in [json!({ "name": "one" }), json!({ "name": "two", "vendorId": "anna" })] {
+        app.admin.put("/api/admin/vendors/anna", json!({})).await;
+        let made = app.admin.post("/api/admin/keys", body).await.json();
+        let key = made["key"].as_str().unwrap().to_owned();
+        assert_eq!(app.admin.with_key(&key).get("/api/admin/vendors/anna").await.status, 200);
+        clear.push(key);
+    }
+    app.gateway.keep_keys_used().await.unwrap();
+    let is_on_disk = |what: &[u8]| {
+        let files = std::fs::read_dir(app.data_dir()).unwrap().map(|it| it.unwrap().path());
+        let files = files.filter(|it| it.is_file());
+        files
+            .map(|it| std::fs::read(it).unwrap())
+            .any(|it| it.windows(what.len()).any(|it| it == what))
+    };
+    for key in &clear {
+        // Nor any part of it that is random.
+        assert!(!is_on_disk(&key.as_bytes()[key.len() - 16..]), "a key is on disk");
+        assert!(is_on_disk(&gateway::hash(key)), "its hash is nowhere");
+    }
+    app.app.take().unwrap().stop().await;
 }
 
 #[tokio::test]
