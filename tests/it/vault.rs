@@ -72,7 +72,7 @@ fn run(
 }
 
 /// Runs it where standard error is a terminal, by `script` of util-linux.
-fn at_a_terminal(command: &Command) -> (i32, String) {
+pub(crate) fn at_a_terminal(command: &Command) -> (i32, String) {
     let words = std::iter::once(command.get_program()).chain(command.get_args());
     let words: Vec<&str> = words.map(|it| it.to_str().unwrap()).collect();
     let shell = format!("stty cols 100 rows 24; exec {}", words.join(" "));
@@ -83,7 +83,11 @@ fn at_a_terminal(command: &Command) -> (i32, String) {
 }
 
 /// How many boxes of a column there are, and how many are not sealed with this key.
-fn boxes(data: &Path, (table, column): (&str, &str), key: &SecretString) -> (usize, usize) {
+pub(crate) fn boxes(
+    data: &Path,
+    (table, column): (&str, &str),
+    key: &SecretString,
+) -> (usize, usize) {
     let vault = Vault::new(key, &[]).unwrap();
     let db = rusqlite::Connection::open(data.join("waba.db")).unwrap();
     db.busy_timeout(DEADLINE).unwrap();
@@ -99,7 +103,7 @@ async fn app_with(key: &SecretString) -> TestApp {
 }
 
 /// Restarts the server with this key and these older ones.
-async fn restart(app: &mut TestApp, key: &SecretString, old: &[&SecretString]) {
+pub(crate) async fn restart(app: &mut TestApp, key: &SecretString, old: &[&SecretString]) {
     app.config.encryption_key = Some(key.clone());
     app.config.old_encryption_keys = old.iter().map(|it| (*it).clone()).collect();
     app.restart().await;

@@ -2,12 +2,16 @@
 //! exist, and everything goes on by itself.
 
 use serde_json::json;
-use waba_gateway::{domain::waba::InstanceKey, gateway, store::LocalCopy};
+use waba_gateway::{
+    domain::{route::ProviderKind, waba::InstanceKey, webhook::Headers},
+    gateway,
+    store::LocalCopy,
+};
 
 use super::{app, until, vendor_id};
 use crate::{
     restart::free_port,
-    support::{Client, DEADLINE, Emulator, Process, TestApp, TestVendor, time},
+    support::{Client, DEADLINE, Emulator, Process, TestApp, TestVendor},
 };
 
 async fn knock(app: &TestApp, vendor: &str, secret: &str) -> u16 {
@@ -54,17 +58,33 @@ async fn while_firestore_is_gone_the_unknown_get_503_and_the_known_are_served() 
     until("it is back", async || knock(&app, "nobody", "a-secret").await == 401).await;
     assert_eq!(app.admin.put("/api/admin/vendors/new", json!({})).await.status, 201);
     assert_eq!(knock(&app, known.id.as_str(), known.secret()).await, 200);
-    // Changes are heard of again, too.
-    let program = emulator.program().await;
-    let id = known.id.as_str();
-    app.gateway.manager().forget(&known.id);
-    assert_eq!(knock(&app, id, known.secret()).await, 200);
-    until("changes are heard of", async || {
-        let fields = json!({ "wasenderWebhookSecret": "another-secret", "updatedAt": time(1) });
-        program.update("waba_instances", &format!("waba_{id}"), fields).await;
-        knock(&app, id, "another-secret").await == 200
-    })
-    .await;
+}
+
+#[tokio::test]
+async fn what_is_changed_while_nobody_listens_is_heard_of_once_somebody_does_again() {
+    let mut emulator = Emulator::start();
+    let app = app(&emulator).await;
+    let shop = remembered(&app, &emulator).await;
+    let secret = [("x-webhook-signature".to_owned(), shop.secret().to_owned())];
+    // What is remembered for an hour: nothing that is asked here makes anybody read it again.
+    let status = async || {
+        let headers = Headers(secret.to_vec());
+        let known = app.gateway.knock(ProviderKind::Wasender, shop.id.as_str(), &headers).await;
+        known.unwrap().0.vendor().status.as_str()
+    };
+    for (n, word) in ["suspended", "inactive"].into_iter().enumerate() {
+        emulator.kill();
+        assert_eq!(knock(&app, shop.id.as_str(), shop.secret()).await, 200);
+        emulator.restart();
+        // Each edit is made once: this one before the gateway is there again, ...
+        let program = emulator.program().await;
+        program.update("vendor_configs", shop.id.as_str(), json!({ "status": word })).await;
+        until("it is heard of", async || status().await == word).await;
+        // ... and this one while it listens.
+        let word = ["active", "suspended"][n];
+        program.update("vendor_configs", shop.id.as_str(), json!({ "status": word })).await;
+        until("the next is heard of", async || status().await == word).await;
+    }
 }
 
 #[tokio::test]

@@ -667,3 +667,96 @@ async fn a_number_at_meta_that_two_have_by_lending_is_nobodys_and_both_can_be_ch
         assert_eq!(answer.status, 200, "{vendor}: {}", answer.text);
     }
 }
+
+/// What a vendor is called and has, as one vendor is read and as many are.
+async fn read(app: &TestApp, vendor: &str) -> (String, Vec<WabaInstance>) {
+    let (store, id) = (app.gateway.store(), vendor_id(vendor));
+    let name = store.vendor(&id).await.unwrap().unwrap().business_name;
+    let read = (name, store.instances(&id).await.unwrap());
+    let wanted = Wanted { vendors: vec![id.clone()], ..Wanted::default() };
+    let looked = store.look(wanted).await.unwrap().vendors.remove(&id).unwrap().unwrap();
+    let many = (looked.vendor.unwrap().business_name, looked.instances);
+    assert_eq!(format!("{many:?}"), format!("{read:?}"));
+    read
+}
+
+#[tokio::test]
+async fn of_several_configurations_the_one_of_its_id_counts_and_else_the_newest() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let set = async |collection: &str, id: &str, name: &str, at: Value| {
+        let fields = json!({ "vendorId": "anna", "businessName": name, "updatedAt": at });
+        program.set(collection, id, fields).await;
+    };
+    let mut steps = vec![
+        ("vendorConfigs", "zQ7auto", "of before", json!("2030-01-01T00:00:00.000Z")),
+        ("vendorConfigs", "anna", "of before, by its id", time(AT)),
+        ("vendor_configs", "aQ1auto", "of now", time(AT)),
+        ("vendor_configs", "aQ0auto", "of now and newer", json!(LATER)),
+        ("vendor_configs", "anna", "of now, by its id", time(AT - 1)),
+    ];
+    // The better ones last, and then in the other order: what is there already changes nothing.
+    for (collection, id, name, at) in steps.clone() {
+        set(collection, id, name, at).await;
+        assert_eq!(read(&app, "anna").await.0, name);
+    }
+    for (collection, id, ..) in &steps {
+        program.delete(collection, id).await;
+    }
+    steps.reverse();
+    for (collection, id, name, at) in steps {
+        set(collection, id, name, at).await;
+        assert_eq!(read(&app, "anna").await.0, "of now, by its id", "{name}");
+    }
+}
+
+#[tokio::test]
+async fn what_configurations_lend_goes_to_the_number_they_name_and_first_from_the_one_of_now() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let now = json!({ "wasenderWebhookSecret": "of-now", "whatsappVerifyToken": "verify" });
+    let before = json!({ "wasenderWebhookSecret": "of-before", "wasenderAccessToken": "key" });
+    program.set("vendor_configs", "anna", now).await;
+    program.set("vendorConfigs", "anna", before).await;
+    let number = |number: &str| json!({ "vendorId": "anna", "phoneNumber": number });
+    program.set("waba_instances", "waba_anna", number("+221771234567")).await;
+    let all = async || {
+        let instances = read(&app, "anna").await.1;
+        let of = |it: &WabaInstance| (it.id.to_string(), secrets(it).join(" "));
+        instances.iter().map(of).collect::<Vec<_>>()
+    };
+    let has = |id: &str, secrets: &str| (id.to_owned(), secrets.to_owned());
+    assert_eq!(all().await, [has("waba_anna", "of-now key")]);
+    // Of two numbers neither is meant, until one is named.
+    program.set("waba_instances", "xQ7auto", number("+221771234568")).await;
+    assert_eq!(all().await, [has("waba_anna", ""), has("xQ7auto", "")]);
+    for (named, wanted) in [
+        ("xQ7auto", [has("waba_anna", ""), has("xQ7auto", "of-now key")]),
+        ("waba_anna", [has("waba_anna", "of-now key"), has("xQ7auto", "")]),
+        ("waba_gone", [has("waba_anna", ""), has("xQ7auto", "")]),
+    ] {
+        program.update("vendor_configs", "anna", json!({ "wabaInstanceId": named })).await;
+        assert_eq!(all().await, wanted, "{named}");
+    }
+    // What the number has itself goes before what is lent.
+    program.update("vendor_configs", "anna", json!({ "wabaInstanceId": "xQ7auto" })).await;
+    program.update("waba_instances", "xQ7auto", json!({ "webhookSecret": "its-own" })).await;
+    assert_eq!(all().await, [has("waba_anna", ""), has("xQ7auto", "its-own key")]);
+}
+
+#[tokio::test]
+async fn a_number_at_meta_in_a_document_of_another_program_is_a_conflict() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    app.admin.put("/api/admin/vendors/binta", json!({})).await;
+    for id in [json!("1555"), json!(1555)] {
+        let theirs = json!({ "vendorId": "anna", "phoneNumber": "221771234567", "provider": "meta",
+            "metaPhoneNumberId": id });
+        program.set("waba_instances", "aQ7auto", theirs).await;
+        assert_eq!(ask(&app, "1555").await, 409, "{id}");
+    }
+    assert_eq!(ask(&app, "1556").await, 201);
+}

@@ -157,7 +157,11 @@ async fn a_message_that_goes_out_waits_a_minute_for_what_is_worth_telling() {
     app.clock.advance(30 * SECOND);
     written(&app).await;
     assert_eq!(said(&program, &id).await, "sent");
+    let n_reads = emulator.reads().len();
     app.clock.advance(30 * SECOND);
+    until("it is written again", async || n_writes(&emulator, &id) == 3).await;
+    let reads = emulator.reads().split_off(n_reads);
+    assert!(!reads.iter().any(|it| COLLECTIONS.iter().any(|name| it.contains(name))), "{reads:?}");
     until_said(&program, &id, "delivered").await;
     assert_eq!(app.post_signed(&vendor, &status(4)).await.status, 200);
     status_is(&app, &vendor, &id, "read").await;

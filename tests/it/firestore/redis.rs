@@ -1,7 +1,5 @@
 //! Gateways that share a Redis, and a Firestore that other programs change.
 
-use std::time::Instant;
-
 use serde_json::json;
 
 use super::until;
@@ -123,11 +121,9 @@ async fn the_state_of_a_session_alone_makes_nobody_read_the_vendor_again() {
     // What matters is told all the same, whoever heard of it first.
     let edit = json!({ "wasenderWebhookSecret": "their-secret" });
     program.update("waba_instances", &document, edit).await;
-    let edited = Instant::now();
     for app in [&one, &two] {
         until("it is effective", async || knock(app, &shop, "their-secret").await == 200).await;
     }
-    assert!(edited.elapsed().as_secs() < 2, "{:?}", edited.elapsed());
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::{path::Path, process::Command};
 
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Value, json};
 use waba_gateway::{
     domain::secret::{ExposeSecret, SecretString},
@@ -14,8 +15,9 @@ use super::{
     commands::{command, told},
     secrets, until, vendor_id,
 };
-use crate::support::{
-    Emulator, Options, Program, TestApp, gateway_binary, rules, spawn_app_with, time,
+use crate::{
+    support::{Emulator, Options, Program, TestApp, gateway_binary, rules, spawn_app_with, time},
+    vault::{at_a_terminal, boxes, restart},
 };
 
 const AT: i64 = 1_708_691_234_000;
@@ -110,6 +112,96 @@ async fn everything_in_firestore_is_sealed_with_the_new_key() {
     let mut node_two = node_two;
     node_two.restart().await;
     assert_eq!(proves(&node_two).await, 200);
+}
+
+/// How many sealed texts of a collection are not sealed with this key.
+async fn n_old(program: &Program, collection: &str, vault: &Vault) -> u64 {
+    let is_old = |it: &Value| {
+        let sealed = it.as_str().and_then(|it| it.strip_prefix("sealed:v1:"));
+        sealed.is_some_and(|it| !vault.is_current(&URL_SAFE_NO_PAD.decode(it).unwrap()))
+    };
+    let all = program.all(collection).await;
+    let own = all.values().flat_map(|it| it.as_object().unwrap().values());
+    let ours = all.values().filter_map(|it| it["gateway"].as_object()).flat_map(|it| it.values());
+    own.chain(ours).filter(|it| is_old(it)).count() as u64
+}
+
+#[tokio::test]
+async fn a_rotation_that_was_killed_is_gone_on_with_while_webhooks_come() {
+    const N: u32 = 350;
+    const COPY: (&str, &str) = ("known", "doc");
+    let emulator = Emulator::start();
+    let (old, new) = (SecretString::from(first_key(&emulator)), Vault::new_key().unwrap());
+    let vault = Vault::new(&new, &[]).unwrap();
+    let program = emulator.program().await;
+    for n in 0..N {
+        predecessors(&program, &format!("shop_{n:03}"), 5_000 + n).await;
+    }
+    let mut app = app(&emulator).await;
+    let (shop, data) = (app.vendor(1).await, app.data_dir());
+    let knock = async |app: &TestApp, vendor: &str, secret: &str| {
+        let hook = format!("{}/api/webhooks/wasender/{vendor}", app.base);
+        app.post(&hook, &[("x-webhook-signature", secret)], b"{}").await.status
+    };
+    for (vendor, secret) in [(shop.id.as_str(), shop.secret()), ("shop_007", "secret-of-shop_007")]
+    {
+        assert_eq!(knock(&app, vendor, secret).await, 200);
+    }
+    until("both are copied", async || boxes(&data, COPY, &old).0 >= 2).await;
+    let place = app.directory.path().to_owned();
+    let (code, said) = run(&emulator, &place, &["vault", "seal", "--all", "--apply"], None);
+    assert_eq!(code, 0, "{said}");
+    restart(&mut app, &new, &[&old]).await;
+    let rotate = |how: &[&str]| {
+        let arguments = [&["vault", "rotate"], how].concat();
+        let mut command = command(&gateway_binary(), &arguments, &emulator, &place);
+        command.env("ENCRYPTION_KEY", new.expose_secret());
+        command.env("ENCRYPTION_KEYS_OLD", old.expose_secret());
+        command
+    };
+    let n_all = n_old(&program, "waba_instances", &vault).await;
+    assert!(n_all >= 2 * u64::from(N), "{n_all}");
+
+    // Cut off after the first page or the second.
+    let before = emulator.commits("waba_instances").len();
+    let mut rotation = rotate(&[]).spawn().unwrap();
+    until("it has begun", async || emulator.commits("waba_instances").len() > before).await;
+    rotation.kill().unwrap();
+    rotation.wait().unwrap();
+    let (code, said) = run(&emulator, &place, &["vendor", "list"], Some((&new, "")));
+    assert!(code == 2 && said.contains("another ENCRYPTION_KEY"), "{code} {said}");
+    let left = n_old(&program, "waba_instances", &vault).await;
+    assert!(left > 0 && left < n_all, "{left} of {n_all}");
+
+    // Gone on with, and nobody who knocks meanwhile is refused.
+    let rotation = rotate(&["--json"]).spawn().unwrap();
+    let rotation = tokio::task::spawn_blocking(move || rotation.wait_with_output().unwrap());
+    let mut n_knocks = 0;
+    while !rotation.is_finished() {
+        let vendor = format!("shop_{:03}", n_knocks % N);
+        n_knocks += 1;
+        assert_eq!(knock(&app, &vendor, &format!("secret-of-{vendor}")).await, 200, "{vendor}");
+        assert_eq!(knock(&app, shop.id.as_str(), shop.secret()).await, 200);
+    }
+    assert!(n_knocks > 0);
+    let (code, said) = told(&rotation.await.unwrap());
+    let report: Value = serde_json::from_str(&said).unwrap();
+    let parts = report["parts"].as_array().unwrap();
+    let resealed = |name: &str| {
+        parts.iter().find(|it| it["name"] == name).unwrap()["resealed"].as_u64().unwrap()
+    };
+    assert!(code == 0 && report["clean"] == true, "{code} {said}");
+    // A page may have been on its way when the first one was killed.
+    assert!((1..=left).contains(&resealed("waba_instances")), "{left} {said}");
+    assert!(resealed("vendor_configs") >= u64::from(N), "{said}");
+    for collection in ["waba_instances", "vendor_configs"] {
+        assert_eq!(n_old(&program, collection, &vault).await, 0, "{collection}");
+    }
+    // So is the copy of this node.
+    let (n, n_old) = boxes(&data, COPY, &new);
+    assert!(n >= 2 && n_old == 0, "{n_old} of {n}");
+    let (code, said) = at_a_terminal(&rotate(&[]));
+    assert!(code == 0 && said.contains("waba_instances "), "{code} {said}");
 }
 
 /// As the predecessor has written it.

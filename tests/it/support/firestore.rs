@@ -1,6 +1,7 @@
 //! A Firestore of its own for a test, and what other programs do in it.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader},
     path::Path,
     process::{Child, Command, Stdio},
@@ -75,6 +76,18 @@ impl Emulator {
             .collect()
     }
 
+    /// The collections that were written.
+    pub fn written(&self) -> BTreeSet<String> {
+        let name = |it: &Json| {
+            let name = it["update"]["name"].as_str().or_else(|| it["delete"].as_str())?;
+            let path = name.split_once("/documents/")?.1;
+            Some(path.split_once('/')?.0.to_owned())
+        };
+        let all = self.log();
+        let writes = all.iter().filter_map(|it| it["writes"].as_array()).flatten();
+        writes.filter_map(name).collect()
+    }
+
     /// How many documents were written by each commit that wrote one of a collection, in order.
     pub fn commits(&self, collection: &str) -> Vec<usize> {
         let of = format!("/documents/{collection}/");
@@ -136,11 +149,27 @@ impl Emulator {
     }
 }
 
+/// What the contract says of collections, and those that other programs write here.
+const OF_THE_CONTRACT: [&str; 6] = [
+    "waba_instances",
+    "vendor_configs",
+    "vendorConfigs",
+    "vendor_messages",
+    "crmTickets",
+    "notifications",
+];
+
 impl Drop for Emulator {
     fn drop(&mut self) {
         // It may have been killed.
         let _ = self.child.kill();
         let _ = self.child.wait();
+        // Whatever a test does: everything else that is written is told by its name to be ours.
+        let written = self.written();
+        let is_known =
+            |it: &&String| OF_THE_CONTRACT.contains(&it.as_str()) || it.starts_with("gateway_");
+        let others: Vec<&String> = written.iter().filter(|it| !is_known(it)).collect();
+        assert!(std::thread::panicking() || others.is_empty(), "{others:?} were written");
     }
 }
 
