@@ -61,21 +61,25 @@ impl Gateway {
         self.apply_change(before, &present, change).await
     }
 
-    /// Moves the vendor's first instance to this account; its conversations and what is in flight
-    /// go with it.
+    /// Moves an instance, by default the vendor's first, to this account; its conversations and
+    /// what is in flight go with it.
     pub async fn switch_account(
         &self,
         vendor: &VendorId,
+        id: Option<&InstanceId>,
         change: InstanceChange,
     ) -> Result<(String, Vec<String>), AdminError> {
         let _turn = self.turn_of(vendor).await;
         let present = self.instances(vendor).await?;
-        let first = present.first().ok_or_else(|| {
-            let why = "the vendor has no WABA instance: create one with POST …/waba-instances";
-            AdminError::Invalid(why.to_owned())
-        })?;
-        let remarks = self.apply_change(first, &present, change).await?;
-        let kind = self.instance(vendor, &first.id).await?.provider;
+        let instance = match id {
+            Some(id) => present.iter().find(|it| it.id == *id).ok_or(AdminError::NoInstance)?,
+            None => present.first().ok_or_else(|| {
+                let why = "the vendor has no WABA instance: create one with POST …/waba-instances";
+                AdminError::Invalid(why.to_owned())
+            })?,
+        };
+        let remarks = self.apply_change(instance, &present, change).await?;
+        let kind = self.instance(vendor, &instance.id).await?.provider;
         Ok((webhook_url_at(&self.inner.settings.base_url, kind, vendor).into(), remarks))
     }
 

@@ -12,6 +12,7 @@ use super::{
     error::ApiError,
     extract::{Json, Path, Query},
     instances::{IdBody, SchemeBody, WabaPath, schemes},
+    send,
     vendors::present,
 };
 use crate::{
@@ -70,10 +71,13 @@ pub(super) struct ChangeBody {
     signature_schemes: Option<Option<Vec<SchemeBody>>>,
 }
 
-/// Where a vendor's messages shall go through.
+/// Where the messages of a vendor's number shall go through.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct SwitchBody {
+    /// The number; the vendor's first without it.
+    #[serde(default, rename = "wabaId")]
+    waba_id: Option<String>,
     /// `wasender`, `meta`, `unipile` or `twilio`.
     provider: String,
     /// The account there: the fields of that provider's block in `PUT …/waba/:wabaId`, and of
@@ -159,12 +163,13 @@ pub(super) async fn delete(
 
 /// Switch the provider
 ///
-/// Moves the vendor's first number to another account; what is in flight goes with it. The former
-/// account is kept, so that what is told of messages that left through it is still believed. An
-/// admin's key alone.
+/// Moves a number, by default the vendor's first, to another account; what is in flight goes with
+/// it. The former account is kept, so that what is told of messages that left through it is still
+/// believed. An admin's key alone.
 #[utoipa::path(post, path = "/switch-provider", tag = "Numbers", operation_id = "switchProvider",
     responses(
         (status = 200, description = "messages go through it now", body = SwitchedView),
+        (status = 404, description = "the vendor has no such number"),
         (status = 409, description = "another has this number, session or secret, or somebody else changed it meanwhile"),
         (status = 422, description = "a provider that is not there, or a value that cannot be"),
     ))]
@@ -175,8 +180,9 @@ pub(super) async fn switch_provider(
 ) -> Result<Answer<SwitchedView>, ApiError> {
     // The vendor comes first: what a body says of an unknown one is of no interest.
     web.gateway.vendor(&vendor).await?;
+    let id = send::instance(body.waba_id.clone())?;
     let change = body.change()?;
-    let (webhook_url, remarks) = web.gateway.switch_account(&vendor, change).await?;
+    let (webhook_url, remarks) = web.gateway.switch_account(&vendor, id.as_ref(), change).await?;
     let message = told("messages go through this account now", &remarks);
     Ok(Answer(SwitchedView { success: true, message, webhook_url }))
 }

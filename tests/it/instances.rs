@@ -346,6 +346,32 @@ async fn an_account_that_cannot_be_is_refused_with_its_field_and_no_value() {
 }
 
 #[tokio::test]
+async fn the_number_that_is_named_is_switched_and_no_other() {
+    let app = spawn_app().await;
+    let (shop, other) = (app.vendor(1).await, app.vendor(2).await);
+    let second = app.number(&shop.id, "+221770008888", 2_000).await;
+    let switch = format!("/api/admin/vendors/{}/switch-provider", shop.id);
+    let body = |waba_id: &str| json!({ "provider": "meta", "wabaId": waba_id,
+        "config": { "phoneNumberId": "7001", "accessToken": "token" } });
+    let id = format!("waba_{}_2", shop.id);
+    let answer = app.admin.post(&switch, body(&id)).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let providers: Vec<(String, &str)> = app
+        .gateway
+        .instances(&shop.id)
+        .await
+        .unwrap()
+        .iter()
+        .map(|it| (it.id.to_string(), it.provider.as_str()))
+        .collect();
+    assert_eq!(providers, [(format!("waba_{}", shop.id), "wasender"), (id, "meta")]);
+    assert_eq!(second.id, shop.id);
+    for unknown in [format!("waba_{}", other.id), "waba_none".to_owned(), "no/id".to_owned()] {
+        assert_eq!(app.admin.post(&switch, body(&unknown)).await.status, 404, "{unknown}");
+    }
+}
+
+#[tokio::test]
 async fn instances_are_counted_and_their_failures_told_once_a_minute() {
     let app = spawn_app().await;
     let (one, two) = (app.vendor(1).await, app.vendor(2).await);

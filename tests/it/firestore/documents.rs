@@ -272,7 +272,7 @@ async fn what_the_configuration_lent_stays_when_another_provider_carries_message
         let accounts =
             AccountsChange { provider: Some(provider), meta, ..AccountsChange::default() };
         let change = InstanceChange { accounts, ..InstanceChange::default() };
-        app.gateway.switch_account(&vendor_id(vendor), change).await.unwrap();
+        app.gateway.switch_account(&vendor_id(vendor), None, change).await.unwrap();
         (before, one(&app, vendor).await)
     };
     let account = |it: &WabaInstance| {
