@@ -123,6 +123,10 @@ impl Way<'_> {
             tell(&format!("{}(dry run: nothing was moved)\n", compared.text("would be ")));
             return Ok(ExitCode::SUCCESS);
         }
+        if !compared.lots.is_empty() {
+            // First, so that what was moved before a kill is on record too.
+            self.put_on_record(compared.lots.len()).await?;
+        }
         let progress = Progress::of("moving", compared.lots.len());
         self.copy(&compared, &progress)
             .await
@@ -130,9 +134,6 @@ impl Way<'_> {
         drop(progress);
         self.copy_rest(&keys).await.context("nothing is lost; the same command goes on")?;
         self.verify(&Progress::of("verifying", compared.lots.len())).await?;
-        if !compared.lots.is_empty() {
-            self.put_on_record(compared.lots.len()).await?;
-        }
         let all = format!("{}{} API keys\n", compared.text(""), keys.n_keys());
         tell(&[&all, &stays(n_unserved), options.to.what_next()].concat());
         Ok(ExitCode::SUCCESS)
@@ -242,7 +243,10 @@ impl Way<'_> {
             vendor: None,
             about: Some(format!("{n_vendors} vendors")),
         };
-        self.target.add_deed(&deed).await.context("everything is moved, and not put on record")
+        self.target
+            .add_deed(&deed)
+            .await
+            .context("nothing was moved: it could not be put on record")
     }
 
     /// What belongs to no vendor alone.

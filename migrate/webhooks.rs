@@ -2,14 +2,14 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Args;
 use tokio::time::{MissedTickBehavior, interval};
 use waba_gateway::{
     cli::progress::Progress,
     config::Config,
     domain::{id::VendorId, route::ProviderKind},
-    gateway::{AdminError, Gateway, SetUp, SetUpDone, SetUpError, can_reach},
+    gateway::{AdminError, BY_CLI, Gateway, SetUp, SetUpDone, SetUpError, can_reach},
     provider::wasender::SessionFault,
     telemetry::Chain,
 };
@@ -81,6 +81,15 @@ impl Options {
             {
                 pace.tick().await;
                 let end = self.one(gateway, &vendor, planned).await;
+                let is_kept = match &end {
+                    Ok(done) => !done.was_done,
+                    Err(error) => matches!(error, SetUpError::Partly(_)),
+                };
+                if is_kept {
+                    let what = "setUpWebhook";
+                    let kept = gateway.put_on_record(BY_CLI, what, Some(&vendor), None).await;
+                    kept.context("a set-up could not be put on record")?;
+                }
                 planned.webhook = Some(match end {
                     Ok(SetUpDone { was_done: true, .. }) => Webhook::WasSetUp,
                     Ok(done) => Webhook::SetUp(done.warnings),

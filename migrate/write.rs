@@ -28,31 +28,26 @@ pub async fn all(
     progress: &Progress,
 ) -> anyhow::Result<()> {
     let n_rows = plan.rows.len();
-    let (mut n_done, mut n_changed) = (0, 0);
-    let mut end = Ok(());
+    let n_changes = plan.rows.iter().filter(|it| it.is_change()).count();
+    if n_changes > 0 {
+        // First, so that what was written before a kill is on record too.
+        put_on_record(store, plan, n_changes).await?;
+    }
+    let mut n_done = 0;
     for some in plan.rows.chunks_mut(plan::at_once(Some(store))) {
         let kept = keep(store, some).await.context("write the rows");
-        end = kept.with_context(|| {
+        kept.with_context(|| {
             format!("{n_done} of {n_rows} rows are done; the same command goes on from there")
-        });
-        if end.is_err() {
-            break;
-        }
-        n_changed += some.iter().filter(|it| it.is_change()).count();
+        })?;
         record.rows(some)?;
         n_done += some.len();
         progress.advance(some.len());
     }
-    if n_changed == 0 {
-        return end;
-    }
-    // Why the rows could not all be written goes before that.
-    let on_record = put_on_record(store, plan, n_changed).await;
-    end.and(on_record)
+    Ok(())
 }
 
 /// One change on record for all rows; it names the vendor where there is one alone.
-async fn put_on_record(store: &dyn Store, plan: &Plan, n_changed: usize) -> anyhow::Result<()> {
+async fn put_on_record(store: &dyn Store, plan: &Plan, n_changes: usize) -> anyhow::Result<()> {
     let vendors: BTreeSet<&VendorId> =
         plan.rows.iter().filter_map(|it| it.row.vendor.as_ref()).collect();
     let deed = Deed {
@@ -60,9 +55,9 @@ async fn put_on_record(store: &dyn Store, plan: &Plan, n_changed: usize) -> anyh
         by: BY_CLI.to_owned(),
         what: "migrate".to_owned(),
         vendor: vendors.first().filter(|_| vendors.len() == 1).map(|it| (*it).clone()),
-        about: Some(format!("{n_changed} rows")),
+        about: Some(format!("{n_changes} rows")),
     };
-    store.add_deed(&deed).await.context("the rows are written, and could not be put on record")
+    store.add_deed(&deed).await.context("nothing was written: it could not be put on record")
 }
 
 async fn keep(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError> {
