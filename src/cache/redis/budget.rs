@@ -2,16 +2,19 @@
 
 use std::{cell::Cell, time::Duration};
 
-/// What a request may ask in. With what it tells, which is one call of 15 ms at most, no request
-/// waits longer than 50 ms for Redis.
-const REQUEST_WITHIN: Duration = Duration::from_millis(35);
+/// What a request may ask in. With what it tells no request waits longer than 50 ms for Redis.
+const REQUEST_WITHIN: Duration = Duration::from_millis(30);
+/// Once telling has taken so long, the rest is told without the request; a call takes 15 ms at most.
+const TELLS_UNTIL: Duration = Duration::from_millis(5);
 
 tokio::task_local! {
     static LEFT: Cell<Duration>;
+    static TOLD: Cell<Duration>;
 }
 
 /// A request, whose calls of Redis together take no longer than a request may wait for it.
 pub async fn request<T>(request: impl Future<Output = T>) -> T {
+    let request = TOLD.scope(Cell::new(Duration::ZERO), request);
     LEFT.scope(Cell::new(REQUEST_WITHIN), request).await
 }
 
@@ -28,4 +31,13 @@ pub(super) fn left(most: Duration) -> Duration {
 pub(super) fn spend(taken: Duration) {
     // What is no request's spends nothing.
     let _ = LEFT.try_with(|it| it.set(it.get().saturating_sub(taken)));
+}
+
+/// Whether there is time to tell something; what is no request's has as much as it needs.
+pub(super) fn may_tell() -> bool {
+    TOLD.try_with(Cell::get).unwrap_or_default() < TELLS_UNTIL
+}
+
+pub(super) fn has_told(taken: Duration) {
+    let _ = TOLD.try_with(|it| it.set(it.get() + taken));
 }

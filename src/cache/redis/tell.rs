@@ -1,5 +1,7 @@
 //! Telling Redis and the other gateways what has changed.
 
+use std::time::Instant;
+
 use redis::{RedisResult, Value};
 
 use super::{CALL_WITHIN, GENERATION_MS, Redis, Subject, TOLD_AT_ONCE, budget, names};
@@ -24,6 +26,10 @@ impl Redis {
     /// one call for.
     pub async fn tell(&self) -> Vec<Subject> {
         let mut told = Vec::new();
+        if !budget::may_tell() {
+            self.0.look.notify_one();
+            return told;
+        }
         while self.0.health.is_up() {
             let some: Vec<(Subject, u64)> = {
                 let untold = self.untold();
@@ -64,10 +70,13 @@ impl Redis {
             tell.del(names.value(subject));
         }
         tell.publish(names.channel(), names.message(some.iter().map(|it| &it.0)));
+        let began = Instant::now();
         let ends = self.within(CALL_WITHIN, async |mut connection| {
             tell.query_async::<Vec<RedisResult<Value>>>(&mut connection).await
         });
-        let Ok(ends) = ends.await else { return false };
+        let ends = ends.await;
+        budget::has_told(began.elapsed());
+        let Ok(ends) = ends else { return false };
         let refused = ends.into_iter().find_map(Result::err);
         if let Some(error) = &refused {
             self.failed(error);
