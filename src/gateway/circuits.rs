@@ -131,8 +131,8 @@ impl Gateway {
         let circuits = &self.inner.send_circuits;
         let end = match attempt.outcome {
             Outcome::Sent | Outcome::Refused(Refusal::GiveUp(_) | Refusal::Park(_)) => Ok(()),
-            // Busy is not down, nor is a file of ours that is not there; and what it cannot carry
-            // says nothing of other messages.
+            // Busy is not down, nor is a file of ours that is not there; and what it cannot carry, or
+            // not to this customer, says nothing of other messages.
             Outcome::Refused(
                 Refusal::Retry { .. }
                 | Refusal::Wait { .. }
@@ -141,7 +141,8 @@ impl Gateway {
                     | Reason::NoPhone
                     | Reason::Template
                     | Reason::WindowClosed
-                    | Reason::Quality,
+                    | Reason::Quality
+                    | Reason::Undeliverable,
                 ),
             ) => return,
             Outcome::Refused(_) | Outcome::Unknown => Err(attempt.word),

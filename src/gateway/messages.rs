@@ -130,6 +130,7 @@ impl Gateway {
         let first = first_way(instance, message.provider)?;
         let unsendable = |it: Unsendable| AdminError::Invalid(it.0);
         service.provider(first).check(content).map_err(unsendable)?;
+        Self::check_file(service, instance, content, message.provider)?;
         self.check_reply(vendor, instance, to, content, message.reply_to, first).await?;
         let send_at = later(message.send_at, self.inner.clock.now())?;
         match send_at {

@@ -84,6 +84,12 @@ pub trait Provider: Send + Sync {
         self.send(instance, message).await
     }
 
+    /// The length of the largest file of ours of this type that it takes, in bytes; `None`: it takes
+    /// none of this type.
+    fn file_bytes_max(&self, _mime_type: &str) -> Option<u64> {
+        Some(u64::MAX)
+    }
+
     /// Takes a file that is to be sent. Answers where the provider has it; the error is what an
     /// attempt to send it comes to, which is never unknown: nothing has been sent.
     async fn upload(&self, _instance: &WabaInstance, _file: Upload) -> Result<String, Attempt> {

@@ -286,6 +286,9 @@ fn votes(it: &Votes) -> VotesView {
 pub(super) struct JourneyView {
     #[serde(flatten)]
     message: MessageView,
+    /// The provider that it came by, or that has it: which of the vendor's numbers it left from. Null:
+    /// it was never tried.
+    provider: Option<&'static str>,
     /// Tries so far.
     attempts: u32,
     /// What became of it, in order.
@@ -310,6 +313,7 @@ impl From<&Journey> for JourneyView {
     fn from(it: &Journey) -> Self {
         Self {
             message: (&it.row).into(),
+            provider: it.via.map(ProviderKind::as_str),
             attempts: it.attempts,
             steps: it.steps.iter().map(StepView::from).collect(),
             answers: it.answers.iter().map(MessageView::from).collect(),

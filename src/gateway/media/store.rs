@@ -12,10 +12,13 @@ use crate::{
         id::VendorId,
         media::{HEAD_BYTES, MediaId, base_of, begins_like, size_word},
         message::{Content, Media, MediaKind},
+        route::ProviderKind,
+        waba::WabaInstance,
     },
     gateway::AdminError,
     journal::{MediaState, NewUpload, StoredMedia},
     media::{Fault, Inflow, MediaKey, Sealing},
+    vendor::VendorService,
 };
 
 /// For a whole upload.
@@ -175,6 +178,32 @@ impl Gateway {
         media.file_name = media.file_name.take().or(of.file_name);
         media.bytes = Some(n_bytes);
         Ok(Content::Media(media))
+    }
+
+    /// A file of ours is one that a way out takes.
+    pub(in crate::gateway) fn check_file(
+        service: &VendorService,
+        instance: &WabaInstance,
+        content: &Content,
+        only: Option<ProviderKind>,
+    ) -> Result<(), AdminError> {
+        let Content::Media(Media { kind, upload: Some(_), mime_type: Some(of), bytes, .. }) =
+            content
+        else {
+            return Ok(());
+        };
+        let ways = instance.routes();
+        let ways = ways.iter().filter(|it| only.is_none_or(|only| only == *it));
+        let most = ways.filter_map(|it| service.provider(it).file_bytes_max(of)).max();
+        let (field, of) = (kind.as_str(), base_of(of));
+        let why = match most {
+            None => format!("no provider of the number takes a file of type {of}"),
+            Some(most) if bytes.is_some_and(|it| it > most) => {
+                format!("a file of type {of} has at most {} there", size_word(most))
+            }
+            Some(_) => return Ok(()),
+        };
+        Err(AdminError::Invalid(format!("{field}.mediaId: {why}")))
     }
 }
 

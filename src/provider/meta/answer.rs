@@ -19,6 +19,8 @@ use crate::{
 /// With code 100: the number does not exist, or the token may not see it (B4).
 const NO_SUCH_OBJECT: u64 = 33;
 const BAD_PARAMETER: u64 = 100;
+/// A file that Meta could not have by its link, or would not have.
+pub(super) const NOT_FETCHED: &str = "link_not_fetched";
 
 /// What a send came to.
 pub(super) fn attempt(reply: Result<Reply, HttpError>, now: Millis) -> Attempt {
@@ -94,7 +96,7 @@ fn by_fault(fault: &Fault, reply: &Reply, now: Millis) -> Attempt {
         }
         Some(Class::Trouble | Class::Ambiguous) => Attempt::of(Outcome::Unknown, "failed"),
         // Where it could not be fetched now it may be in a moment.
-        Some(Class::Link) => later(None, "link_not_fetched"),
+        Some(Class::Link) => later(None, NOT_FETCHED),
         None if fault.is_transient && reply.status.is_client_error() => later(None, "transient"),
         None => by_status(reply.status, reply, now),
     }

@@ -65,6 +65,7 @@ impl Meta {
         Err(match attempt.outcome {
             // It is the file that is refused, and another provider may take it.
             Outcome::Refused(Refusal::GiveUp(_)) => not_taken(),
+            Outcome::Refused(_) if attempt.word == answer::NOT_FETCHED => not_taken(),
             Outcome::Refused(_) => attempt,
             // Nothing has been sent, whatever became of the file.
             Outcome::Sent | Outcome::Unknown => again(),
@@ -223,7 +224,7 @@ fn plain(mime_type: &str) -> &str {
 }
 
 /// The largest file of a type (B2); `None` is one that Meta does not take.
-fn bytes_max(mime_type: &str) -> Option<u64> {
+pub(super) fn bytes_max(mime_type: &str) -> Option<u64> {
     const MIB: u64 = 1024 * 1024;
     Some(match base_of(mime_type).as_str() {
         "image/jpeg" | "image/png" => 5 * MIB,

@@ -134,6 +134,10 @@ impl Provider for Meta {
         content::check(content)
     }
 
+    fn file_bytes_max(&self, mime_type: &str) -> Option<u64> {
+        media::bytes_max(mime_type)
+    }
+
     async fn send(&self, instance: &WabaInstance, message: &Outgoing<'_>) -> Attempt {
         let refused = |it, word| Attempt::of(Outcome::Refused(it), word);
         let Some(account) = Account::of(instance) else {

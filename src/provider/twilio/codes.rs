@@ -16,9 +16,9 @@ pub(super) fn refusal(code: u32) -> Option<Refusal> {
         // The channel fails for the moment.
         63_012 | 63_017 | 63_020 => Refusal::Down(Reason::Failed),
         20_003 | 20_006 | 63_001 => Refusal::FailOver(Reason::Unauthorized),
-        20_005 | 20_008 | 21_408 | 30_002 | 63_051 | 63_112 => {
-            Refusal::FailOver(Reason::Restricted)
-        }
+        20_005 | 20_008 | 30_002 | 63_051 | 63_112 => Refusal::FailOver(Reason::Restricted),
+        // This customer's country alone.
+        21_408 => Refusal::FailOver(Reason::Undeliverable),
         // No such account, number or sender, or the customer has not joined the sandbox.
         20_404 | 21_212 | 21_603 | 21_606 | 63_002 | 63_007 | 63_015 | 63_110 => {
             Refusal::FailOver(Reason::NotRegistered)

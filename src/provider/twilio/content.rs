@@ -51,6 +51,7 @@ pub(super) fn check(content: &Content) -> Result<(), Unsendable> {
         Content::Template(it) if it.content_sid.is_none() && it.text.is_empty() => {
             no("template.contentSid: Twilio sends templates by their id, HX…")
         }
+        Content::Media(Media { view_once: true, .. }) => no("viewOnce: Twilio cannot send this"),
         Content::Media(_) | Content::Location { .. } | Content::Template(_) => Ok(()),
         other if plain::text(other).is_none() => no("type: Twilio cannot send this"),
         _ => Ok(()),
@@ -58,6 +59,10 @@ pub(super) fn check(content: &Content) -> Result<(), Unsendable> {
 }
 
 fn media(media: &Media, file: Option<&str>) -> Option<Fields> {
+    if media.view_once {
+        // It would stay with the customer.
+        return None;
+    }
     let url = file.or(media.url.as_deref())?;
     let mut fields = vec![("MediaUrl", url.to_owned())];
     let has_text = !matches!(media.kind, MediaKind::Audio | MediaKind::Sticker);

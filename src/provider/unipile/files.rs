@@ -22,7 +22,7 @@ use crate::{
 /// For one file, from the connection to its last byte.
 const FETCH_WITHIN: Duration = Duration::from_mins(5);
 /// Of all files of a message: what Unipile's own client takes, in bytes.
-const FILE_BYTES_MAX: u64 = 26_214_400;
+pub(super) const FILE_BYTES_MAX: u64 = 26_214_400;
 /// A file of which nobody says what it is.
 const BYTES: &str = "application/octet-stream";
 

@@ -185,6 +185,9 @@ impl Provider for Unipile {
 
     fn check(&self, content: &Content) -> Result<(), Unsendable> {
         match content {
+            Content::Media(Media { view_once: true, .. }) => {
+                Err(Unsendable("viewOnce: Unipile cannot send this".to_owned()))
+            }
             Content::Media(_) => Ok(()),
             Content::Template(it) if it.text.is_empty() => {
                 let why = "template.text: Unipile has no templates and needs the text";
@@ -195,6 +198,10 @@ impl Provider for Unipile {
             }
             _ => Ok(()),
         }
+    }
+
+    fn file_bytes_max(&self, _mime_type: &str) -> Option<u64> {
+        Some(files::FILE_BYTES_MAX)
     }
 
     fn file_way(&self) -> FileWay {

@@ -102,11 +102,12 @@ impl Unipile {
     ) -> Result<(String, Option<Attachment>), Attempt> {
         let Content::Media(media) = message.content else {
             let text = plain::text(message.content);
-            let text = text.ok_or_else(|| {
-                refused(Refusal::FailOver(Reason::Unsupported), "unsupported_content")
-            })?;
-            return Ok((text, None));
+            return Ok((text.ok_or_else(unsupported)?, None));
         };
+        if media.view_once {
+            // It would stay with the customer.
+            return Err(unsupported());
+        }
         let file = match file {
             Some(file) => file,
             None => self.linked(media).await?,
@@ -201,4 +202,7 @@ fn quoted<'a>(message: &Outgoing<'a>) -> QuotedIn<'a> {
     // What came with several files is one message there.
     let own = quoted.id.map(|it| it.split('/').next().unwrap_or(it));
     QuotedIn { chat: ticket.map(|it| it.0), id: own.or(ticket.map(|it| it.1)) }
+}
+fn unsupported() -> Attempt {
+    refused(Refusal::FailOver(Reason::Unsupported), "unsupported_content")
 }

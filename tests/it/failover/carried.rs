@@ -181,6 +181,30 @@ async fn what_the_next_provider_has_no_form_for_is_put_into_one_or_parked() {
 }
 
 #[tokio::test]
+async fn what_may_be_seen_once_stays_with_nobody_through_another_provider() {
+    let behind = behind().await;
+    let (shop, app) = (&behind.shop, &behind.shop.app);
+    app.twin.misbehave(shop.vendor.session.id, Misbehaviour::KeyRefused, Times::Always);
+    let image = json!({ "type": "media", "kind": "image", "caption": "", "viewOnce": true,
+        "url": "https://files.example/x.png" });
+    for next in ["meta", "unipile", "twilio"] {
+        behind.change(json!({ "provider": "wasender", "failover": [next] })).await;
+        let id = behind.send(image.clone()).await;
+        status_is(app, &shop.vendor, &id, "parked").await;
+        // Where it is the first way, it is not even taken.
+        behind.change(json!({ "provider": next, "failover": [] })).await;
+        let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
+        let asked = json!({ "to": TO, "type": "image",
+            "image": { "url": "https://files.example/x.png", "viewOnce": true } });
+        let answer = app.admin.post(&path, asked).await;
+        assert_eq!(answer.status, 422, "{next}: {}", answer.text);
+        assert!(answer.text.contains("viewOnce"), "{next}: {}", answer.text);
+    }
+    let n_sent = (shop.meta.sends().len(), behind.unipile.n_sends(), behind.twilio.n_sends());
+    assert_eq!(n_sent, (0, 0, 0));
+}
+
+#[tokio::test]
 async fn a_file_goes_with_its_message_through_the_next_provider() {
     let behind = behind().await;
     let app = &behind.shop.app;

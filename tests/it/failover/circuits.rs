@@ -137,3 +137,21 @@ async fn a_number_that_meta_says_is_restricted_is_passed_over_at_once() {
     shop.now("par Meta").await;
     assert_eq!(shop.n_sent(), (1, before + 1));
 }
+
+#[tokio::test]
+async fn what_is_refused_for_one_customer_shuts_no_way_for_the_others() {
+    let (clock, meta) = (Clock::fixed(Clock::System.now()), MetaTwin::start().await.unwrap());
+    let shop = shop_on(clock, meta.api_url(), meta, "meta", "wasender").await;
+    // A country that this number may not write to.
+    shop.meta.misbehave(&shop.number.id, MetaMisbehaviour::Refuse(130_497), Times::Always);
+    for _ in 0..=FAILURES_MAX {
+        let id = shop.later("par Wasender").await;
+        let journey = shop.journey(&id).await;
+        assert_eq!((&journey["attempts"], &journey["provider"]), (&json!(2), &json!("wasender")));
+    }
+    assert_eq!(shop.first_way().await["circuit"], "closed");
+    shop.meta.behave(&shop.number.id);
+    let id = shop.later("par Meta").await;
+    let journey = shop.journey(&id).await;
+    assert_eq!((&journey["attempts"], &journey["provider"]), (&json!(1), &json!("meta")));
+}

@@ -70,3 +70,45 @@ async fn a_file_of_ours_is_handed_to_meta_and_sent_by_its_id() {
     let n_uploads = shop.meta.requests().iter().filter(|it| it.path.ends_with("/media")).count();
     assert_eq!(n_uploads, 1, "it is there already");
 }
+
+#[tokio::test]
+async fn a_file_that_meta_will_not_have_is_not_handed_over_again_and_again() {
+    let shop = shop().await;
+    shop.says(&customer(), &MetaInbound::text("merci")).await;
+    shop.meta.wait_sends(1, DEADLINE).await;
+    let clear = file(FileKind::Image, 20_000);
+    let id = uploaded(&shop.app, &shop.vendor, "", "image/jpeg", clear).await;
+    shop.misbehave(MetaMisbehaviour::DeedFails(131_053));
+    let sent =
+        shop.send(json!({ "type": "media", "kind": "image", "caption": "", "upload": id })).await;
+    assert_eq!(shop.is(&sent, "parked").await, "unsupported");
+    let n_uploads = shop.meta.requests().iter().filter(|it| it.path.ends_with("/media")).count();
+    assert_eq!(n_uploads, 1);
+}
+
+#[tokio::test]
+async fn a_file_that_no_provider_of_the_number_takes_is_refused_with_the_limit() {
+    let shop = shop().await;
+    let (app, vendor) = (&shop.app, &shop.vendor);
+    let n_bytes = 16 * 1024 * 1024 + 1;
+    let mp4 = [b"\0\0\0\x18ftypmp42".to_vec(), vec![0; n_bytes - 12]].concat();
+    let long = uploaded(app, vendor, "", "video/mp4", mp4.clone()).await;
+    let fits = uploaded(app, vendor, "", "video/mp4", mp4[..n_bytes - 1].to_vec()).await;
+    let path = format!("/api/v1/vendors/{}/messages", vendor.id);
+    let ask = async |id: &str| {
+        let video = json!({ "to": CUSTOMER, "type": "video", "video": { "mediaId": id } });
+        app.admin.post(&path, video).await
+    };
+    let refused = ask(&long).await;
+    assert_eq!(refused.status, 422, "{}", refused.text);
+    for word in ["video.mediaId", "video/mp4", "16 MB"] {
+        assert!(refused.text.contains(word), "{word}: {}", refused.text);
+    }
+    assert!(!ask(&fits).await.text.contains("mediaId"));
+    // Another provider of the number may take it.
+    let number = format!("/api/admin/vendors/{0}/waba/waba_{0}", vendor.id);
+    let both =
+        json!({ "wasenderInstanceId": "4711", "wasenderApiKey": "key", "failover": ["wasender"] });
+    assert_eq!(app.admin.put(&number, both).await.status, 200);
+    assert!(!ask(&long).await.text.contains("mediaId"));
+}
