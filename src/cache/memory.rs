@@ -26,7 +26,7 @@ const KEYS_MAX: usize = 240_000;
 /// so they have a place of their own.
 const UNKNOWN_MAX: usize = 10_000;
 /// How long those are remembered at most.
-pub const UNKNOWN_FOR: Duration = Duration::from_secs(5);
+pub const UNKNOWN_FOR: Duration = Duration::from_secs(2);
 /// More than one subject may share a turn; a put that was not needed to be taken back is harmless.
 const TURNS: usize = 1_024;
 

@@ -125,7 +125,7 @@ impl Gateway {
         let before = choose(&present, &set_up)?;
         let mut instance = before.clone();
         overwrite(&mut instance, &set_up, &present, self.inner.clock.now())?;
-        self.refuse_claimed(None, &instance).await?;
+        self.refuse_claimed(Some(before), &instance).await?;
         let url = self.reached_url(vendor)?;
         let wasender = self.inner.providers.wasender();
         let session = wasender.session(&instance).await?;

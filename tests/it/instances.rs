@@ -351,8 +351,10 @@ async fn the_number_that_is_named_is_switched_and_no_other() {
     let (shop, other) = (app.vendor(1).await, app.vendor(2).await);
     let second = app.number(&shop.id, "+221770008888", 2_000).await;
     let switch = format!("/api/admin/vendors/{}/switch-provider", shop.id);
-    let body = |waba_id: &str| json!({ "provider": "meta", "wabaId": waba_id,
-        "config": { "phoneNumberId": "7001", "accessToken": "token" } });
+    let body = |waba_id: &str| {
+        json!({ "provider": "meta", "wabaId": waba_id,
+        "config": { "phoneNumberId": "7001", "accessToken": "token" } })
+    };
     let id = format!("waba_{}_2", shop.id);
     let answer = app.admin.post(&switch, body(&id)).await;
     assert_eq!(answer.status, 200, "{}", answer.text);

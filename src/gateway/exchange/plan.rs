@@ -168,12 +168,15 @@ impl Taken {
         } else if !is_its && looked.instances.contains(&instance.id) {
             faults.push(Fault::new("id", "another vendor has an instance of this id"));
         }
+        // What two have already hinders no import of either.
+        let had = present.iter().find(|it| it.id == instance.id).map(WabaInstance::keys);
+        let had = had.unwrap_or_default();
         for key in instance.keys() {
-            let field = key.field();
-            let is_taken =
-                looked.owners.get(&key).is_some_and(|it| it.iter().any(|it| it != vendor));
+            let (field, is_kept) = (key.field(), had.contains(&key));
+            let owners = looked.owners.get(&key);
+            let is_taken = owners.is_some_and(|it| it.iter().any(|it| it != vendor));
             let holder = self.keys.entry(key).or_insert_with(|| vendor.clone());
-            if is_taken || holder != vendor {
+            if !is_kept && (is_taken || holder != vendor) {
                 faults.push(Fault::new(field, "another vendor has it"));
             }
         }

@@ -200,7 +200,7 @@ async fn configs_in(
 }
 
 /// Many vendors' documents of instances, each as [`find::instances_of`] finds them.
-async fn numbers(
+pub(super) async fn numbers(
     session: &Session,
     ids: &[VendorId],
 ) -> Result<HashMap<VendorId, Vec<Document>>, Fault> {

@@ -122,6 +122,10 @@ impl Changes {
             return;
         }
         let before = self.documents.remove(&key(name)).map(|it| it.0);
+        if before.is_none() && is_made_up(id_of(name)) {
+            // Whose it was nobody can say here: another node may have read it.
+            self.begins();
+        }
         let document = Document { name: name.to_owned(), ..Document::default() };
         self.notice(before.or_else(|| owner(&document)).map(Heard::Changed));
         self.pause_of_everybody(name);
@@ -189,6 +193,12 @@ impl Changes {
 /// Collection and id.
 fn key(name: &str) -> String {
     format!("{}/{}", collection_of(name), id_of(name))
+}
+
+/// Whether an id is one that Firestore makes up, and so says of no vendor that it is its.
+/// <https://firebase.google.com/docs/firestore/manage-data/add-data#add_a_document>
+fn is_made_up(id: &str) -> bool {
+    id.len() == 20 && id.bytes().all(|it| it.is_ascii_alphanumeric())
 }
 
 fn owner(document: &Document) -> Option<VendorId> {

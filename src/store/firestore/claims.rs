@@ -24,6 +24,8 @@ use crate::{
 
 /// The collection.
 pub(super) const CLAIMS: &str = "gateway_claims";
+/// Configurations with one number at Meta that are looked at, of each collection.
+const LENDERS_MAX: u32 = 50;
 
 /// The id of a key's claim.
 fn claim_id(vault: &Vault, key: &InstanceKey) -> String {
@@ -37,10 +39,6 @@ struct Holder {
 }
 
 impl Holder {
-    fn own(document: Document) -> Self {
-        Self { document, lent: None }
-    }
-
     fn has(&self, key: &InstanceKey) -> bool {
         self.lent.as_ref() == Some(key) || instance::keys(&self.document).contains(key)
     }
@@ -72,20 +70,21 @@ impl Holders {
         for ids in ids.chunks(BATCH_MAX) {
             claims.extend(session.get(CLAIMS, ids).await?);
         }
-        let mut found = lent(session, keys).await?;
-        let lent: HashSet<String> = found.iter().map(|it| it.document.name.clone()).collect();
+        let mut own = Vec::new();
         for (field, values) in values {
-            let own = session.find(INSTANCES, field, values).await?.into_iter();
-            found.extend(own.filter(|it| !lent.contains(&it.name)).map(Holder::own));
+            own.extend(session.find(INSTANCES, field, values).await?);
         }
         // A claim also holds what a query does not find, as long as its instance is as it says.
         let named = claims.values().filter_map(|it| get_text(&it.fields, "instanceId"));
-        let present: HashSet<&str> = found.iter().map(|it| id_of(&it.document.name)).collect();
+        let present: HashSet<&str> = own.iter().map(|it| id_of(&it.name)).collect();
         let named: Vec<String> = named.filter(|it| !present.contains(it.as_str())).collect();
         for named in named.chunks(BATCH_MAX) {
-            let own = session.get(INSTANCES, named).await?.into_values();
-            found.extend(own.map(Holder::own));
+            own.extend(session.get(INSTANCES, named).await?.into_values());
         }
+        let mut found = lent(session, keys, &own).await?;
+        let lent: HashSet<String> = found.iter().map(|it| it.document.name.clone()).collect();
+        let own = own.into_iter().filter(|it| !lent.contains(&it.name));
+        found.extend(own.map(|document| Holder { document, lent: None }));
         Ok(Self { claims, found })
     }
 
@@ -93,6 +92,16 @@ impl Holders {
     fn has_other(&self, key: &InstanceKey, vendor: &VendorId, written: &[&str]) -> bool {
         self.found.iter().any(|it| {
             !written.contains(&id_of(&it.document.name))
+                && instance::vendor_of(&it.document).as_ref() != Some(vendor)
+                && it.has(key)
+        })
+    }
+
+    /// Whether this claim is another vendor's whose instance still has the key.
+    fn is_anothers(&self, claim: &Document, key: &InstanceKey, vendor: &VendorId) -> bool {
+        let instance = get_text(&claim.fields, "instanceId").unwrap_or_default();
+        self.found.iter().any(|it| {
+            id_of(&it.document.name) == instance
                 && instance::vendor_of(&it.document).as_ref() != Some(vendor)
                 && it.has(key)
         })
@@ -107,13 +116,25 @@ impl Holders {
 }
 
 /// Who has one of these numbers at Meta of its vendor's configuration, which no field of an instance
-/// shows.
-async fn lent(session: &Session, keys: &BTreeSet<InstanceKey>) -> Result<Vec<Holder>, Fault> {
+/// shows. Of very many configurations with one number only some are looked at: two are enough to
+/// say that it is nobody's.
+async fn lent(
+    session: &Session,
+    keys: &BTreeSet<InstanceKey>,
+    own: &[Document],
+) -> Result<Vec<Holder>, Fault> {
     let at_meta = keys.iter().filter(|it| matches!(it, InstanceKey::Meta(_)));
     let values: Vec<_> = at_meta.flat_map(|it| spellings(it).1).collect();
-    let mut lenders = BTreeSet::new();
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    // Those that a claim names may have it in a spelling that no query finds.
+    let mut lenders: BTreeSet<VendorId> =
+        own.iter().filter(|it| instance::may_be_lent(it)).filter_map(instance::vendor_of).collect();
     for collection in [CONFIGS, OLDER_CONFIGS] {
-        let configs = session.find(collection, instance::LENT_META_ID, values.clone()).await?;
+        let configs = session
+            .find_some(collection, instance::LENT_META_ID, values.clone(), LENDERS_MAX)
+            .await?;
         lenders.extend(configs.iter().filter_map(vendor::vendor_of));
     }
     let lenders: Vec<VendorId> = lenders.into_iter().collect();
@@ -165,26 +186,35 @@ pub(super) async fn take(
     let all = instances.iter().flat_map(|it| it.keys().into_iter().chain(had(it)));
     let holders = Holders::of(session, vault, &all.collect()).await?;
     let written: Vec<&str> = instances.iter().map(|it| it.id.as_str()).collect();
-    let mut owners: HashMap<InstanceKey, &WabaInstance> = HashMap::new();
+    let mut owners: HashMap<InstanceKey, (&WabaInstance, bool)> = HashMap::new();
     for it in instances {
         let mut had = had(it);
         had.extend(holders.lent(it));
         for key in it.keys() {
-            let is_taken = !had.contains(&key) && holders.has_other(&key, &it.vendor_id, &written);
-            let other = owners.insert(key, it);
-            if is_taken || other.is_some_and(|other| other.vendor_id != it.vendor_id) {
+            // What two have already hinders no other change of either.
+            let is_kept = had.contains(&key);
+            let is_taken = !is_kept && holders.has_other(&key, &it.vendor_id, &written);
+            let other = owners.insert(key, (it, is_kept));
+            let is_twice = other.is_some_and(|(other, was_kept)| {
+                other.vendor_id != it.vendor_id && !(is_kept && was_kept)
+            });
+            if is_taken || is_twice {
                 return Err(StoreError::Claimed);
             }
         }
     }
     let mut writes = Vec::new();
-    for (key, it) in &owners {
+    for (key, (it, _)) in &owners {
         let id = claim_id(vault, key);
         let present = holders.claims.get(&id);
         let is = |field: &str, it: &str| {
             present.and_then(|claim| get_text(&claim.fields, field)).as_deref() == Some(it)
         };
         if is("vendorId", it.vendor_id.as_str()) && is("instanceId", it.id.as_str()) {
+            continue;
+        }
+        // Of a key that two have the first one to claim it keeps its claim.
+        if present.is_some_and(|claim| holders.is_anothers(claim, key, &it.vendor_id)) {
             continue;
         }
         let fields = Fields::from([

@@ -129,11 +129,24 @@ pub(super) async fn read_instances(
         return instances_in(vault, documents, None, &[]);
     }
     let config = config(session, id).await?;
-    let older = match &config {
-        Some(it) if heir(it, documents).is_some() => older_configs(session, id, Some(it)).await?,
-        _ => Vec::new(),
-    };
+    let older = lenders(session, id, config.as_ref(), documents).await?;
     instances_in(vault, documents, config.as_ref(), &older)
+}
+
+/// The configurations that have what an instance lacks, the one that counts in front; none where
+/// none lacks anything, or it is nobody's.
+async fn lenders(
+    session: &Session,
+    id: &VendorId,
+    config: Option<&Config>,
+    documents: &[Document],
+) -> Result<Vec<Document>, Fault> {
+    match config {
+        Some(it) if documents.iter().any(lacks) && heir(it, documents).is_some() => {
+            older_configs(session, id, Some(it)).await
+        }
+        _ => Ok(Vec::new()),
+    }
 }
 
 /// The same, of what was found already.
@@ -241,13 +254,16 @@ impl FirestoreStore {
         let pause = session.get_one(PAUSES, id.as_str());
         let numbers = instances_of(&session, id);
         let (config, pause, numbers) = tokio::try_join!(config(&session, id), pause, numbers)?;
-        let marks = self.changes.read(id, config.iter().map(|it| &it.document).chain(&numbers));
+        let older = lenders(&session, id, config.as_ref(), &numbers).await?;
+        // The first of them is the configuration itself.
+        let of_config = older.iter().skip(1).chain(config.iter().map(|it| &it.document));
+        let marks = self.changes.read(id, of_config.chain(&numbers));
         let vendor = match &config {
             Some(it) => vendor::read(&self.vault, id, &it.document, pause.is_some())?,
             None if numbers.is_empty() => return Ok(None),
             None => vendor::without_config(&self.vault, id, pause.is_some()),
         };
-        let instances = read_instances(&session, &self.vault, id, &numbers).await?;
+        let instances = instances_in(&self.vault, &numbers, config.as_ref(), &older)?;
         Ok(Some(Known { marks, ..Known::new(vendor, instances) }))
     }
 

@@ -153,10 +153,14 @@ pub(super) fn keys(document: &Document) -> Vec<InstanceKey> {
 
 /// What it is found by and has of its vendor's configurations, the first that has it.
 pub(super) fn lent_key(document: &Document, configs: &[Document]) -> Option<InstanceKey> {
-    let is_lent = provider(document) == Some(ProviderKind::Meta)
-        && get_text(&document.fields, accounts::META_ID).is_none();
     let mut ids = configs.iter().filter_map(|it| get_text(&it.fields, LENT_META_ID));
-    ids.next().filter(|_| is_lent).map(InstanceKey::Meta)
+    ids.next().filter(|_| may_be_lent(document)).map(InstanceKey::Meta)
+}
+
+/// Whether its number at Meta is the one of its vendor's configuration, where that has one.
+pub(super) fn may_be_lent(document: &Document) -> bool {
+    let has_own = get_text(&document.fields, accounts::META_ID).is_some();
+    provider(document) == Some(ProviderKind::Meta) && !has_own
 }
 
 /// Reads a document. `None`: there is nothing to serve in it.

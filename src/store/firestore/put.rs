@@ -12,7 +12,7 @@ use super::{
     session::{Deed, Session},
     shared::{FORMER, PAUSES, pause_write},
     value::{Edit, Fields, delete, get_time, id_of, text, time_like, whole},
-    vendor::{self, CONFIGS},
+    vendor::{self, CONFIGS, Named},
 };
 use crate::{
     domain::{
@@ -52,8 +52,9 @@ impl Deed for Put<'_> {
         }
         let mut writes = claims::take(tx, self.vault, self.instances, &before).await?;
         let configs = self.configs(tx).await?;
+        let named = self.named(tx, &configs, &before).await?;
         for vendor in self.vendors {
-            writes.extend(self.vendor(tx, &configs, vendor)?);
+            writes.extend(self.vendor(tx, &configs, &named, vendor)?);
             if self.with_pauses {
                 writes.push(pause_write(tx.name(PAUSES, vendor.id.as_str()), vendor.paused));
             }
@@ -65,13 +66,8 @@ impl Deed for Put<'_> {
             let name = self.business_name(config, it);
             let at = tx.name(INSTANCES, it.id.as_str());
             writes.extend(instance::write(self.vault, at, document, &older, it, name.as_deref())?);
-            let is_new_config = self.vendors.iter().any(|vendor| vendor.id == it.vendor_id);
-            if let Some(config) = config.filter(|it| !it.is_older && !is_new_config)
-                && it.id == InstanceId::nth(&it.vendor_id, 1)
-            {
-                writes.extend(vendor::first_write(&config.document, it));
-            }
         }
+        writes.extend(self.names(tx, &configs, &named)?);
         Ok(((), writes))
     }
 }
@@ -89,15 +85,72 @@ impl Put<'_> {
         &self,
         tx: &Session,
         configs: &HashMap<VendorId, Config>,
+        named: &HashMap<VendorId, Named>,
         vendor: &Vendor,
     ) -> Result<Option<Write>, Fault> {
         let config = configs.get(&vendor.id).filter(|it| !it.is_older);
         let before = config.map(|it| &it.document);
         let name = || tx.name(CONFIGS, vendor.id.as_str());
         let name = before.map_or_else(name, |it| it.name.clone());
-        let first = InstanceId::nth(&vendor.id, 1);
-        let first = self.instances.iter().find(|it| it.id == first);
-        vendor::write(self.vault, name, before, vendor, first)
+        vendor::write(self.vault, name, before, vendor, named.get(&vendor.id))
+    }
+
+    /// Which instance a configuration is to name that names none. What only a configuration has
+    /// belongs to the instance that it names, or that is the only one, and must not be lost to it
+    /// because there is another, or because a document of the collection of now is made.
+    async fn named(
+        &self,
+        tx: &Session,
+        configs: &HashMap<VendorId, Config>,
+        before: &HashMap<String, Document>,
+    ) -> Result<HashMap<VendorId, Named>, Fault> {
+        let (mut named, mut asked) = (HashMap::new(), Vec::new());
+        for (id, config) in configs {
+            match Named::of_config(&config.document) {
+                Some(it) => drop(named.insert(id.clone(), it)),
+                None => asked.push(id.clone()),
+            }
+        }
+        let is_new = |it: &&WabaInstance| !before.contains_key(it.id.as_str());
+        asked.retain(|id| self.instances.iter().filter(is_new).any(|it| it.vendor_id == *id));
+        let numbers = bulk::numbers(tx, &asked).await?;
+        for it in self.instances.iter().filter(is_new) {
+            let first = || (it.id == InstanceId::nth(&it.vendor_id, 1)).then(|| Named::of(it));
+            let to_name = match numbers.get(&it.vendor_id).map(Vec::as_slice) {
+                None | Some([]) => first(),
+                Some([only]) => Some(Named::of_document(only)),
+                // Which of them it is was never said.
+                Some(_) => None,
+            };
+            if let Some(to_name) = to_name.filter(|_| !named.contains_key(&it.vendor_id)) {
+                named.insert(it.vendor_id.clone(), to_name);
+            }
+        }
+        Ok(named)
+    }
+
+    /// The writes of configurations that are to name an instance and are not written otherwise.
+    fn names(
+        &self,
+        tx: &Session,
+        configs: &HashMap<VendorId, Config>,
+        named: &HashMap<VendorId, Named>,
+    ) -> Result<Vec<Write>, Fault> {
+        let mut writes = Vec::new();
+        for (id, named) in named {
+            let is_written = self.vendors.iter().any(|it| it.id == *id);
+            let Some(config) = configs.get(id).filter(|_| !is_written) else { continue };
+            let document = &config.document;
+            if !config.is_older {
+                writes.extend(vendor::name_write(document, named));
+            } else if Named::of_config(document).is_none() {
+                // It is never written: what it says goes into the collection of now.
+                let vendor = vendor::read(self.vault, id, document, false)?;
+                let name = tx.name(CONFIGS, id.as_str());
+                writes.extend(vendor::write(self.vault, name, None, &vendor, Some(named))?);
+            }
+        }
+        Ok(writes)
     }
 
     /// What the instance has from the vendor's configuration now, and need not be written.

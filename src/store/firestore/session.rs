@@ -149,13 +149,34 @@ impl Session {
         field: &str,
         values: Vec<Value>,
     ) -> Result<Vec<Document>, Fault> {
+        self.find_up_to(collection, field, values, None).await
+    }
+
+    /// The same, at most so many for each thirty values.
+    pub(super) async fn find_some(
+        &self,
+        collection: &str,
+        field: &str,
+        values: Vec<Value>,
+        most: u32,
+    ) -> Result<Vec<Document>, Fault> {
+        self.find_up_to(collection, field, values, Some(most)).await
+    }
+
+    async fn find_up_to(
+        &self,
+        collection: &str,
+        field: &str,
+        values: Vec<Value>,
+        most: Option<u32>,
+    ) -> Result<Vec<Document>, Fault> {
         // Emulators want the values of one `in` to be of one type.
         let (texts, numbers): (Vec<Value>, Vec<Value>) = values
             .into_iter()
             .partition(|it| matches!(it.value_type, Some(ValueType::StringValue(_))));
         let some = texts.chunks(IN_MAX).chain(numbers.chunks(IN_MAX));
         let queries: Vec<FirestoreQueryParams> =
-            some.map(|it| query(collection, is_in(field, it.to_vec()))).collect();
+            some.map(|it| query(collection, is_in(field, it.to_vec())).opt_limit(most)).collect();
         let mut found = Vec::new();
         for some in queries.chunks(QUERIES_AT_ONCE) {
             let pages = some.iter().map(|it| self.query(it.clone()));

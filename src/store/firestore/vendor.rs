@@ -112,19 +112,22 @@ fn known(vault: &Vault, document: &Document) -> Result<Map<String, Json>, Fault>
     Ok(all)
 }
 
-/// The write that makes of what is there what the vendor is now; `None` when it is that. With
-/// `first`, the vendor's first instance is named where none is.
+/// The write that makes of what is there what the vendor is now; `None` when it is that. An
+/// instance is named where none is.
 pub(super) fn write(
     vault: &Vault,
     name: String,
     before: Option<&Document>,
     vendor: &Vendor,
-    first: Option<&WabaInstance>,
+    named: Option<&Named>,
 ) -> Result<Option<Write>, Fault> {
     let blank = Document { name: name.clone(), ..Document::default() };
     let was = before.unwrap_or(&blank);
     let fields = &was.fields;
     let mut edit = Edit::of(name, before.is_none());
+    if let Some(named) = named {
+        self::name(&mut edit, fields, named);
+    }
     let mut keep = |field: &str, is_same: bool, new| {
         if !is_same {
             edit.set(field, new);
@@ -144,9 +147,6 @@ pub(super) fn write(
         Some(it) => edit.set("welcomeMessage", text(it.clone())),
         None => edit.remove("welcomeMessage"),
     }
-    if let Some(first) = first {
-        name_first(&mut edit, fields, first);
-    }
     set_ours(vault, &mut edit, was, vendor)?;
     if before.is_none_or(|before| created_at(before) != vendor.created_at) {
         edit.set("createdAt", time_like(fields.get("createdAt"), vendor.created_at));
@@ -157,17 +157,43 @@ pub(super) fn write(
     Ok(edit.write())
 }
 
-/// The write that names a vendor's first instance in its configuration, where none is named.
-pub(super) fn first_write(before: &Document, first: &WabaInstance) -> Option<Write> {
+/// The instance that a configuration names.
+pub(super) struct Named {
+    id: String,
+    provider: Option<String>,
+}
+
+impl Named {
+    /// The one that this configuration names.
+    pub(super) fn of_config(config: &Document) -> Option<Self> {
+        let id = get_text(&config.fields, "wabaInstanceId")?;
+        Some(Self { id, provider: get_text(&config.fields, "wabaProvider") })
+    }
+
+    /// One that is new.
+    pub(super) fn of(it: &WabaInstance) -> Self {
+        Self { id: it.id.to_string(), provider: Some(it.provider.as_str().to_owned()) }
+    }
+
+    /// One that is there.
+    pub(super) fn of_document(it: &Document) -> Self {
+        Self { id: id_of(&it.name).to_owned(), provider: get_text(&it.fields, "provider") }
+    }
+}
+
+/// The write that names an instance in a configuration, where none is named.
+pub(super) fn name_write(before: &Document, named: &Named) -> Option<Write> {
     let mut edit = Edit::of(before.name.clone(), false);
-    name_first(&mut edit, &before.fields, first);
+    name(&mut edit, &before.fields, named);
     edit.write()
 }
 
-fn name_first(edit: &mut Edit, fields: &Fields, first: &WabaInstance) {
+fn name(edit: &mut Edit, fields: &Fields, named: &Named) {
     if get_text(fields, "wabaInstanceId").is_none() {
-        edit.set("wabaInstanceId", text(first.id.as_str()));
-        edit.set("wabaProvider", text(first.provider.as_str()));
+        edit.set("wabaInstanceId", text(named.id.as_str()));
+        if let Some(provider) = &named.provider {
+            edit.set("wabaProvider", text(provider.as_str()));
+        }
     }
 }
 

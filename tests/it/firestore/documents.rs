@@ -760,3 +760,93 @@ async fn a_number_at_meta_in_a_document_of_another_program_is_a_conflict() {
     }
     assert_eq!(ask(&app, "1556").await, 201);
 }
+
+#[tokio::test]
+async fn what_a_configuration_lends_is_not_lost_to_a_second_number_or_a_new_document() {
+    for (collection, is_named) in
+        [("vendor_configs", false), ("vendorConfigs", false), ("vendorConfigs", true)]
+    {
+        for id in ["xQ7auto", "waba_anna"] {
+            let emulator = Emulator::start();
+            let program = emulator.program().await;
+            let app = app(&emulator).await;
+            let mut config = json!({ "businessName": "Chez Anna", "status": "inactive",
+                "wasenderWebhookSecret": "lent", "wasenderAccessToken": "key", "theirs": 1 });
+            if is_named {
+                config["wabaInstanceId"] = json!(id);
+                let other = json!({ "vendorId": "anna", "phoneNumber": "+221771234599" });
+                program.set("waba_instances", "yQ7auto", other).await;
+            }
+            program.set(collection, "anna", config).await;
+            let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
+            program.set("waba_instances", id, number).await;
+            let lent_to = async || {
+                let (name, all) = read(&app, "anna").await;
+                assert_eq!(name, "Chez Anna");
+                let has = |it: &&WabaInstance| secrets(it) == ["lent", "key"];
+                let lent: Vec<String> =
+                    all.iter().filter(has).map(|it| it.id.to_string()).collect();
+                let n_secrets: usize = all.iter().map(|it| secrets(it).len()).sum();
+                assert_eq!(n_secrets, 2, "{all:?}");
+                lent
+            };
+            assert_eq!(lent_to().await, [id]);
+            let path = "/api/admin/vendors/anna";
+            let change = json!({ "businessName": "Chez Anna", "autoReplyEnabled": false });
+            let second = json!({ "phoneNumber": "+221771234568", "provider": "wasender" });
+            let what = format!("{collection} {is_named} {id}");
+            assert_eq!(app.admin.post(&format!("{path}/waba-instances"), second).await.status, 201);
+            assert_eq!(lent_to().await, [id], "{what}: after a second number");
+            assert_eq!(app.admin.put(path, change).await.status, 200);
+            assert_eq!(lent_to().await, [id], "{what}: after a change of the vendor");
+            let vendor = app.gateway.vendor(&vendor_id("anna")).await.unwrap();
+            assert_eq!((vendor.status, vendor.auto_reply), (VendorStatus::Inactive, false));
+            if collection == "vendorConfigs" {
+                assert_eq!(program.get(collection, "anna").await["theirs"], 1);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn of_a_number_that_two_have_the_claim_stays_the_first_ones() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let store = app.gateway.store();
+    for vendor in ["anna", "binta", "cara"] {
+        app.admin.put(&format!("/api/admin/vendors/{vendor}"), json!({})).await;
+    }
+    let number = json!({ "phoneNumber": "+221771234567", "provider": "wasender" });
+    let create = async |vendor: &str, number: &Value| {
+        let path = format!("/api/admin/vendors/{vendor}/waba-instances");
+        app.admin.post(&path, number.clone()).await.status
+    };
+    assert_eq!(create("anna", &number).await, 201);
+    // Another program spells it as no query finds it, and gives it to somebody else, too.
+    let spelled = json!({ "phoneNumber": "+221 77 123 45 67" });
+    program.update("waba_instances", "waba_anna", spelled).await;
+    let theirs = json!({ "vendorId": "binta", "phoneNumber": "+221771234567" });
+    program.set("waba_instances", "waba_binta", theirs).await;
+    let key = InstanceKey::Phone("221771234567".to_owned());
+    assert!(store.instance_by_key(&key).await.unwrap().is_none());
+    // Neither can be kept from other changes by it, and nobody wins it by one.
+    for vendor in ["anna", "binta", "anna"] {
+        let path = format!("/api/admin/vendors/{vendor}/waba/waba_{vendor}");
+        let answer = app.admin.put(&path, json!({ "accountProtection": true })).await;
+        assert_eq!(answer.status, 200, "{vendor}: {}", answer.text);
+        assert!(store.instance_by_key(&key).await.unwrap().is_none(), "{vendor} won it");
+    }
+    let export = app.admin.get("/api/admin/export").await.json();
+    let answer = app.admin.post("/api/admin/import", export).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert!(store.instance_by_key(&key).await.unwrap().is_none());
+    assert_eq!(create("cara", &number).await, 409);
+    assert_eq!(
+        app.admin.delete("/api/admin/vendors/binta/waba/waba_binta?force=true").await.status,
+        200
+    );
+    assert_eq!(create("cara", &number).await, 409);
+    let owner = store.instance_by_key(&key).await.unwrap().unwrap();
+    assert_eq!(owner.0, vendor_id("anna"));
+}

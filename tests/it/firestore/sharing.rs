@@ -10,7 +10,7 @@ use waba_gateway::{
 };
 
 use super::{app, secrets, until};
-use crate::support::{Emulator, TestApp, TestVendor, time};
+use crate::support::{Emulator, Options, RedisServer, TestApp, TestVendor, spawn_app_with, time};
 
 // What is remembered lasts for an hour: what becomes effective here has been told. How soon is
 // measured by `cargo bench --bench cache -- --firestore`.
@@ -62,6 +62,42 @@ async fn an_edit_of_another_program_is_effective() {
     until("the new number is there", async || registry().await.instances().len() == 2).await;
     program.delete("waba_instances", "aQ7auto").await;
     until("it is gone", async || registry().await.instances().len() == 1).await;
+}
+
+#[tokio::test]
+async fn a_document_under_a_made_up_id_that_is_deleted_is_missed_by_nobody() {
+    const MADE_UP: &str = "aQ7hX2kL9mN4pR6sT8vW";
+    let (emulator, redis) = (Emulator::start(), RedisServer::start().await);
+    let program = emulator.program().await;
+    let with_redis = async || {
+        let mut variables = emulator.variables();
+        variables.push(("REDIS_URL", redis.url()));
+        let app = spawn_app_with(Options { variables, ..Options::default() }).await;
+        until("Redis is used", async || app.gateway.manager().uses_redis()).await;
+        app
+    };
+    program.set("vendor_configs", "anna", json!({ "businessName": "Anna" })).await;
+    let lends = json!({ "vendorId": "anna", "wasenderWebhookSecret": "of-before" });
+    program.set("vendorConfigs", MADE_UP, lends).await;
+    let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
+    program.set("waba_instances", MADE_UP, number).await;
+    let knock = async |app: &TestApp| {
+        let hook = format!("{}/api/webhooks/wasender/anna", app.base);
+        app.post(&hook, &[("x-webhook-signature", "of-before")], b"{}").await.status
+    };
+    // What one has read the other takes from Redis.
+    let (one, two) = (with_redis().await, with_redis().await);
+    assert_eq!(knock(&one).await, 200);
+    until("it is in Redis", async || !redis.names().await.is_empty()).await;
+    assert_eq!(knock(&two).await, 200);
+    drop(one);
+    program.delete("waba_instances", MADE_UP).await;
+    until("its number is gone", async || knock(&two).await == 401).await;
+    let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
+    program.set("waba_instances", MADE_UP, number).await;
+    until("it is there again", async || knock(&two).await == 200).await;
+    program.delete("vendorConfigs", MADE_UP).await;
+    until("what was lent is gone", async || knock(&two).await == 401).await;
 }
 
 #[tokio::test]
