@@ -485,6 +485,51 @@ async fn fields_of_other_programs_are_unchanged_after_each_of_our_writes() {
 }
 
 #[tokio::test]
+async fn no_call_of_the_administration_touches_fields_of_other_programs() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let shop = app.vendor(1).await;
+    let (vendor, number) = (shop.id.as_str(), format!("waba_{}", shop.id));
+    program.update("waba_instances", &number, foreign()).await;
+    program.update("vendor_configs", vendor, foreign()).await;
+    let path = format!("/api/admin/vendors/{vendor}");
+    let mut import = app.admin.get("/api/admin/export").await.json();
+    import["vendors"][0]["businessName"] = json!("Imported");
+    let twilio = json!({ "accountSid": format!("AC{}", "0".repeat(32)), "authToken": "t", "from": "+14155238886" });
+    let session = json!({ "wasenderInstanceId": shop.session.id.to_string() });
+    for (what, method, path, body) in [
+        ("a set-up", "POST", format!("{path}/setup-wasender-webhook"), session),
+        ("a new secret", "POST", format!("{path}/waba/{number}/rotate-secret"), json!({})),
+        (
+            "another provider",
+            "POST",
+            format!("{path}/switch-provider"),
+            json!({ "provider": "twilio", "config": twilio }),
+        ),
+        (
+            "a change",
+            "PUT",
+            path.clone(),
+            json!({ "businessName": "Shop", "welcomeMessage": "Salam" }),
+        ),
+        (
+            "a second number",
+            "POST",
+            format!("{path}/waba-instances"),
+            json!({ "phoneNumber": "+221771112233" }),
+        ),
+        ("an import", "POST", "/api/admin/import".to_owned(), import),
+    ] {
+        let answer = app.admin.call(method, &path, Some(body), &[]).await;
+        assert!(matches!(answer.status, 200 | 201), "{what}: {} {}", answer.status, answer.text);
+        assert_foreign(&program, "waba_instances", &number, what).await;
+        assert_foreign(&program, "vendor_configs", vendor, what).await;
+    }
+    assert_eq!(program.get("vendor_configs", vendor).await["businessName"], "Imported");
+}
+
+#[tokio::test]
 async fn secrets_that_we_write_are_sealed_and_those_we_do_not_stay_readable() {
     let emulator = Emulator::start();
     let program = emulator.program().await;

@@ -257,7 +257,13 @@ async fn a_start_does_not_read_the_documents_that_are_there() {
     })
     .await;
     assert!(heard().await > 0);
-    assert!(heard().await < u64::from(N) / 2, "{}", heard().await);
+    // The counter is the whole process', which this test has for itself with nextest.
+    #[expect(clippy::disallowed_methods, reason = "whoever runs it says so there alone")]
+    let is_alone = std::env::var_os("NEXTEST").is_some();
+    assert!(!is_alone || heard().await < u64::from(N) / 2, "{}", heard().await);
+    let reads = emulator.reads();
+    assert!(!reads.iter().any(|it| it.ends_with("waba_v100")), "{reads:?}");
+    assert!(reads.len() < N as usize / 2, "{reads:?}");
     let service = service(&app, "v0", "s3cret-v0").await;
     assert_eq!(secrets(&service.instances()[0]), ["s3cret-v0"]);
 }

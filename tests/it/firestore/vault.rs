@@ -29,11 +29,22 @@ fn run(
     arguments: &[&str],
     keys: Option<(&SecretString, &str)>,
 ) -> (i32, String) {
-    let mut command = command(&gateway_binary(), arguments, emulator, place);
-    if let Some((key, old)) = keys {
-        command.env("ENCRYPTION_KEY", key.expose_secret()).env("ENCRYPTION_KEYS_OLD", old);
-    }
+    let mut command = match keys {
+        Some(keys) => with_keys(emulator, place, arguments, keys),
+        None => command(&gateway_binary(), arguments, emulator, place),
+    };
     told(&command.output().unwrap())
+}
+
+fn with_keys(
+    emulator: &Emulator,
+    place: &Path,
+    arguments: &[&str],
+    (key, old): (&SecretString, &str),
+) -> Command {
+    let mut command = command(&gateway_binary(), arguments, emulator, place);
+    command.env("ENCRYPTION_KEY", key.expose_secret()).env("ENCRYPTION_KEYS_OLD", old);
+    command
 }
 
 fn first_key(emulator: &Emulator) -> String {
@@ -126,6 +137,11 @@ async fn n_old(program: &Program, collection: &str, vault: &Vault) -> u64 {
     own.chain(ours).filter(|it| is_old(it)).count() as u64
 }
 
+async fn knock(app: &TestApp, vendor: &str, secret: &str) -> u16 {
+    let hook = format!("{}/api/webhooks/wasender/{vendor}", app.base);
+    app.post(&hook, &[("x-webhook-signature", secret)], b"{}").await.status
+}
+
 #[tokio::test]
 async fn a_rotation_that_was_killed_is_gone_on_with_while_webhooks_come() {
     const N: u32 = 350;
@@ -134,30 +150,19 @@ async fn a_rotation_that_was_killed_is_gone_on_with_while_webhooks_come() {
     let (old, new) = (SecretString::from(first_key(&emulator)), Vault::new_key().unwrap());
     let vault = Vault::new(&new, &[]).unwrap();
     let program = emulator.program().await;
-    for n in 0..N {
-        predecessors(&program, &format!("shop_{n:03}"), 5_000 + n).await;
-    }
     let mut app = app(&emulator).await;
     let (shop, data) = (app.vendor(1).await, app.data_dir());
-    let knock = async |app: &TestApp, vendor: &str, secret: &str| {
-        let hook = format!("{}/api/webhooks/wasender/{vendor}", app.base);
-        app.post(&hook, &[("x-webhook-signature", secret)], b"{}").await.status
-    };
+    let place = app.directory.path().to_owned();
+    sealed(&emulator, &place, N).await;
     for (vendor, secret) in [(shop.id.as_str(), shop.secret()), ("shop_007", "secret-of-shop_007")]
     {
         assert_eq!(knock(&app, vendor, secret).await, 200);
     }
     until("both are copied", async || boxes(&data, COPY, &old).0 >= 2).await;
-    let place = app.directory.path().to_owned();
-    let (code, said) = run(&emulator, &place, &["vault", "seal", "--all", "--apply"], None);
-    assert_eq!(code, 0, "{said}");
     restart(&mut app, &new, &[&old]).await;
     let rotate = |how: &[&str]| {
         let arguments = [&["vault", "rotate"], how].concat();
-        let mut command = command(&gateway_binary(), &arguments, &emulator, &place);
-        command.env("ENCRYPTION_KEY", new.expose_secret());
-        command.env("ENCRYPTION_KEYS_OLD", old.expose_secret());
-        command
+        with_keys(&emulator, &place, &arguments, (&new, old.expose_secret()))
     };
     let n_all = n_old(&program, "waba_instances", &vault).await;
     assert!(n_all >= 2 * u64::from(N), "{n_all}");
@@ -186,14 +191,10 @@ async fn a_rotation_that_was_killed_is_gone_on_with_while_webhooks_come() {
     assert!(n_knocks > 0);
     let (code, said) = told(&rotation.await.unwrap());
     let report: Value = serde_json::from_str(&said).unwrap();
-    let parts = report["parts"].as_array().unwrap();
-    let resealed = |name: &str| {
-        parts.iter().find(|it| it["name"] == name).unwrap()["resealed"].as_u64().unwrap()
-    };
     assert!(code == 0 && report["clean"] == true, "{code} {said}");
     // A page may have been on its way when the first one was killed.
-    assert!((1..=left).contains(&resealed("waba_instances")), "{left} {said}");
-    assert!(resealed("vendor_configs") >= u64::from(N), "{said}");
+    assert!((1..=left).contains(&resealed(&report, "waba_instances")), "{left} {said}");
+    assert!(resealed(&report, "vendor_configs") >= u64::from(N), "{said}");
     for collection in ["waba_instances", "vendor_configs"] {
         assert_eq!(n_old(&program, collection, &vault).await, 0, "{collection}");
     }
@@ -202,6 +203,21 @@ async fn a_rotation_that_was_killed_is_gone_on_with_while_webhooks_come() {
     assert!(n >= 2 && n_old == 0, "{n_old} of {n}");
     let (code, said) = at_a_terminal(&rotate(&[]));
     assert!(code == 0 && said.contains("waba_instances "), "{code} {said}");
+}
+
+fn resealed(report: &Value, name: &str) -> u64 {
+    let parts = report["parts"].as_array().unwrap();
+    parts.iter().find(|it| it["name"] == name).unwrap()["resealed"].as_u64().unwrap()
+}
+
+/// Vendors of the predecessor's, sealed by a command.
+async fn sealed(emulator: &Emulator, place: &Path, n_vendors: u32) {
+    let program = emulator.program().await;
+    for n in 0..n_vendors {
+        predecessors(&program, &format!("shop_{n:03}"), 5_000 + n).await;
+    }
+    let (code, said) = run(emulator, place, &["vault", "seal", "--all", "--apply"], None);
+    assert_eq!(code, 0, "{said}");
 }
 
 /// As the predecessor has written it.

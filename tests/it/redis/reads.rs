@@ -142,6 +142,30 @@ async fn many_webhooks_of_a_vendor_nobody_remembers_read_the_store_once() {
 }
 
 #[tokio::test]
+async fn many_who_ask_for_one_number_read_the_store_once() {
+    let shared = Shared::new().await;
+    let one = shared.gateway().await;
+    let vendor = one.vendor(1).await;
+    shared.forget_all(&one, &[&vendor]).await;
+    let key = InstanceKey::Phone(PhoneNumber::from_wire(&vendor.phone).unwrap().alias());
+    let n_reads = || shared.store.n_key_reads.load(Ordering::SeqCst);
+    let before = n_reads();
+    shared.store.hold(true);
+    let asked: Vec<_> = (0..100)
+        .map(|_| {
+            let (manager, key) = (one.gateway.manager().clone(), key.clone());
+            tokio::spawn(async move { manager.by_key(&key).await })
+        })
+        .collect();
+    super::until("the store is asked", || n_reads() > before).await;
+    shared.store.hold(false);
+    for it in asked {
+        assert_eq!(it.await.unwrap().unwrap().unwrap().vendor_id, vendor.id);
+    }
+    assert_eq!(n_reads(), before + 1);
+}
+
+#[tokio::test]
 async fn a_known_vendor_is_never_unknown_because_too_many_ask() {
     let shared = Shared::new().await;
     let one = shared.gateway().await;
