@@ -123,9 +123,16 @@ impl Way<'_> {
             tell(&format!("{}(dry run: nothing was moved)\n", compared.text("would be ")));
             return Ok(ExitCode::SUCCESS);
         }
-        if !compared.lots.is_empty() {
+        let is_moved = |it: &&Lot| match it {
+            Lot::Missing => true,
+            Lot::Same => false,
+            Lot::Differs { .. } => self.on_conflict == OnConflict::Source,
+        };
+        let n_moved = compared.lots.values().filter(is_moved).count();
+        let has_keys = keys.missing().chain(keys.differing()).next().is_some();
+        if n_moved > 0 || has_keys {
             // First, so that what was moved before a kill is on record too.
-            self.put_on_record(compared.lots.len()).await?;
+            self.put_on_record(n_moved).await?;
         }
         let progress = Progress::of("moving", compared.lots.len());
         self.copy(&compared, &progress)

@@ -82,20 +82,20 @@ impl Options {
                 pace.tick().await;
                 let end = self.one(gateway, &vendor, planned).await;
                 let is_kept = match &end {
-                    Ok(done) => !done.was_done,
+                    Ok(done) => done.is_kept,
                     Err(error) => matches!(error, SetUpError::Partly(_)),
                 };
-                if is_kept {
-                    let what = "setUpWebhook";
-                    let kept = gateway.put_on_record(BY_CLI, what, Some(&vendor), None).await;
-                    kept.context("a set-up could not be put on record")?;
-                }
                 planned.webhook = Some(match end {
                     Ok(SetUpDone { was_done: true, .. }) => Webhook::WasSetUp,
                     Ok(done) => Webhook::SetUp(done.warnings),
                     Err(error) => Webhook::Failed(Chain(&error).to_string()),
                 });
                 record.webhook(planned)?;
+                if is_kept {
+                    let what = "setUpWebhook";
+                    let kept = gateway.put_on_record(BY_CLI, what, Some(&vendor), None).await;
+                    kept.context("a set-up could not be put on record")?;
+                }
             }
             progress.advance(1);
         }

@@ -60,6 +60,8 @@ pub struct SetUpDone {
     pub warnings: Vec<String>,
     /// They went there before, and nothing was changed at Wasender.
     pub was_done: bool,
+    /// Something was kept here, too.
+    pub is_kept: bool,
 }
 
 /// Why it was not set up. Each names what to do.
@@ -137,13 +139,15 @@ impl Gateway {
             if is_changed {
                 self.keep(Some(before), &instance).await?;
             }
-            return Ok(SetUpDone { webhook_url: url.into(), warnings: Vec::new(), was_done: true });
+            let webhook_url = url.into();
+            let warnings = Vec::new();
+            return Ok(SetUpDone { webhook_url, warnings, was_done: true, is_kept: is_changed });
         }
         // Before Wasender is told: a webhook may come the moment after.
         self.keep(Some(before), &instance).await?;
         let told = self.point(instance, &present, &url, &events, set_up.beside_server).await;
         warnings.extend(told.map_err(SetUpError::partly)?);
-        Ok(SetUpDone { webhook_url: url.into(), warnings, was_done: false })
+        Ok(SetUpDone { webhook_url: url.into(), warnings, was_done: false, is_kept: true })
     }
 
     /// Points the session of an instance that is kept here, and keeps what it says then.
