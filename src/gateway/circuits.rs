@@ -18,7 +18,7 @@ use crate::{
         waba::WabaInstance,
     },
     journal::Ways,
-    provider::Attempt,
+    provider::{Attempt, OF_COUNTRY},
     telemetry::names,
 };
 
@@ -141,10 +141,10 @@ impl Gateway {
                     | Reason::NoPhone
                     | Reason::Template
                     | Reason::WindowClosed
-                    | Reason::Quality
-                    | Reason::Undeliverable,
+                    | Reason::Quality,
                 ),
             ) => return,
+            Outcome::Refused(_) if attempt.word == OF_COUNTRY => return,
             Outcome::Refused(_) | Outcome::Unknown => Err(attempt.word),
         };
         let Some(permit) = permit else { return };

@@ -188,8 +188,12 @@ impl Gateway {
         if only.is_none() && by.is_some_and(|it| instance.ways().contains(it)) {
             return Ok(());
         }
+        let since = match wrote_at {
+            Some(_) => "has not written to this number for 24 hours",
+            None => "is not known here to have written to this number",
+        };
         Err(AdminError::Invalid(format!(
-            "type: the customer has not written to this number for 24 hours, so {via} takes a template alone"
+            "type: the customer {since}, so {via} takes a template alone"
         )))
     }
 

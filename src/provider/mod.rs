@@ -148,6 +148,10 @@ pub trait Provider: Send + Sync {
     ) -> Result<(), NoAnswer>;
 }
 
+/// The word of an attempt that was refused because of the customer's country, which says nothing of
+/// other customers.
+pub const OF_COUNTRY: &str = "country";
+
 /// A message as a provider is to send it.
 pub struct Outgoing<'a> {
     /// Our own id of it.

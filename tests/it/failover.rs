@@ -291,7 +291,7 @@ async fn free_text_outside_the_window_is_refused_or_leaves_as_the_vendors_templa
     let text = json!({ "to": stranger, "type": "text", "text": "une\nremarque" });
     let refused = shop.app.admin.post(&path, text.clone()).await;
     assert_eq!(refused.status, 422);
-    assert!(refused.text.contains("24 hours"), "{}", refused.text);
+    assert!(refused.text.contains("is not known here to have written"), "{}", refused.text);
     let vendor = format!("/api/admin/vendors/{}", shop.vendor.id);
     let component =
         json!({ "type": "body", "parameters": [{ "type": "text", "text": "{{text}}" }] });

@@ -123,7 +123,8 @@ impl Gateway {
         if let Content::Media(Media { upload: Some(id), .. }) = &new.content {
             has_files = id.contains("{{");
             if !has_files {
-                self.with_file(vendor, new.content.clone()).await?;
+                let whole = self.with_file(vendor, new.content.clone()).await?;
+                Self::check_file(&service, &instance, &whole, None)?;
             }
         }
         let job = NewJob {
@@ -253,7 +254,8 @@ impl BulkIntake {
         let content = content_of(&self.service, &self.instance, &self.pattern, &columns);
         let content = content.map_err(invalid)?;
         if self.has_files {
-            self.gateway.with_file(&self.vendor, content).await?;
+            let whole = self.gateway.with_file(&self.vendor, content).await?;
+            Gateway::check_file(&self.service, &self.instance, &whole, None)?;
         }
         self.n_recipients += 1;
         self.waiting.push(NewRecipient { to, columns });

@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use serde_json::Value;
 
-use super::classes::{Class, class};
+use super::classes::{COUNTRY, Class, class};
 use crate::{
     domain::{
         clock::Millis,
@@ -11,7 +11,7 @@ use crate::{
     },
     http::{HttpError, Reply},
     provider::{
-        Attempt, is_ambiguous,
+        Attempt, OF_COUNTRY, is_ambiguous,
         refused::{refused, refused_as, retry_after, throttled},
     },
 };
@@ -87,6 +87,7 @@ fn by_fault(fault: &Fault, reply: &Reply, now: Millis) -> Attempt {
         return refused(Refusal::FailOver(Reason::Unauthorized), "no_such_number");
     }
     match class(fault.code) {
+        Some(Class::Refused(it)) if fault.code == COUNTRY => refused(it, OF_COUNTRY),
         Some(Class::Refused(it)) => refused_as(it),
         Some(Class::Wait(pause)) => refused(Refusal::Wait { not_before: now + pause }, "wait"),
         Some(Class::Later(Some(pause))) => later(Some(now + pause), "pause"),

@@ -29,6 +29,9 @@ pub(super) enum Class {
     Link,
 }
 
+/// Customers of this country must not be written to (B5).
+pub(super) const COUNTRY: u64 = 130_497;
+
 /// A code of B5; `None` is one that is not known.
 pub(super) fn class(code: u64) -> Option<Class> {
     use Reason::{
@@ -44,9 +47,7 @@ pub(super) fn class(code: u64) -> Option<Class> {
         131_056 => Class::Wait(PAIR_PAUSE),
         // More sends, from wherever, make it worse: a person looks first.
         131_048 | 131_064 => Class::Refused(Refusal::Park(Quality)),
-        368 | 131_031 => fail_over(Restricted),
-        // This customer's country alone.
-        130_497 => fail_over(Undeliverable),
+        368 | COUNTRY | 131_031 => fail_over(Restricted),
         131_037 | 131_045 | 133_000 | 133_005 | 133_006 | 133_008 | 133_009 | 133_010 | 133_015
         | 133_016 | 136_024 => fail_over(NotRegistered),
         131_042 | 134_011 => fail_over(Plan),
@@ -118,8 +119,7 @@ mod tests {
         check(&[4, 80_007, 130_429, 613, 17], Class::Later(None), false);
         check(&[131_056], Class::Wait(6_000), false);
         check(&[131_048, 131_064], Class::Refused(Refusal::Park(Quality)), false);
-        check(&[368, 131_031], fail_over(Restricted), true);
-        check(&[130_497], fail_over(Undeliverable), true);
+        check(&[368, 131_031, 130_497], fail_over(Restricted), true);
         let codes = [
             133_010, 131_037, 131_045, 133_000, 133_006, 133_015, 136_024, 133_005, 133_008,
             133_009, 133_016,

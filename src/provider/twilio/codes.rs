@@ -8,6 +8,10 @@ use crate::domain::{
     event::Failure,
 };
 
+/// Customers of this country must not be written to.
+/// <https://www.twilio.com/docs/api/errors/21408>
+pub(super) const COUNTRY: u32 = 21_408;
+
 /// What a code means: in an answer, or in a status that comes later. `None`: we do not know it.
 pub(super) fn refusal(code: u32) -> Option<Refusal> {
     Some(match code {
@@ -16,9 +20,9 @@ pub(super) fn refusal(code: u32) -> Option<Refusal> {
         // The channel fails for the moment.
         63_012 | 63_017 | 63_020 => Refusal::Down(Reason::Failed),
         20_003 | 20_006 | 63_001 => Refusal::FailOver(Reason::Unauthorized),
-        20_005 | 20_008 | 30_002 | 63_051 | 63_112 => Refusal::FailOver(Reason::Restricted),
-        // This customer's country alone.
-        21_408 => Refusal::FailOver(Reason::Undeliverable),
+        20_005 | 20_008 | COUNTRY | 30_002 | 63_051 | 63_112 => {
+            Refusal::FailOver(Reason::Restricted)
+        }
         // No such account, number or sender, or the customer has not joined the sandbox.
         20_404 | 21_212 | 21_603 | 21_606 | 63_002 | 63_007 | 63_015 | 63_110 => {
             Refusal::FailOver(Reason::NotRegistered)

@@ -6,7 +6,7 @@ use url::{Host, Url, form_urlencoded};
 
 use super::{
     CHANNEL, FORM, Twilio, below,
-    codes::{refusal, refusal_by_status},
+    codes::{COUNTRY, refusal, refusal_by_status},
     content::{self, Fields},
     sender,
 };
@@ -19,7 +19,7 @@ use crate::{
     },
     http::{HttpError, Reach, Reply, reach},
     provider::{
-        Attempt, Outgoing,
+        Attempt, OF_COUNTRY, Outgoing,
         refused::{refused, refused_as, retry_after, throttled},
     },
 };
@@ -105,6 +105,7 @@ impl Twilio {
         let known = known.filter(|_| !reply.status.is_server_error());
         match known.or_else(|| refusal_by_status(reply.status, code.is_some())) {
             Some(Refusal::Retry { .. }) => throttled(retry_after(&reply.headers), self.clock.now()),
+            Some(refusal) if code == Some(COUNTRY) => refused(refusal, OF_COUNTRY),
             Some(refusal) => refused_as(refusal),
             None => Attempt::of(Outcome::Unknown, "failed"),
         }
