@@ -122,12 +122,13 @@ impl Changes {
             return;
         }
         let before = self.documents.remove(&key(name)).map(|it| it.0);
-        if before.is_none() && is_made_up(id_of(name)) {
+        let is_pause = collection_of(name) == PAUSES;
+        if before.is_none() && !is_pause && is_made_up(id_of(name)) {
             // Whose it was nobody can say here: another node may have read it.
             self.begins();
         }
-        let document = Document { name: name.to_owned(), ..Document::default() };
-        self.notice(before.or_else(|| owner(&document)).map(Heard::Changed));
+        let owners = before.map_or_else(|| told_by_name(name), |it| vec![it]);
+        self.notice(owners.into_iter().map(Heard::Changed));
         self.pause_of_everybody(name);
     }
 
@@ -201,6 +202,17 @@ fn is_made_up(id: &str) -> bool {
     id.len() == 20 && id.bytes().all(|it| it.is_ascii_alphanumeric())
 }
 
+/// Whose a document may have been of which there is the name alone: an instance's may be one of
+/// several.
+fn told_by_name(name: &str) -> Vec<VendorId> {
+    let document = Document { name: name.to_owned(), ..Document::default() };
+    let id = id_of(name).strip_prefix("waba_").unwrap_or_default();
+    let nth = id.rsplit_once('_').filter(|it| it.1.bytes().all(|it| it.is_ascii_digit()));
+    let vendor = nth.and_then(|it| VendorId::parse(it.0).ok());
+    let vendor = vendor.filter(|_| collection_of(name) == INSTANCES);
+    owner(&document).into_iter().chain(vendor).collect()
+}
+
 fn owner(document: &Document) -> Option<VendorId> {
     match collection_of(&document.name) {
         INSTANCES => instance::vendor_of(document),
@@ -267,6 +279,25 @@ mod tests {
         assert_eq!(changes.after(1), (vec![], 1));
         changes.deleted(&known.name);
         assert_eq!(changes.after(1), (vec![anna], 2));
+    }
+
+    #[test]
+    fn of_a_document_that_was_never_read_its_name_says_whose_it_was() {
+        let at = |path: &str| format!("projects/p/databases/d/documents/{path}");
+        let changed = |path: &str| {
+            let changes = Changes::new();
+            changes.deleted(&at(path));
+            let vendors = changes.after(0).0;
+            (vendors.iter().map(ToString::to_string).collect::<Vec<_>>(), changes.n_begun())
+        };
+        let ids = |it: &[&str]| it.iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(changed("waba_instances/waba_anna"), (ids(&["anna"]), 0));
+        // Anna's second, or the first of somebody who is called so.
+        assert_eq!(changed("waba_instances/waba_anna_2"), (ids(&["anna", "anna_2"]), 0));
+        assert_eq!(changed("vendor_configs/anna_2"), (ids(&["anna_2"]), 0));
+        let made_up = "aQ7hX2kL9mN4pR6sT8vW";
+        assert_eq!(changed(&format!("waba_instances/{made_up}")).1, 1);
+        assert_eq!(changed(&format!("gateway_pauses/{made_up}")), (ids(&[made_up]), 0));
     }
 
     #[test]

@@ -204,7 +204,7 @@ pub(super) async fn take(
         }
     }
     let mut writes = Vec::new();
-    for (key, (it, _)) in &owners {
+    for (key, (it, is_kept)) in &owners {
         let id = claim_id(vault, key);
         let present = holders.claims.get(&id);
         let is = |field: &str, it: &str| {
@@ -214,7 +214,8 @@ pub(super) async fn take(
             continue;
         }
         // Of a key that two have the first one to claim it keeps its claim.
-        if present.is_some_and(|claim| holders.is_anothers(claim, key, &it.vendor_id)) {
+        let is_anothers = |claim| holders.is_anothers(claim, key, &it.vendor_id);
+        if *is_kept && present.is_some_and(is_anothers) {
             continue;
         }
         let fields = Fields::from([

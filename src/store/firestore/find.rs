@@ -179,7 +179,7 @@ pub(super) fn heir<'a>(config: &Config, documents: &'a [Document]) -> Option<&'a
     match (named, documents) {
         (Some(named), _) => documents.iter().find(|it| id_of(&it.name) == named && lacks(it)),
         (None, [only]) => Some(only),
-        (None, _) => None,
+        (None, _) => documents.iter().find(|it| instance::is_heir(it) && lacks(it)),
     }
 }
 

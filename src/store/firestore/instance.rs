@@ -6,7 +6,10 @@ mod write;
 use firestore::gcloud_sdk::google::firestore::v1::Document;
 use serde::{Deserialize, Serialize};
 
-pub(super) use self::{accounts::provider, write::write};
+pub(super) use self::{
+    accounts::provider,
+    write::{heir_write, write},
+};
 use super::{
     Fault, secret,
     value::{
@@ -33,6 +36,8 @@ pub(super) const INSTANCES: &str = "waba_instances";
 /// Both spellings of the webhook secret, the one that is read first in front.
 const SECRETS: [&str; 2] = ["wasenderWebhookSecret", "webhookSecret"];
 const SESSION_KEY: &str = "wasenderApiKey";
+/// In the map of ours: [`is_heir`].
+const HEIR: &str = "hasConfigs";
 /// Where a configuration has a number at Meta.
 pub(super) const LENT_META_ID: &str = "whatsappPhoneNumberId";
 
@@ -155,6 +160,17 @@ pub(super) fn keys(document: &Document) -> Vec<InstanceKey> {
 pub(super) fn lent_key(document: &Document, configs: &[Document]) -> Option<InstanceKey> {
     let mut ids = configs.iter().filter_map(|it| get_text(&it.fields, LENT_META_ID));
     ids.next().filter(|_| may_be_lent(document)).map(InstanceKey::Meta)
+}
+
+/// Whether there is a number in it, and a provider that this version knows.
+pub(super) fn is_served(document: &Document) -> bool {
+    !is_foreign(document) && number(document).is_some()
+}
+
+/// Whether it was said here that it has what only its vendor's configuration has, where that names
+/// none.
+pub(super) fn is_heir(document: &Document) -> bool {
+    ours(document).and_then(|it| get_flag(it, HEIR)).unwrap_or(false)
 }
 
 /// Whether its number at Meta is the one of its vendor's configuration, where that has one.

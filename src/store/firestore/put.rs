@@ -52,7 +52,7 @@ impl Deed for Put<'_> {
         }
         let mut writes = claims::take(tx, self.vault, self.instances, &before).await?;
         let configs = self.configs(tx).await?;
-        let named = self.named(tx, &configs, &before).await?;
+        let named = self.named(tx, &configs).await?;
         for vendor in self.vendors {
             writes.extend(self.vendor(tx, &configs, &named, vendor)?);
             if self.with_pauses {
@@ -67,7 +67,7 @@ impl Deed for Put<'_> {
             let at = tx.name(INSTANCES, it.id.as_str());
             writes.extend(instance::write(self.vault, at, document, &older, it, name.as_deref())?);
         }
-        writes.extend(self.names(tx, &configs, &named)?);
+        writes.extend(self.names(tx, &configs, &named));
         Ok(((), writes))
     }
 }
@@ -97,12 +97,11 @@ impl Put<'_> {
 
     /// Which instance a configuration is to name that names none. What only a configuration has
     /// belongs to the instance that it names, or that is the only one, and must not be lost to it
-    /// because there is another, or because a document of the collection of now is made.
+    /// because there is another.
     async fn named(
         &self,
         tx: &Session,
         configs: &HashMap<VendorId, Config>,
-        before: &HashMap<String, Document>,
     ) -> Result<HashMap<VendorId, Named>, Fault> {
         let (mut named, mut asked) = (HashMap::new(), Vec::new());
         for (id, config) in configs {
@@ -111,14 +110,14 @@ impl Put<'_> {
                 None => asked.push(id.clone()),
             }
         }
-        let is_new = |it: &&WabaInstance| !before.contains_key(it.id.as_str());
-        asked.retain(|id| self.instances.iter().filter(is_new).any(|it| it.vendor_id == *id));
+        asked.retain(|id| self.instances.iter().any(|it| it.vendor_id == *id));
         let numbers = bulk::numbers(tx, &asked).await?;
-        for it in self.instances.iter().filter(is_new) {
+        for it in self.instances {
             let first = || (it.id == InstanceId::nth(&it.vendor_id, 1)).then(|| Named::of(it));
             let to_name = match numbers.get(&it.vendor_id).map(Vec::as_slice) {
-                None | Some([]) => first(),
-                Some([only]) => Some(Named::of_document(only)),
+                Some([only]) if instance::is_served(only) => Some(Named::of_document(only)),
+                // Something that is no number has nothing of it.
+                None | Some([] | [_]) => first(),
                 // Which of them it is was never said.
                 Some(_) => None,
             };
@@ -129,28 +128,25 @@ impl Put<'_> {
         Ok(named)
     }
 
-    /// The writes of configurations that are to name an instance and are not written otherwise.
+    /// The writes that name an instance where nothing else is written of its configuration.
     fn names(
         &self,
         tx: &Session,
         configs: &HashMap<VendorId, Config>,
         named: &HashMap<VendorId, Named>,
-    ) -> Result<Vec<Write>, Fault> {
+    ) -> Vec<Write> {
+        let is_written = |id: &VendorId| self.vendors.iter().any(|it| it.id == *id);
         let mut writes = Vec::new();
-        for (id, named) in named {
-            let is_written = self.vendors.iter().any(|it| it.id == *id);
-            let Some(config) = configs.get(id).filter(|_| !is_written) else { continue };
-            let document = &config.document;
+        for (id, named) in named.iter().filter(|it| !is_written(it.0)) {
+            let Some(config) = configs.get(id) else { continue };
             if !config.is_older {
-                writes.extend(vendor::name_write(document, named));
-            } else if Named::of_config(document).is_none() {
-                // It is never written: what it says goes into the collection of now.
-                let vendor = vendor::read(self.vault, id, document, false)?;
-                let name = tx.name(CONFIGS, id.as_str());
-                writes.extend(vendor::write(self.vault, name, None, &vendor, Some(named))?);
+                writes.extend(vendor::name_write(&config.document, named));
+            } else if !self.instances.iter().any(|it| named.is(it.id.as_str())) {
+                // The collection of before is never written: its instance says so itself.
+                writes.extend(instance::heir_write(tx.name(INSTANCES, named.id())));
             }
         }
-        Ok(writes)
+        writes
     }
 
     /// What the instance has from the vendor's configuration now, and need not be written.

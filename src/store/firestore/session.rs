@@ -152,7 +152,7 @@ impl Session {
         self.find_up_to(collection, field, values, None).await
     }
 
-    /// The same, at most so many for each thirty values.
+    /// The same, at most so many of each value.
     pub(super) async fn find_some(
         &self,
         collection: &str,
@@ -174,7 +174,8 @@ impl Session {
         let (texts, numbers): (Vec<Value>, Vec<Value>) = values
             .into_iter()
             .partition(|it| matches!(it.value_type, Some(ValueType::StringValue(_))));
-        let some = texts.chunks(IN_MAX).chain(numbers.chunks(IN_MAX));
+        let each = if most.is_some() { 1 } else { IN_MAX };
+        let some = texts.chunks(each).chain(numbers.chunks(each));
         let queries: Vec<FirestoreQueryParams> =
             some.map(|it| query(collection, is_in(field, it.to_vec())).opt_limit(most)).collect();
         let mut found = Vec::new();

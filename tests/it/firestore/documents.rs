@@ -842,6 +842,9 @@ async fn what_a_configuration_lends_is_not_lost_to_a_second_number_or_a_new_docu
             let what = format!("{collection} {is_named} {id}");
             assert_eq!(app.admin.post(&format!("{path}/waba-instances"), second).await.status, 201);
             assert_eq!(lent_to().await, [id], "{what}: after a second number");
+            // What the older collection says of the vendor goes on counting.
+            let is_made = program.all("vendor_configs").await.len() == 1;
+            assert_eq!(is_made, collection == "vendor_configs", "{what}");
             assert_eq!(app.admin.put(path, change).await.status, 200);
             assert_eq!(lent_to().await, [id], "{what}: after a change of the vendor");
             let vendor = app.gateway.vendor(&vendor_id("anna")).await.unwrap();
@@ -894,4 +897,46 @@ async fn of_a_number_that_two_have_the_claim_stays_the_first_ones() {
     assert_eq!(create("cara", &number).await, 409);
     let owner = store.instance_by_key(&key).await.unwrap().unwrap();
     assert_eq!(owner.0, vendor_id("anna"));
+}
+
+#[tokio::test]
+async fn a_document_without_a_number_keeps_nothing_from_the_first_number() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let config = json!({ "wasenderWebhookSecret": "lent", "wasenderAccessToken": "key" });
+    program.set("vendor_configs", "anna", config).await;
+    program.set("waba_instances", "anna", json!({ "vendorId": "anna", "theirs": 1 })).await;
+    let first = json!({ "phoneNumber": "+221771234567", "provider": "wasender" });
+    let path = "/api/admin/vendors/anna/waba-instances";
+    assert_eq!(app.admin.post(path, first).await.status, 201);
+    let config = program.get("vendor_configs", "anna").await;
+    assert_eq!(config["wabaInstanceId"], "waba_anna");
+    assert_eq!(secrets(&one(&app, "anna").await), ["lent", "key"]);
+}
+
+#[tokio::test]
+async fn numbers_that_are_swapped_in_one_step_are_claimed_by_whom_they_are_now() {
+    let emulator = Emulator::start();
+    let app = app(&emulator).await;
+    let (one, two) = (app.vendor(1).await, app.vendor(2).await);
+    let store = app.gateway.store();
+    // In a field of ours, so that the claim alone says whose it is.
+    let twilio = |from: &str| json!({ "twilio": { "accountSid": format!("AC{}", "0".repeat(32)), "authToken": "t", "from": from } });
+    for (vendor, from) in [(&one, "+14155238886"), (&two, "+14155238887")] {
+        let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", vendor.id);
+        assert_eq!(app.admin.put(&path, twilio(from)).await.status, 200);
+    }
+    let mut instances = Vec::new();
+    for vendor in [&one, &two] {
+        instances.extend(store.instances(&vendor.id).await.unwrap());
+    }
+    let [first, second] = &mut instances[..] else { panic!("two numbers") };
+    std::mem::swap(&mut first.twilio, &mut second.twilio);
+    store.put_all(&[], &instances).await.unwrap();
+    for (vendor, from) in [(&two, "14155238886"), (&one, "14155238887")] {
+        let key = InstanceKey::Phone(from.to_owned());
+        let owner = store.instance_by_key(&key).await.unwrap().map(|it| it.0);
+        assert_eq!(owner.as_ref(), Some(&vendor.id), "{from}");
+    }
 }

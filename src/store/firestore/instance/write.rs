@@ -3,8 +3,8 @@
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Value, Write};
 
 use super::{
-    Fault, Kept, Older, SECRETS, SESSION_KEY, accounts, contract_secret, is_same, kept_secrets,
-    number, open_ours, place, secret, session_key, webhook_secrets,
+    Fault, HEIR, Kept, Older, SECRETS, SESSION_KEY, accounts, contract_secret, is_same,
+    kept_secrets, number, open_ours, place, secret, session_key, webhook_secrets,
 };
 use crate::{
     domain::{
@@ -70,6 +70,13 @@ pub(in crate::store::firestore) fn write(
         edit.set("updatedAt", time_like(at("updatedAt"), it.updated_at));
     }
     Ok(edit.write())
+}
+
+/// The write that says of an instance that it has what only its vendor's configuration has.
+pub(in crate::store::firestore) fn heir_write(name: String) -> Option<Write> {
+    let mut edit = Edit::of(name, false);
+    edit.set_ours(HEIR, Some(flag(true)));
+    edit.write()
 }
 
 fn set_session(edit: &mut Edit, was: &Document, it: &WabaInstance) {
