@@ -178,7 +178,7 @@ pub(super) fn heir<'a>(config: &Config, documents: &'a [Document]) -> Option<&'a
     let named = get_text(&config.document.fields, "wabaInstanceId");
     match (named, documents) {
         (Some(named), _) => documents.iter().find(|it| id_of(&it.name) == named && lacks(it)),
-        (None, [only]) => Some(only),
+        (None, [only]) => Some(only).filter(|it| !instance::is_no_heir(it)),
         (None, _) => documents.iter().find(|it| instance::is_heir(it) && lacks(it)),
     }
 }

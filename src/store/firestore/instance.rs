@@ -170,7 +170,16 @@ pub(super) fn is_served(document: &Document) -> bool {
 /// Whether it was said here that it has what only its vendor's configuration has, where that names
 /// none.
 pub(super) fn is_heir(document: &Document) -> bool {
-    ours(document).and_then(|it| get_flag(it, HEIR)).unwrap_or(false)
+    heir_flag(document) == Some(true)
+}
+
+/// Whether it was said that it has not.
+pub(super) fn is_no_heir(document: &Document) -> bool {
+    heir_flag(document) == Some(false)
+}
+
+fn heir_flag(document: &Document) -> Option<bool> {
+    ours(document).and_then(|it| get_flag(it, HEIR))
 }
 
 /// Whether its number at Meta is the one of its vendor's configuration, where that has one.

@@ -52,9 +52,9 @@ impl Deed for Put<'_> {
         }
         let mut writes = claims::take(tx, self.vault, self.instances, &before).await?;
         let configs = self.configs(tx).await?;
-        let named = self.named(tx, &configs).await?;
+        let naming = self.naming(tx, &configs, &before).await?;
         for vendor in self.vendors {
-            writes.extend(self.vendor(tx, &configs, &named, vendor)?);
+            writes.extend(self.vendor(tx, &configs, &naming.named, vendor)?);
             if self.with_pauses {
                 writes.push(pause_write(tx.name(PAUSES, vendor.id.as_str()), vendor.paused));
             }
@@ -67,7 +67,7 @@ impl Deed for Put<'_> {
             let at = tx.name(INSTANCES, it.id.as_str());
             writes.extend(instance::write(self.vault, at, document, &older, it, name.as_deref())?);
         }
-        writes.extend(self.names(tx, &configs, &named));
+        writes.extend(self.names(&configs, &naming));
         Ok(((), writes))
     }
 }
@@ -98,55 +98,53 @@ impl Put<'_> {
     /// Which instance a configuration is to name that names none. What only a configuration has
     /// belongs to the instance that it names, or that is the only one, and must not be lost to it
     /// because there is another.
-    async fn named(
+    async fn naming(
         &self,
         tx: &Session,
         configs: &HashMap<VendorId, Config>,
-    ) -> Result<HashMap<VendorId, Named>, Fault> {
-        let (mut named, mut asked) = (HashMap::new(), Vec::new());
+        before: &HashMap<String, Document>,
+    ) -> Result<Naming, Fault> {
+        let mut naming = Naming::default();
+        let new = self.instances.iter().filter(|it| !before.contains_key(it.id.as_str()));
+        let new: BTreeSet<&VendorId> = new.map(|it| &it.vendor_id).collect();
+        let mut asked = Vec::new();
         for (id, config) in configs {
             match Named::of_config(&config.document) {
-                Some(it) => drop(named.insert(id.clone(), it)),
-                None => asked.push(id.clone()),
+                Some(it) => drop(naming.named.insert(id.clone(), it)),
+                None if new.contains(id) => asked.push(id.clone()),
+                None => {}
             }
         }
-        asked.retain(|id| self.instances.iter().any(|it| it.vendor_id == *id));
         let numbers = bulk::numbers(tx, &asked).await?;
-        for it in self.instances {
-            let first = || (it.id == InstanceId::nth(&it.vendor_id, 1)).then(|| Named::of(it));
-            let to_name = match numbers.get(&it.vendor_id).map(Vec::as_slice) {
-                Some([only]) if instance::is_served(only) => Some(Named::of_document(only)),
+        for id in &asked {
+            let (config, numbers) = (&configs[id], numbers.get(id).map_or(&[][..], Vec::as_slice));
+            match find::heir(config, numbers) {
+                Some(heir) if instance::is_served(heir) => {
+                    naming.named.insert(id.clone(), Named::of_document(heir));
+                    if config.is_older && !instance::is_heir(heir) {
+                        naming.heirs.push((id.clone(), heir.name.clone()));
+                    }
+                }
                 // Something that is no number has nothing of it.
-                None | Some([] | [_]) => first(),
+                heir if heir.is_some() || numbers.is_empty() => naming.first(self, id),
                 // Which of them it is was never said.
-                Some(_) => None,
-            };
-            if let Some(to_name) = to_name.filter(|_| !named.contains_key(&it.vendor_id)) {
-                named.insert(it.vendor_id.clone(), to_name);
+                _ => {}
             }
         }
-        Ok(named)
+        let without = self.instances.iter().filter(|it| !configs.contains_key(&it.vendor_id));
+        without.for_each(|it| naming.first(self, &it.vendor_id));
+        Ok(naming)
     }
 
-    /// The writes that name an instance where nothing else is written of its configuration.
-    fn names(
-        &self,
-        tx: &Session,
-        configs: &HashMap<VendorId, Config>,
-        named: &HashMap<VendorId, Named>,
-    ) -> Vec<Write> {
+    /// The writes that name an instance where nothing else is written of its configuration. The
+    /// collection of before is never written: its instance says so itself.
+    fn names(&self, configs: &HashMap<VendorId, Config>, naming: &Naming) -> Vec<Write> {
         let is_written = |id: &VendorId| self.vendors.iter().any(|it| it.id == *id);
-        let mut writes = Vec::new();
-        for (id, named) in named.iter().filter(|it| !is_written(it.0)) {
-            let Some(config) = configs.get(id) else { continue };
-            if !config.is_older {
-                writes.extend(vendor::name_write(&config.document, named));
-            } else if !self.instances.iter().any(|it| named.is(it.id.as_str())) {
-                // The collection of before is never written: its instance says so itself.
-                writes.extend(instance::heir_write(tx.name(INSTANCES, named.id())));
-            }
-        }
-        writes
+        let of_now = configs.iter().filter(|it| !it.1.is_older && !is_written(it.0));
+        let named = of_now
+            .filter_map(|(id, config)| vendor::name_write(&config.document, naming.named.get(id)?));
+        let heirs = naming.heirs.iter().filter(|it| !is_written(&it.0));
+        named.chain(heirs.filter_map(|it| instance::heir_write(it.1.clone(), true))).collect()
     }
 
     /// What the instance has from the vendor's configuration now, and need not be written.
@@ -175,6 +173,24 @@ impl Put<'_> {
         let new = self.vendors.iter().find(|vendor| vendor.id == it.vendor_id);
         new.map(|it| it.business_name.clone())
             .or_else(|| super::value::get_text(&config?.document.fields, "businessName"))
+    }
+}
+
+/// Which instances configurations are to name, and which are to say themselves that they have what a
+/// configuration has.
+#[derive(Default)]
+struct Naming {
+    named: HashMap<VendorId, Named>,
+    heirs: Vec<(VendorId, String)>,
+}
+
+impl Naming {
+    /// A vendor's first instance is named, where it is written.
+    fn first(&mut self, put: &Put<'_>, vendor: &VendorId) {
+        let first = InstanceId::nth(vendor, 1);
+        if let Some(first) = put.instances.iter().find(|it| it.id == first) {
+            self.named.insert(vendor.clone(), Named::of(first));
+        }
     }
 }
 
@@ -279,12 +295,32 @@ impl Deed for Remove<'_> {
         let Some(document) = found else { return Ok((false, Vec::new())) };
         let former = tx.get_one(FORMER, id_of(&document.name)).await?;
         let mut writes = claims::give_up(tx, self.vault, &document).await?;
+        writes.extend(self.disinherit(tx, &document).await?);
         if former.is_none() {
             let fields = Fields::from([("vendorId".to_owned(), text(self.vendor.as_str()))]);
             writes.push(whole(tx.name(FORMER, self.id.as_str()), fields, None));
         }
         writes.push(delete(document.name));
         Ok((true, writes))
+    }
+}
+
+impl Remove<'_> {
+    /// What only the configuration has was this instance's: another that is left as the only one,
+    /// or comes later, must not prove or send with it.
+    async fn disinherit(&self, tx: &Session, document: &Document) -> Result<Vec<Write>, Fault> {
+        let Some(config) = find::config(tx, self.vendor).await? else { return Ok(Vec::new()) };
+        let numbers = find::instances_of(tx, self.vendor).await?;
+        let is_heir = find::heir(&config, &numbers).is_some_and(|it| it.name == document.name);
+        if Named::of_config(&config.document).is_some() || !is_heir {
+            return Ok(Vec::new());
+        }
+        if !config.is_older {
+            let write = vendor::name_write(&config.document, &Named::of_document(document));
+            return Ok(write.into_iter().collect());
+        }
+        let others = numbers.into_iter().filter(|it| it.name != document.name);
+        Ok(others.filter_map(|it| instance::heir_write(it.name, false)).collect())
     }
 }
 

@@ -170,14 +170,6 @@ impl Named {
         Some(Self { id, provider: get_text(&config.fields, "wabaProvider") })
     }
 
-    pub(super) fn id(&self) -> &str {
-        &self.id
-    }
-
-    pub(super) fn is(&self, id: &str) -> bool {
-        self.id == id
-    }
-
     /// One that is written now.
     pub(super) fn of(it: &WabaInstance) -> Self {
         Self { id: it.id.to_string(), provider: Some(it.provider.as_str().to_owned()) }

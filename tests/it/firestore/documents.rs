@@ -11,7 +11,7 @@ use waba_gateway::{
         phone::PhoneNumber,
         secret::ExposeSecret,
         vendor::VendorStatus,
-        waba::{InstanceKey, ProviderKind, WabaInstance},
+        waba::{InstanceKey, ProviderKind, WabaInstance, WasenderAccount},
     },
     gateway::{AccountsChange, InstanceChange, MetaChange, TwilioChange, VendorChange},
     store::Wanted,
@@ -938,5 +938,93 @@ async fn numbers_that_are_swapped_in_one_step_are_claimed_by_whom_they_are_now()
         let key = InstanceKey::Phone(from.to_owned());
         let owner = store.instance_by_key(&key).await.unwrap().map(|it| it.0);
         assert_eq!(owner.as_ref(), Some(&vendor.id), "{from}");
+    }
+}
+
+/// Anna's configuration lends, and `waba_anna` is her only number.
+async fn lends(program: &Program, collection: &str, names: Option<&str>) {
+    let mut config = json!({ "wasenderWebhookSecret": "lent", "wasenderAccessToken": "key" });
+    if let Some(id) = names {
+        config["wabaInstanceId"] = json!(id);
+    }
+    program.set(collection, "anna", config).await;
+    let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
+    program.set("waba_instances", "waba_anna", number).await;
+}
+
+async fn lent_to(app: &TestApp) -> Vec<String> {
+    let all = read(app, "anna").await.1;
+    let lent = all.iter().filter(|it| !secrets(it).is_empty());
+    lent.map(|it| it.id.to_string()).collect()
+}
+
+#[tokio::test]
+async fn what_was_lent_to_a_number_that_is_deleted_is_lent_to_no_other() {
+    let path = "/api/admin/vendors/anna";
+    let second = json!({ "phoneNumber": "+221771234568", "provider": "wasender" });
+    for collection in ["vendor_configs", "vendorConfigs"] {
+        let emulator = Emulator::start();
+        let program = emulator.program().await;
+        let app = app(&emulator).await;
+        lends(&program, collection, None).await;
+        let create = async || {
+            let answer = app.admin.post(&format!("{path}/waba-instances"), second.clone()).await;
+            assert_eq!(answer.status, 201, "{collection}: {}", answer.text);
+        };
+        create().await;
+        assert_eq!(lent_to(&app).await, ["waba_anna"], "{collection}");
+        let deleted = app.admin.delete(&format!("{path}/waba/waba_anna?force=true")).await;
+        assert_eq!(deleted.status, 200, "{}", deleted.text);
+        assert!(lent_to(&app).await.is_empty(), "{collection}");
+    }
+    // Nor to one that comes later.
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    lends(&program, "vendor_configs", None).await;
+    assert_eq!(app.admin.delete(&format!("{path}/waba/waba_anna?force=true")).await.status, 200);
+    assert_eq!(app.admin.post(&format!("{path}/waba-instances"), second).await.status, 201);
+    assert!(lent_to(&app).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_configuration_that_names_what_is_not_there_hinders_nothing() {
+    for named in ["waba_gone", "waba_binta", "no/id"] {
+        for collection in ["vendor_configs", "vendorConfigs"] {
+            let emulator = Emulator::start();
+            let program = emulator.program().await;
+            let app = app(&emulator).await;
+            lends(&program, collection, Some(named)).await;
+            let binta = json!({ "vendorId": "binta", "phoneNumber": "+221771234569" });
+            program.set("waba_instances", "waba_binta", binta.clone()).await;
+            let path = "/api/admin/vendors/anna";
+            let second = json!({ "phoneNumber": "+221771234568", "provider": "wasender" });
+            let answer = app.admin.post(&format!("{path}/waba-instances"), second).await;
+            assert_eq!(answer.status, 201, "{collection} {named}: {}", answer.text);
+            let change = json!({ "accountProtection": true });
+            let answer = app.admin.put(&format!("{path}/waba/waba_anna"), change).await;
+            assert_eq!(answer.status, 200, "{collection} {named}: {}", answer.text);
+            assert_eq!(program.get("waba_instances", "waba_binta").await, binta);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_number_and_a_second_one_that_are_written_together_leave_it_what_is_lent() {
+    for collection in ["vendor_configs", "vendorConfigs"] {
+        let emulator = Emulator::start();
+        let program = emulator.program().await;
+        let app = app(&emulator).await;
+        lends(&program, collection, None).await;
+        let mut first = one(&app, "anna").await;
+        first.account_protection = true;
+        let mut second = first.clone();
+        second.id = InstanceId::nth(&vendor_id("anna"), 2);
+        second.phone_number = PhoneNumber::from_wire("221771234568").unwrap();
+        second.wasender = WasenderAccount::default();
+        app.gateway.store().put_all(&[], &[first, second]).await.unwrap();
+        assert_eq!(lent_to(&app).await, ["waba_anna"], "{collection}");
+        let stored = program.get("waba_instances", "waba_anna").await;
+        assert_eq!(stored["gateway"]["accountProtection"], true, "{stored}");
     }
 }

@@ -72,10 +72,10 @@ pub(in crate::store::firestore) fn write(
     Ok(edit.write())
 }
 
-/// The write that says of an instance that it has what only its vendor's configuration has.
-pub(in crate::store::firestore) fn heir_write(name: String) -> Option<Write> {
+/// The write that says of an instance whether it has what only its vendor's configuration has.
+pub(in crate::store::firestore) fn heir_write(name: String, is_heir: bool) -> Option<Write> {
     let mut edit = Edit::of(name, false);
-    edit.set_ours(HEIR, Some(flag(true)));
+    edit.set_ours(HEIR, Some(flag(is_heir)));
     edit.write()
 }
 
