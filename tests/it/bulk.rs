@@ -20,7 +20,7 @@ use crate::{
 
 const NOW: i64 = 1_760_000_000_000;
 const CSV: &str = "text/csv";
-const LINES: &str = "application/x-ndjson";
+pub const LINES: &str = "application/x-ndjson";
 const BEGUN: &str =
     "SELECT count(*) FROM entries WHERE kind = 2 AND account = 0 AND begun_at IS NOT NULL";
 
@@ -36,7 +36,7 @@ fn path(vendor: &TestVendor) -> String {
     format!("/api/v1/vendors/{}/messages/bulk", vendor.id)
 }
 
-async fn post(app: &TestApp, vendor: &TestVendor, form: &str, key: &str, body: &str) -> Answer {
+pub async fn post(app: &TestApp, vendor: &TestVendor, form: &str, key: &str, body: &str) -> Answer {
     let (bearer, url) = (app.admin.bearer(), format!("{}{}", app.base, path(vendor)));
     let mut headers = vec![("authorization", bearer.as_str()), ("content-type", form)];
     headers.extend((!key.is_empty()).then_some(("idempotency-key", key)));

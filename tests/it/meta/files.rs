@@ -3,6 +3,7 @@
 use waba_gateway::twin::{FileKind, MetaRequest};
 
 use super::*;
+use crate::bulk::{LINES, post};
 use crate::media::{file, given_up, nothing_in_clear, sending::uploaded};
 
 impl Shop {
@@ -105,6 +106,15 @@ async fn a_file_that_no_provider_of_the_number_takes_is_refused_with_the_limit()
         assert!(refused.text.contains(word), "{word}: {}", refused.text);
     }
     assert!(!ask(&fits).await.text.contains("mediaId"));
+    // A job is refused like a message, whether the file is one for all or of each.
+    for (id, of_each) in [(long.as_str(), "x"), ("{{file}}", long.as_str())] {
+        let message = json!({ "type": "video", "video": { "mediaId": id } });
+        let to = json!({ "to": CUSTOMER, "file": of_each });
+        let job = format!("{}\n{to}", json!({ "message": message }));
+        let refused = post(app, vendor, LINES, "", &job).await;
+        assert_eq!(refused.status, 422, "{}", refused.text);
+        assert!(refused.text.contains("16 MB"), "{}", refused.text);
+    }
     // Another provider of the number may take it.
     let number = format!("/api/admin/vendors/{0}/waba/waba_{0}", vendor.id);
     let both =
