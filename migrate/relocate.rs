@@ -123,14 +123,15 @@ impl Way<'_> {
             tell(&format!("{}(dry run: nothing was moved)\n", compared.text("would be ")));
             return Ok(ExitCode::SUCCESS);
         }
+        let source_wins = self.on_conflict == OnConflict::Source;
         let is_moved = |it: &&Lot| match it {
             Lot::Missing => true,
             Lot::Same => false,
-            Lot::Differs { .. } => self.on_conflict == OnConflict::Source,
+            Lot::Differs { .. } => source_wins,
         };
         let n_moved = compared.lots.values().filter(is_moved).count();
-        let has_keys = keys.missing().chain(keys.differing()).next().is_some();
-        if n_moved > 0 || has_keys {
+        let has_keys = keys.missing().next().is_some();
+        if n_moved > 0 || has_keys || (source_wins && keys.differing().next().is_some()) {
             // First, so that what was moved before a kill is on record too.
             self.put_on_record(n_moved).await?;
         }

@@ -199,7 +199,15 @@ async fn a_kill_in_the_middle_loses_nobody_either_way() {
     let n_there = async || program.all("vendor_configs").await.len();
     kill_when(&place, &emulator, "firestore", async || n_there().await > 0).await;
     assert!((1..N).contains(&n_there().await), "{} were moved", n_there().await);
+    let n_on_record = async || {
+        let all = program.all("gateway_audit").await;
+        all.values().filter(|it| it["what"] == "moveVendors").count()
+    };
+    assert_eq!(n_on_record().await, 1, "a kill leaves it on record");
     run(&place, &emulator, &["--to", "firestore"]).says(0, &["0 differed", "is the same"]);
+    assert_eq!(n_on_record().await, 2);
+    run(&place, &emulator, &["--to", "firestore"]).says(0, &["0 differed", "is the same"]);
+    assert_eq!(n_on_record().await, 2, "nothing was moved");
     {
         let firestore = open(&place, &variables(&emulator), "firestore").await;
         assert_same(&all_of(&firestore.store).await, &before);

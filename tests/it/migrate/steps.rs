@@ -61,6 +61,10 @@ async fn a_kill_in_the_middle_costs_nothing_when_it_is_run_again() {
         let opened = place.open();
         let kept = opened.store.vendors(None, N_ROWS + 1).await.unwrap().vendors;
         assert!((first.len()..N_ROWS).contains(&kept.len()), "{} are stored", kept.len());
+        let deeds = opened.store.deeds(None, None, 10).await.unwrap();
+        let told: Vec<(&str, Option<&str>)> =
+            deeds.iter().map(|it| (it.1.what.as_str(), it.1.about.as_deref())).collect();
+        assert_eq!(told, [("migrate", Some("3000 rows"))], "a kill leaves it on record");
     }
     // As if the line that was being written had been cut off.
     let cut = "2026-01-31T18:00:00.000Z,2999,shop_0";
