@@ -41,3 +41,26 @@ pub(super) fn may_tell() -> bool {
 pub(super) fn has_told(taken: Duration) {
     let _ = TOLD.try_with(|it| it.set(it.get() + taken));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_request_tells_for_a_bounded_time_in_sum_and_others_as_long_as_they_need() {
+        request(async {
+            assert!(may_tell());
+            has_told(TELLS_UNTIL / 2);
+            assert!(may_tell());
+            has_told(TELLS_UNTIL / 2);
+            assert!(!may_tell());
+        })
+        .await;
+        request(async { assert!(may_tell(), "each request has its own") }).await;
+        has_told(TELLS_UNTIL);
+        assert!(may_tell(), "it is no request's");
+        // With the last call of 15 ms.
+        let most = REQUEST_WITHIN + TELLS_UNTIL + super::super::CALL_WITHIN;
+        assert!(most <= Duration::from_millis(50));
+    }
+}

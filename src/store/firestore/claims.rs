@@ -116,8 +116,7 @@ impl Holders {
 }
 
 /// Who has one of these numbers at Meta of its vendor's configuration, which no field of an instance
-/// shows. Of very many configurations with one number only some are looked at: two are enough to
-/// say that it is nobody's.
+/// shows. Of very many configurations with one number only [`LENDERS_MAX`] are looked at.
 async fn lent(
     session: &Session,
     keys: &BTreeSet<InstanceKey>,
