@@ -86,11 +86,16 @@ async fn a_document_under_a_made_up_id_that_is_deleted_is_missed_by_nobody() {
         app.post(&hook, &[("x-webhook-signature", "of-before")], b"{}").await.status
     };
     // What one has read the other takes from Redis.
-    let (one, two) = (with_redis().await, with_redis().await);
+    let (mut one, two) = (with_redis().await, with_redis().await);
     assert_eq!(knock(&one).await, 200);
     until("it is in Redis", async || !redis.names().await.is_empty()).await;
+    let n_reads =
+        || emulator.reads().iter().filter(|it| it.ends_with("/vendor_configs/anna")).count();
+    let before = n_reads();
     assert_eq!(knock(&two).await, 200);
-    drop(one);
+    assert_eq!(n_reads(), before, "it read the documents itself");
+    // Who has read it is gone.
+    one.app.take().unwrap().stop().await;
     program.delete("waba_instances", MADE_UP).await;
     until("its number is gone", async || knock(&two).await == 401).await;
     let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
