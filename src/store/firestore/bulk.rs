@@ -11,8 +11,8 @@ use super::{
     find::{self, Config},
     instance::{self, INSTANCES},
     session::{Session, all_of},
-    shared::{FORMER, PAUSES},
-    value::{Fields, id_of, text, updated_at, whole},
+    shared::{FORMER, HAD_CONFIGS, PAUSES},
+    value::{Fields, get_flag, get_text, id_of, text, updated_at, whole},
     vendor::{self, CONFIGS, OLDER_CONFIGS},
 };
 use crate::{
@@ -222,4 +222,16 @@ pub(super) async fn numbers(
     }
     let newest = |it: Vec<Document>| find::newest(it.into_iter());
     Ok(by_vendor.into_iter().map(|(id, it)| (id, newest(it))).collect())
+}
+
+/// The vendors of whose deleted instances one had what only their configuration has.
+pub(super) async fn bereft(
+    session: &Session,
+    ids: &[VendorId],
+) -> Result<HashSet<VendorId>, Fault> {
+    let values = ids.iter().map(|it| text(it.as_str())).collect();
+    let found = session.find(FORMER, "vendorId", values).await?;
+    let had = found.iter().filter(|it| get_flag(&it.fields, HAD_CONFIGS) == Some(true));
+    let vendor = |it: &Document| VendorId::parse(&get_text(&it.fields, "vendorId")?).ok();
+    Ok(had.filter_map(vendor).collect())
 }

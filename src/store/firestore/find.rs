@@ -173,13 +173,16 @@ fn lacks(document: &Document) -> bool {
     instance::lacks_secrets(document) && !instance::is_foreign(document)
 }
 
-/// Which instance gets what only the configuration has.
+/// Which instance gets what only the configuration has: the one that it names, or else the only
+/// number.
 pub(super) fn heir<'a>(config: &Config, documents: &'a [Document]) -> Option<&'a Document> {
-    let named = get_text(&config.document.fields, "wabaInstanceId");
-    match (named, documents) {
-        (Some(named), _) => documents.iter().find(|it| id_of(&it.name) == named && lacks(it)),
-        (None, [only]) => Some(only).filter(|it| !instance::is_no_heir(it)),
-        (None, _) => documents.iter().find(|it| instance::is_heir(it) && lacks(it)),
+    if let Some(named) = get_text(&config.document.fields, "wabaInstanceId") {
+        return documents.iter().find(|it| id_of(&it.name) == named && lacks(it));
+    }
+    let mut numbers = documents.iter().filter(|it| instance::is_served(it));
+    match (numbers.next(), numbers.next()) {
+        (Some(only), None) => Some(only).filter(|it| !instance::is_no_heir(it)),
+        _ => documents.iter().find(|it| instance::is_heir(it) && lacks(it)),
     }
 }
 

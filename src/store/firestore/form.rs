@@ -55,7 +55,8 @@ pub fn instance_write(
     instance: &WabaInstance,
 ) -> Result<Option<Write>, Fault> {
     let older = Older::of(vault, configs.iter())?;
-    instance::write(vault, name.to_owned(), before, &older, instance, None)
+    let place = instance::Place { name: name.to_owned(), before, is_bereft: false };
+    instance::write(vault, place, &older, instance, None)
 }
 
 /// What a document of `waba_instances` is found by, with what is lent to it.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::{
     accounts::provider,
-    write::{heir_write, write},
+    write::{Place, heir_write, write},
 };
 use super::{
     Fault, secret,
@@ -124,7 +124,13 @@ pub(super) fn is_foreign(document: &Document) -> bool {
 pub(super) fn lacks_secrets(document: &Document) -> bool {
     let has = |field: &&str| get_text(&document.fields, field).is_some();
     match provider(document) {
-        Some(ProviderKind::Meta) => !has(&accounts::META_ID) || !has(&accounts::META_TOKEN),
+        // A linked device may be its other way.
+        Some(ProviderKind::Meta) => {
+            let all = [accounts::META_ID, accounts::META_TOKEN, SESSION_KEY];
+            !all.iter().all(has)
+                || !SECRETS.iter().any(has)
+                || !accounts::has_verify_token(document)
+        }
         Some(ProviderKind::Unipile | ProviderKind::Twilio) => false,
         Some(ProviderKind::Wasender) | None => !SECRETS.iter().any(has) || !has(&SESSION_KEY),
     }

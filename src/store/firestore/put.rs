@@ -8,10 +8,10 @@ use firestore::gcloud_sdk::google::firestore::v1::{Document, Value, Write};
 use super::{
     BATCH_MAX, Fault, bulk, claims,
     find::{self, Config},
-    instance::{self, INSTANCES, Older},
+    instance::{self, INSTANCES, Older, Place},
     session::{Deed, Session},
-    shared::{FORMER, PAUSES, pause_write},
-    value::{Edit, Fields, delete, get_time, id_of, text, time_like, whole},
+    shared::{FORMER, HAD_CONFIGS, PAUSES, pause_write},
+    value::{Edit, delete, flag, get_time, id_of, text, time_like},
     vendor::{self, CONFIGS, Named},
 };
 use crate::{
@@ -65,7 +65,9 @@ impl Deed for Put<'_> {
             let older = self.older(tx, document, config, it).await?;
             let name = self.business_name(config, it);
             let at = tx.name(INSTANCES, it.id.as_str());
-            writes.extend(instance::write(self.vault, at, document, &older, it, name.as_deref())?);
+            let is_bereft = document.is_none() && naming.bereft.contains(&it.vendor_id);
+            let place = Place { name: at, before: document, is_bereft };
+            writes.extend(instance::write(self.vault, place, &older, it, name.as_deref())?);
         }
         writes.extend(self.names(&configs, &naming));
         Ok(((), writes))
@@ -115,7 +117,8 @@ impl Put<'_> {
                 None => {}
             }
         }
-        let numbers = bulk::numbers(tx, &asked).await?;
+        let (numbers, bereft) =
+            tokio::try_join!(bulk::numbers(tx, &asked), bulk::bereft(tx, &asked))?;
         for id in &asked {
             let (config, numbers) = (&configs[id], numbers.get(id).map_or(&[][..], Vec::as_slice));
             match find::heir(config, numbers) {
@@ -125,8 +128,10 @@ impl Put<'_> {
                         naming.heirs.push((id.clone(), heir.name.clone()));
                     }
                 }
+                // What it has was a deleted number's.
+                _ if bereft.contains(id) => drop(naming.bereft.insert(id.clone())),
                 // Something that is no number has nothing of it.
-                heir if heir.is_some() || numbers.is_empty() => naming.first(self, id),
+                _ if !numbers.iter().any(instance::is_served) => naming.first(self, id),
                 // Which of them it is was never said.
                 _ => {}
             }
@@ -182,13 +187,17 @@ impl Put<'_> {
 struct Naming {
     named: HashMap<VendorId, Named>,
     heirs: Vec<(VendorId, String)>,
+    /// Whose new instances are to say that they have nothing of it.
+    bereft: BTreeSet<VendorId>,
 }
 
 impl Naming {
-    /// A vendor's first instance is named, where it is written.
+    /// A vendor's first instance is named, where it is written, or else the only one.
     fn first(&mut self, put: &Put<'_>, vendor: &VendorId) {
         let first = InstanceId::nth(vendor, 1);
-        if let Some(first) = put.instances.iter().find(|it| it.id == first) {
+        let own = || put.instances.iter().filter(|it| it.vendor_id == *vendor);
+        let only = || own().next().filter(|_| own().nth(1).is_none());
+        if let Some(first) = own().find(|it| it.id == first).or_else(only) {
             self.named.insert(vendor.clone(), Named::of(first));
         }
     }
@@ -295,32 +304,48 @@ impl Deed for Remove<'_> {
         let Some(document) = found else { return Ok((false, Vec::new())) };
         let former = tx.get_one(FORMER, id_of(&document.name)).await?;
         let mut writes = claims::give_up(tx, self.vault, &document).await?;
-        writes.extend(self.disinherit(tx, &document).await?);
-        if former.is_none() {
-            let fields = Fields::from([("vendorId".to_owned(), text(self.vendor.as_str()))]);
-            writes.push(whole(tx.name(FORMER, self.id.as_str()), fields, None));
+        let had_configs = self.disinherit(tx, &document, &mut writes).await?;
+        let mut note = Edit::of(tx.name(FORMER, self.id.as_str()), former.is_none());
+        if former.is_none() || had_configs {
+            note.set("vendorId", text(self.vendor.as_str()));
         }
+        if had_configs {
+            note.set(HAD_CONFIGS, flag(true));
+        }
+        writes.extend(note.write());
         writes.push(delete(document.name));
         Ok((true, writes))
     }
 }
 
 impl Remove<'_> {
-    /// What only the configuration has was this instance's: another that is left as the only one,
-    /// or comes later, must not prove or send with it.
-    async fn disinherit(&self, tx: &Session, document: &Document) -> Result<Vec<Write>, Fault> {
-        let Some(config) = find::config(tx, self.vendor).await? else { return Ok(Vec::new()) };
+    /// What only the configuration has was this instance's, as far as anybody can tell: another
+    /// that is left as the only one, or comes later, must not prove or send with it. Whether it
+    /// was.
+    async fn disinherit(
+        &self,
+        tx: &Session,
+        document: &Document,
+        writes: &mut Vec<Write>,
+    ) -> Result<bool, Fault> {
+        let Some(config) = find::config(tx, self.vendor).await? else { return Ok(false) };
         let numbers = find::instances_of(tx, self.vendor).await?;
-        let is_heir = find::heir(&config, &numbers).is_some_and(|it| it.name == document.name);
-        if Named::of_config(&config.document).is_some() || !is_heir {
-            return Ok(Vec::new());
+        let is_named = Named::of_config(&config.document).is_some();
+        let had = match find::heir(&config, &numbers) {
+            Some(heir) => heir.name == document.name,
+            // Which of them it is was never said.
+            None => !is_named && !instance::is_no_heir(document),
+        };
+        if !had || is_named {
+            return Ok(had);
         }
-        if !config.is_older {
-            let write = vendor::name_write(&config.document, &Named::of_document(document));
-            return Ok(write.into_iter().collect());
+        if config.is_older {
+            let others = numbers.into_iter().filter(|it| it.name != document.name);
+            writes.extend(others.filter_map(|it| instance::heir_write(it.name, false)));
+        } else {
+            writes.extend(vendor::name_write(&config.document, &Named::of_document(document)));
         }
-        let others = numbers.into_iter().filter(|it| it.name != document.name);
-        Ok(others.filter_map(|it| instance::heir_write(it.name, false)).collect())
+        Ok(true)
     }
 }
 

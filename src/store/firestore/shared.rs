@@ -29,6 +29,8 @@ pub(super) const KEYS: &str = "gateway_keys";
 pub(super) const PAUSES: &str = "gateway_pauses";
 /// Ids of deleted instances, which are not given again.
 pub(super) const FORMER: &str = "gateway_former_instances";
+/// In there: it had what only its vendor's configuration has, or nobody knows that it had not.
+pub(super) const HAD_CONFIGS: &str = "hadConfigs";
 /// The pause of everybody; no vendor's id has a star.
 pub(super) const EVERYBODY: &str = "*";
 const KEY_CHECK: &str = "key_check";

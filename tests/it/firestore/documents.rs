@@ -977,14 +977,88 @@ async fn what_was_lent_to_a_number_that_is_deleted_is_lent_to_no_other() {
         assert_eq!(deleted.status, 200, "{}", deleted.text);
         assert!(lent_to(&app).await.is_empty(), "{collection}");
     }
-    // Nor to one that comes later.
-    let emulator = Emulator::start();
-    let program = emulator.program().await;
-    let app = app(&emulator).await;
-    lends(&program, "vendor_configs", None).await;
-    assert_eq!(app.admin.delete(&format!("{path}/waba/waba_anna?force=true")).await.status, 200);
-    assert_eq!(app.admin.post(&format!("{path}/waba-instances"), second).await.status, 201);
-    assert!(lent_to(&app).await.is_empty());
+    // Nor to one that comes later, whatever is written in between.
+    for collection in ["vendor_configs", "vendorConfigs"] {
+        for is_put in [false, true] {
+            let emulator = Emulator::start();
+            let program = emulator.program().await;
+            let app = app(&emulator).await;
+            lends(&program, collection, None).await;
+            let deleted = app.admin.delete(&format!("{path}/waba/waba_anna?force=true")).await;
+            assert_eq!(deleted.status, 200, "{}", deleted.text);
+            if is_put {
+                let put = app.admin.put(path, json!({ "businessName": "Anna" })).await;
+                assert_eq!(put.status, 200, "{}", put.text);
+            }
+            let created = app.admin.post(&format!("{path}/waba-instances"), second.clone()).await;
+            assert_eq!(created.status, 201, "{}", created.text);
+            assert!(lent_to(&app).await.is_empty(), "{collection} {is_put}");
+        }
+    }
+    // Of two nobody knows whose it is, also when one of them is gone.
+    for collection in ["vendor_configs", "vendorConfigs"] {
+        let emulator = Emulator::start();
+        let program = emulator.program().await;
+        let app = app(&emulator).await;
+        lends(&program, collection, None).await;
+        let other = json!({ "vendorId": "anna", "phoneNumber": "+221771234569" });
+        program.set("waba_instances", "aQ7auto", other).await;
+        assert!(lent_to(&app).await.is_empty(), "{collection}");
+        let deleted = app.admin.delete(&format!("{path}/waba/waba_anna?force=true")).await;
+        assert_eq!(deleted.status, 200, "{}", deleted.text);
+        assert!(lent_to(&app).await.is_empty(), "{collection}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_number_takes_nothing_of_what_is_lent() {
+    for collection in ["vendor_configs", "vendorConfigs"] {
+        let emulator = Emulator::start();
+        let program = emulator.program().await;
+        let app = app(&emulator).await;
+        lends(&program, collection, None).await;
+        let draft = json!({ "vendorId": "anna", "status": "pending" });
+        program.set("waba_instances", "aQ7auto", draft).await;
+        assert_eq!(lent_to(&app).await, ["waba_anna"], "{collection}");
+        let second = json!({ "phoneNumber": "+221771234568", "provider": "wasender" });
+        let path = "/api/admin/vendors/anna/waba-instances";
+        assert_eq!(app.admin.post(path, second).await.status, 201);
+        assert_eq!(lent_to(&app).await, ["waba_anna"], "{collection}");
+    }
+}
+
+#[tokio::test]
+async fn a_number_at_meta_with_an_account_of_its_own_keeps_what_else_is_lent() {
+    for collection in ["vendor_configs", "vendorConfigs"] {
+        let emulator = Emulator::start();
+        let program = emulator.program().await;
+        let app = app(&emulator).await;
+        let config = json!({
+            "whatsappAccessToken": "lent-token", "whatsappVerifyToken": "lent-verify-token",
+            "wasenderWebhookSecret": "lent-secret", "wasenderAccessToken": "lent-key",
+        });
+        program.set(collection, "anna", config).await;
+        let number = json!({
+            "vendorId": "anna", "phoneNumber": "+221771234567", "provider": "meta",
+            "metaPhoneNumberId": "1551",
+        });
+        program.set("waba_instances", "waba_anna", number).await;
+        let kept = ["lent-key", "lent-secret", "lent-verify-token"];
+        let has = async |token: &str| {
+            let it = read(&app, "anna").await.1.remove(0);
+            let mut all: Vec<_> = it.secrets().map(ExposeSecret::expose_secret).collect();
+            all.sort_unstable();
+            let mut wanted = [&kept[..], &[token]].concat();
+            wanted.sort_unstable();
+            assert_eq!(all, wanted, "{collection}");
+        };
+        has("lent-token").await;
+        let change = json!({ "meta": { "accessToken": "own-token" } });
+        let path = "/api/admin/vendors/anna/waba/waba_anna";
+        let changed = app.admin.put(path, change).await;
+        assert_eq!(changed.status, 200, "{}", changed.text);
+        has("own-token").await;
+    }
 }
 
 #[tokio::test]

@@ -17,6 +17,8 @@ use crate::{
 
 pub(super) const META_ID: &str = "metaPhoneNumberId";
 pub(super) const META_TOKEN: &str = "metaAccessToken";
+/// In the map of ours.
+const VERIFY_TOKEN: &str = "metaVerifyToken";
 pub(super) const UNIPILE_ID: &str = "unipileInstanceId";
 const TWILIO_ID: &str = "twilioAccountSid";
 const UNIPILE_KEY: &str = "unipileApiKey";
@@ -66,6 +68,11 @@ pub(super) fn keys(document: &Document) -> impl Iterator<Item = InstanceKey> {
     phones.map(|it| InstanceKey::Phone(it.alias())).chain(ids)
 }
 
+/// Whether it has a verify token of its own.
+pub(super) fn has_verify_token(document: &Document) -> bool {
+    ours(document).is_some_and(|it| get_text(it, VERIFY_TOKEN).is_some())
+}
+
 pub(super) fn meta(
     vault: &Vault,
     document: &Document,
@@ -75,7 +82,7 @@ pub(super) fn meta(
     let id = get_text(&document.fields, META_ID);
     let Some(id) = id.or_else(|| older?.meta_id.clone()) else { return Ok(None) };
     let token = open(vault, document, META_TOKEN)?;
-    let verify_token = open_ours(vault, document, "metaVerifyToken")?;
+    let verify_token = open_ours(vault, document, VERIFY_TOKEN)?;
     Ok(Some(Box::new(MetaAccount {
         phone_number_id: id,
         waba_id: known(document, "metaWabaId"),
@@ -139,7 +146,7 @@ pub(super) fn set(
     writer.secret(META_TOKEN, before, new, |it| it.access_token.as_ref())?;
     writer.ours("metaWabaId", before, new, |it| it.waba_id.clone());
     writer.our_secret("metaAppSecret", before, new, |it| it.app_secret.as_ref())?;
-    writer.our_secret("metaVerifyToken", before, new, |it| it.verify_token.as_ref())?;
+    writer.our_secret(VERIFY_TOKEN, before, new, |it| it.verify_token.as_ref())?;
     let phone = |it: &Option<PhoneNumber>| it.as_ref().map(PhoneNumber::expose);
     writer.ours("metaPhoneNumber", before, new, |it| phone(&it.phone_number));
     let (before, new) = (unipile(vault, was)?, it.unipile.as_deref());

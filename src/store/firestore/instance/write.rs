@@ -18,18 +18,31 @@ use crate::{
     vault::Vault,
 };
 
+/// Where an instance is kept.
+pub(in crate::store::firestore) struct Place<'a> {
+    /// The document's name.
+    pub(in crate::store::firestore) name: String,
+    /// What is there.
+    pub(in crate::store::firestore) before: Option<&'a Document>,
+    /// It is new, and what its vendor's configuration has is another's.
+    pub(in crate::store::firestore) is_bereft: bool,
+}
+
 /// The write that makes of what is there what the instance is now; `None` when it is that.
 pub(in crate::store::firestore) fn write(
     vault: &Vault,
-    name: String,
-    before: Option<&Document>,
+    at: Place<'_>,
     older: &Older,
     it: &WabaInstance,
     business_name: Option<&str>,
 ) -> Result<Option<Write>, Fault> {
+    let Place { name, before, is_bereft } = at;
     let blank = Document { name: name.clone(), ..Document::default() };
     let was = before.unwrap_or(&blank);
     let mut edit = Edit::of(name, before.is_none());
+    if is_bereft {
+        edit.set_ours(HEIR, Some(flag(false)));
+    }
     let mut keep = |field: &str, is_same: bool, new: Value| {
         if !is_same {
             edit.set(field, new);
