@@ -120,6 +120,12 @@ function orderedFieldsExist(sq) {
   const all = sq.where ? [sq.where, ...add] : add;
   sq.where = all.length > 1 ? { compositeFilter: { op: 'AND', filters: all } } : all[0];
 }
+// Names alone are indexed upwards only.
+function hasIndex(sq) {
+  const o = sq?.orderBy?.[0];
+  if (o?.field?.fieldPath === '__name__' && o.direction === 'DESCENDING' && !sq.where)
+    throw Object.assign(new Error('The query requires an index.'), { code: grpc.status.FAILED_PRECONDITION });
+}
 // Firestore takes 30 values in one IN; the mock takes 10: ask for each value by itself.
 function manyValues(sq) {
   const f = sq?.where?.fieldFilter;
@@ -194,7 +200,7 @@ const impl = {
     return { documents: all.slice(from, from + n), nextPageToken: from + n < all.length ? String(from + n) : '' };
   }),
   batchGetDocuments: pump((q) => { if (q.transaction && !q.transaction.length) delete q.transaction; read(q.documents); return client(q.database).batchGetDocuments(q); }),
-  runQuery: pump((q) => { read(collections(q.structuredQuery)); orderedFieldsExist(q.structuredQuery); manyValues(q.structuredQuery); if (q.transaction && !q.transaction.length) delete q.transaction; return client(q.parent).runQuery(q); }),
+  runQuery: pump((q) => { read(collections(q.structuredQuery)); hasIndex(q.structuredQuery); orderedFieldsExist(q.structuredQuery); manyValues(q.structuredQuery); if (q.transaction && !q.transaction.length) delete q.transaction; return client(q.parent).runQuery(q); }),
   runAggregationQuery: pump((q) => (read(collections(q.structuredAggregationQuery?.structuredQuery)), orderedFieldsExist(q.structuredAggregationQuery?.structuredQuery), client(q.parent).runAggregationQuery(q))),
   listen: (call) => {
     let s;

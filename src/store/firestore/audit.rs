@@ -48,15 +48,20 @@ impl Audit for FirestoreStore {
         limit: usize,
     ) -> Result<Vec<(i64, Deed)>, StoreError> {
         let session = self.session()?;
-        // By their names: with a vendor's that needs no index of its own.
-        let order =
-            FirestoreQueryOrder::new("__name__".to_owned(), FirestoreQueryDirection::Descending);
+        // Names alone are indexed upwards only. Downwards they are behind the values of each field:
+        // behind the vendor's, or else behind the times that they begin with.
+        let descending =
+            |it: &str| FirestoreQueryOrder::new(it.to_owned(), FirestoreQueryDirection::Descending);
+        let by_time = vendor.is_none().then(|| descending("at"));
         let query = all_of(AUDIT)
-            .with_order_by(vec![order])
+            .with_order_by(by_time.into_iter().chain([descending("__name__")]).collect())
             .with_limit(u32::try_from(limit).unwrap_or(u32::MAX));
-        let cursor = |n| {
+        let cursor = |n: i64| {
             let name = value(ValueType::ReferenceValue(session.name(AUDIT, &id(n))));
-            FirestoreQueryCursor::AfterValue(vec![FirestoreValue::from(name)])
+            let at = vendor.is_none().then(|| time(n.div_euclid(PER_MS)));
+            FirestoreQueryCursor::AfterValue(
+                at.into_iter().chain([name]).map(FirestoreValue::from).collect(),
+            )
         };
         let of =
             |it: &VendorId| FirestoreQueryFilter::Compare(Some(is("vendorId", text(it.as_str()))));
