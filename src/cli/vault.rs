@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use super::{
 use crate::{
     app::Vaulted,
     domain::id::VendorId,
+    gateway::BY_CLI,
     journal::SqliteJournal,
     sqlite::Sealed,
     store::{
@@ -139,6 +140,7 @@ async fn rotate(how: &Rotate) -> Ended {
         );
     }
     if !how.dry_run {
+        on_record(&opened, "rotateVault", None).await?;
         data.keyed.seals().await?;
     }
     let mut rows = Rows::new();
@@ -157,11 +159,7 @@ async fn rotate(how: &Rotate) -> Ended {
         }
         is_clean = data.keyed.mark().await?;
     }
-    let n_done: u64 = rows.values().map(|it| it[1]).sum();
     let n_shut: u64 = rows.values().map(|it| it[2]).sum();
-    if n_done > 0 && !how.dry_run {
-        opened.record("rotateVault", None, None).await;
-    }
     opened.close();
     tell_rotated(how, &rows, is_clean);
     if n_shut > 0 {
@@ -258,23 +256,25 @@ async fn turn(turn: Turn, whose: &Turning) -> Ended {
     {
         return Ok(EXIT_FAULT);
     }
-    let mut all: Vec<(&'static str, Turned)> = Vec::new();
+    let (mut all, mut is_on_record) = (Vec::new(), false);
     let [instances, configs, older] = FirestoreStore::secret_collections();
-    for (name, apply) in [(instances, whose.apply), (configs, whose.apply), (older, false)] {
+    for (name, may_apply) in [(instances, true), (configs, true), (older, false)] {
         let bar = Progress::of_some(name);
         let told = |it: &Turned| bar.at(it.n_seen);
-        all.push((
-            name,
-            firestore.turn_secrets(turn, name, whose.vendor.as_ref(), apply, told).await?,
-        ));
+        let mut turned =
+            firestore.turn_secrets(turn, name, whose.vendor.as_ref(), false, told).await?;
+        if whose.apply && may_apply && turned.n() > 0 {
+            let what = if turn == Turn::Seal { "sealSecrets" } else { "unsealSecrets" };
+            if !is_on_record {
+                on_record(&opened, what, whose.vendor.as_ref()).await?;
+                is_on_record = true;
+            }
+            turned = firestore.turn_secrets(turn, name, whose.vendor.as_ref(), true, told).await?;
+        }
         drop(bar);
+        all.push((name, turned));
     }
-    let n: u64 = all[..2].iter().map(|it| it.1.n()).sum();
     let n_bad: u64 = all.iter().map(|it| it.1.n_shut + it.1.n_missed).sum();
-    if whose.apply && n > 0 {
-        let what = if turn == Turn::Seal { "sealSecrets" } else { "unsealSecrets" };
-        opened.record(what, whose.vendor.as_ref(), None).await;
-    }
     opened.close();
     tell_turned(turn, whose, &all);
     if n_bad > 0 {
@@ -283,6 +283,12 @@ async fn turn(turn: Turn, whose: &Turning) -> Ended {
         ));
     }
     Ok(if n_bad > 0 { EXIT_FAULT } else { 0 })
+}
+
+/// First, so that what was done before a kill is on record too.
+async fn on_record(opened: &Opened, what: &str, vendor: Option<&VendorId>) -> anyhow::Result<()> {
+    let kept = opened.gateway.put_on_record(BY_CLI, what, vendor, None).await;
+    kept.context("nothing was changed: it could not be put on record")
 }
 
 /// By collection and field, since there may be very many vendors.

@@ -259,6 +259,8 @@ async fn a_rotation_that_was_killed_is_gone_on_with() {
     assert!(left > 0 && left < N, "{left}");
     let (code, told) = run(&data, &["vendor", "list"], &two, &[]);
     assert!(code == 2 && told.contains("another ENCRYPTION_KEY"), "{code} {told}");
+    let (code, told) = run(&data, &["audit"], &two, &[&one]);
+    assert!(code == 0 && told.contains("rotateVault"), "{code} {told}");
     let (code, told) = run(&data, &["vault", "rotate", "--json"], &two, &[&one]);
     let document: Value = serde_json::from_str(&told).unwrap();
     let vendors = document["parts"].as_array().unwrap().iter().find(|it| it["name"] == "vendors");

@@ -178,6 +178,10 @@ async fn a_rotation_that_was_killed_is_gone_on_with_while_webhooks_come() {
     let left = n_old(&program, "waba_instances", &vault).await;
     assert!(left > 0 && left < n_all, "{left} of {n_all}");
 
+    // What was killed is on record.
+    let audit = app.admin.get("/api/admin/audit").await;
+    assert!(audit.text.contains("rotateVault"), "{}", audit.text);
+
     // Gone on with, and nobody who knocks meanwhile is refused.
     let rotation = rotate(&["--json"]).spawn().unwrap();
     let rotation = tokio::task::spawn_blocking(move || rotation.wait_with_output().unwrap());
