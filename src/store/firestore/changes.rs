@@ -97,7 +97,12 @@ impl Changes {
         let is_first = before.is_none() && collection_of(&document.name) != PAUSES;
         match now {
             // What is remembered may come from another node, or from the copy.
-            Some(now) if is_first => self.notice([Heard::First(now, mark)]),
+            Some(now) if is_first => {
+                // Its name may say that it was another's.
+                let former = told_by_name(&document.name).into_iter().filter(|it| *it != now);
+                let former: Vec<Heard> = former.map(Heard::Changed).collect();
+                self.notice(former.into_iter().chain([Heard::First(now, mark)]));
+            }
             now => {
                 // It may have been given to another vendor.
                 let owners: BTreeSet<VendorId> =
@@ -313,5 +318,9 @@ mod tests {
         assert_eq!(changes.last(), 1);
         known.name.push('2');
         assert_ne!(changes.read(&anna, [&known]), marks, "it is another document's");
+        // It was given away, and nobody here has read whose it was.
+        let changes = Changes::new();
+        changes.changed(&document(&[("vendorId", text("binta"))]));
+        assert_eq!(changes.after(0).0, [anna]);
     }
 }

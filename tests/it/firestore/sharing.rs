@@ -67,44 +67,42 @@ async fn an_edit_of_another_program_is_effective() {
 #[tokio::test]
 async fn a_document_under_a_made_up_id_that_is_deleted_is_missed_by_nobody() {
     const MADE_UP: &str = "aQ7hX2kL9mN4pR6sT8vW";
-    let (emulator, redis) = (Emulator::start(), RedisServer::start().await);
-    let program = emulator.program().await;
-    let with_redis = async || {
-        let mut variables = emulator.variables();
-        variables.push(("REDIS_URL", redis.url()));
-        let app = spawn_app_with(Options { variables, ..Options::default() }).await;
-        until("Redis is used", async || app.gateway.manager().uses_redis()).await;
-        app
-    };
-    program.set("vendor_configs", "anna", json!({ "businessName": "Anna" })).await;
-    let lends = json!({ "vendorId": "anna", "wasenderWebhookSecret": "of-before" });
-    program.set("vendorConfigs", MADE_UP, lends).await;
-    let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
-    program.set("waba_instances", MADE_UP, number).await;
-    // A webhook that is taken writes when it came, which tells everybody of the number.
-    let proves = async |app: &TestApp| {
-        let headers = with_secret("of-before");
-        let knocked = app.gateway.knock(ProviderKind::Wasender, "anna", &headers).await;
-        knocked.is_ok_and(|it| it.1)
-    };
-    // What one has read the other takes from Redis.
-    let (mut one, two) = (with_redis().await, with_redis().await);
-    assert!(proves(&one).await);
-    until("it is in Redis", async || !redis.names().await.is_empty()).await;
-    let n_reads =
-        || emulator.reads().iter().filter(|it| it.ends_with("/vendor_configs/anna")).count();
-    let before = n_reads();
-    assert!(proves(&two).await);
-    assert_eq!(n_reads(), before, "it read the documents itself");
-    // Who has read it is gone.
-    one.app.take().unwrap().stop().await;
-    program.delete("waba_instances", MADE_UP).await;
-    until("its number is gone", async || !proves(&two).await).await;
-    let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
-    program.set("waba_instances", MADE_UP, number).await;
-    until("it is there again", async || proves(&two).await).await;
-    program.delete("vendorConfigs", MADE_UP).await;
-    until("what was lent is gone", async || !proves(&two).await).await;
+    for collection in ["waba_instances", "vendorConfigs"] {
+        let (emulator, redis) = (Emulator::start(), RedisServer::start().await);
+        let program = emulator.program().await;
+        let with_redis = async || {
+            let mut variables = emulator.variables();
+            variables.push(("REDIS_URL", redis.url()));
+            let app = spawn_app_with(Options { variables, ..Options::default() }).await;
+            until("Redis is used", async || app.gateway.manager().uses_redis()).await;
+            app
+        };
+        program.set("vendor_configs", "anna", json!({ "businessName": "Anna" })).await;
+        let lends = json!({ "vendorId": "anna", "wasenderWebhookSecret": "of-before" });
+        program.set("vendorConfigs", MADE_UP, lends).await;
+        let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
+        program.set("waba_instances", MADE_UP, number).await;
+        // A webhook that is taken writes when it came, which tells everybody of the number.
+        let proves = async |app: &TestApp| {
+            let headers = with_secret("of-before");
+            let knocked = app.gateway.knock(ProviderKind::Wasender, "anna", &headers).await;
+            knocked.is_ok_and(|it| it.1)
+        };
+        // What one has read the other takes from Redis.
+        let (mut one, two) = (with_redis().await, with_redis().await);
+        assert!(proves(&one).await);
+        until("it is in Redis", async || !redis.names().await.is_empty()).await;
+        let n_reads =
+            || emulator.reads().iter().filter(|it| it.ends_with("/vendor_configs/anna")).count();
+        let before = n_reads();
+        assert!(proves(&two).await);
+        assert_eq!(n_reads(), before, "it read the documents itself");
+        // Who has read it is gone.
+        one.app.take().unwrap().stop().await;
+        assert_eq!(version(&two).await, 0, "it was told of something");
+        program.delete(collection, MADE_UP).await;
+        until(collection, async || !proves(&two).await).await;
+    }
 }
 
 #[tokio::test]
