@@ -1,5 +1,7 @@
 //! A number's ways out: their webhooks set up, and how each of them is now.
 
+use std::time::Duration;
+
 use url::Url;
 
 use super::{
@@ -16,7 +18,11 @@ use crate::{
         waba::WabaInstance,
     },
     provider::NewHook,
+    telemetry::Chain,
 };
+
+/// For a provider to say how a number is that moves to it.
+const ASK_WITHIN: Duration = Duration::from_secs(5);
 
 /// Webhooks come here now.
 #[derive(Debug)]
@@ -134,9 +140,15 @@ impl Gateway {
                 return Err(AdminError::NoInstance);
             }
         }
-        let all = instances.into_iter().map(async |instance| {
+        let all = instances.into_iter().map(async |mut instance| {
             let ways = instance.routes().iter().map(|it| self.way(&instance, it));
             let ways = futures_util::future::join_all(ways).await;
+            let first = ways.iter().find(|it| it.provider == instance.provider);
+            let live = first.and_then(|it| it.live).filter(|it| *it != instance.status);
+            if let Some(live) = live {
+                self.note_found(&instance, live).await;
+                instance.status = live;
+            }
             Connected { instance, ways }
         });
         Ok(futures_util::future::join_all(all).await)
@@ -160,6 +172,23 @@ impl Gateway {
             phone_number: phone_number.map(PhoneNumber::expose),
             shut: self.inner.send_circuits.shut(&instance.id, provider, now),
             details: health.map(|it| it.details).unwrap_or_default(),
+        }
+    }
+
+    /// What was known of the number was the former provider's: the new one is asked how it is there,
+    /// as far as it answers.
+    pub(super) async fn ask_new_provider(&self, instance: &WabaInstance) {
+        let health = self.inner.providers.of(instance.provider).health(instance);
+        let health = tokio::time::timeout(ASK_WITHIN, health).await.ok().and_then(Result::ok);
+        let state = health.and_then(|it| it.connection).unwrap_or(Connection::Pending);
+        self.note_found(instance, state).await;
+    }
+
+    /// Keeps a state that was asked for beside something else, which must not fail for it.
+    pub(super) async fn note_found(&self, instance: &WabaInstance, state: Connection) {
+        let (vendor, id) = (&instance.vendor_id, &instance.id);
+        if let Err(error) = self.note_state(vendor, id, Some(state)).await {
+            tracing::warn!(vendor.id = %vendor, waba.id = %id, error = %Chain(&error), "the state of a number could not be kept");
         }
     }
 

@@ -194,7 +194,7 @@ impl Gateway {
     }
 
     /// Keeps what the provider says of the session, and tells of it when it is news.
-    async fn note_state(
+    pub(super) async fn note_state(
         &self,
         vendor: &VendorId,
         id: &InstanceId,

@@ -144,6 +144,9 @@ impl Gateway {
         // Found by its former keys no longer, and by the new ones from now on.
         self.inner.manager.forget_keys(before);
         self.keep(Some(before), &after).await?;
+        if after.provider != before.provider {
+            self.ask_new_provider(&after).await;
+        }
         let is_other = after.wasender.instance_id != before.wasender.instance_id;
         let mut remarks = Vec::new();
         for kind in after.routes().iter().filter(|it| !after.can_send(*it)) {

@@ -121,6 +121,39 @@ async fn what_is_refused_just_after_its_number_has_moved_leaves_where_it_is_now(
 }
 
 #[tokio::test]
+async fn a_number_that_moves_is_as_its_new_provider_says() {
+    let shop = shop("wasender", "meta").await;
+    let state = json!({ "event": "session.status", "data": { "status": "disconnected" } });
+    assert_eq!(shop.app.post_signed(&shop.vendor, &state).await.status, 200);
+    let alerts = async || {
+        shop.app.gateway.look().await.unwrap();
+        let told = shop.app.admin.get("/api/admin/alerts").await.json();
+        let kinds = told["alerts"].as_array().unwrap().iter().map(|it| it["kind"].clone());
+        kinds.filter(|it| it == "disconnected").count()
+    };
+    let path = format!("/api/admin/vendors/{}", shop.vendor.id);
+    let state = async || {
+        let told = shop.app.admin.get(&format!("{path}/waba-instances")).await.json();
+        told["instances"][0]["status"].as_str().unwrap().to_owned()
+    };
+    assert_eq!((alerts().await, state().await.as_str()), (1, "disconnected"));
+    let config =
+        json!({ "phoneNumberId": shop.number.id, "accessToken": shop.number.access_token });
+    let moves = json!({ "provider": "meta", "config": config });
+    let moved = shop.app.admin.post(&format!("{path}/switch-provider"), moves).await;
+    assert_eq!(moved.status, 200, "{}", moved.text);
+    assert_eq!((alerts().await, state().await.as_str()), (0, "connected"));
+    // Later it is as it is found when somebody looks.
+    shop.meta.change(&shop.number.id, |it| it.status = "BANNED".to_owned());
+    let looked = shop.app.admin.get(&format!("{path}/status")).await;
+    assert_eq!(looked.status, 200, "{}", looked.text);
+    assert_ne!(state().await, "connected");
+    shop.meta.change(&shop.number.id, |it| it.status = "CONNECTED".to_owned());
+    assert_eq!(shop.app.admin.get(&format!("{path}/status")).await.status, 200);
+    assert_eq!(state().await, "connected");
+}
+
+#[tokio::test]
 async fn sends_one_after_another_go_over_one_connection() {
     let meta = MetaTwin::start().await.unwrap();
     let (api, n_accepted) = counted(&meta).await;
