@@ -40,6 +40,19 @@ async fn shop(first: &str, second: &str) -> Shop {
     shop_at(meta.api_url(), meta, first, second).await
 }
 
+/// Its clock stands still: what leaves has waited for nothing.
+async fn stopped(first: &str, second: &str) -> Shop {
+    let meta = MetaTwin::start().await.unwrap();
+    stopped_at(meta.api_url(), meta, first, second).await
+}
+
+async fn stopped_at(api: String, meta: MetaTwin, first: &str, second: &str) -> Shop {
+    let shop = shop_on(Clock::fixed(Clock::System.now()), api, meta, first, second).await;
+    // What was sent to make it ready is not in its way.
+    shop.app.clock.advance(MINUTE);
+    shop
+}
+
 async fn shop_at(api: String, meta: MetaTwin, first: &str, second: &str) -> Shop {
     shop_on(Clock::System, api, meta, first, second).await
 }
@@ -119,7 +132,7 @@ async fn what_wasender_refuses_for_sure_leaves_through_meta() {
         Misbehaviour::KeyRefused,
         Misbehaviour::TooMany { retry_after: 3_600 },
     ] {
-        let shop = shop("wasender", "meta").await;
+        let shop = stopped("wasender", "meta").await;
         // Another vendor has a number there as well.
         let other = shop.app.vendor(2).await;
         let theirs = shop.meta.add_number(NewMetaNumber::new("+221770009998"));
@@ -226,7 +239,7 @@ async fn what_meta_refuses_or_fails_later_leaves_through_wasender_when_its_class
         (MetaMisbehaviour::FailsLater(131_049), false, "opted_out"),
         (MetaMisbehaviour::FailsLater(131_026), false, "undeliverable"),
     ] {
-        let shop = shop("meta", "wasender").await;
+        let shop = stopped("meta", "wasender").await;
         shop.meta.misbehave(&shop.number.id, how.clone(), Times::Once);
         let (before, _) = shop.n_sent();
         let id = send(&shop.app, &shop.vendor, TO, "bonjour").await;
@@ -252,7 +265,7 @@ async fn what_cannot_be_reached_is_left_for_the_next_provider() {
         let meta = MetaTwin::start().await.unwrap();
         // Nobody speaks TLS at the twin.
         let tls = meta.api_url().replace("http://", "https://");
-        let shop = shop_at(refused.unwrap_or(tls), meta, "meta", "wasender").await;
+        let shop = stopped_at(refused.unwrap_or(tls), meta, "meta", "wasender").await;
         let (before, _) = shop.n_sent();
         let id = send(&shop.app, &shop.vendor, TO, "bonjour").await;
         shop.app.twin.wait_sends(before + 1, DEADLINE).await;
