@@ -20,7 +20,7 @@ use crate::{
         waba::{ProviderKind, Routes, SignatureSchemes, WabaInstance, WasenderAccount},
     },
     http::{Allow, Http, Reply},
-    provider::{Outgoing, Provider},
+    provider::{OF_COUNTRY, Outgoing, Provider},
 };
 
 const NOW: i64 = 1_800_000_000_000;
@@ -184,6 +184,8 @@ fn every_answer_says_what_may_be_done_next() {
     check(429, "<html>", retry, "throttled");
     check(400, r#"{"code":63018,"status":400}"#, retry, "throttled");
     check(401, r#"{"code":20003,"status":401}"#, fail_over(Reason::Unauthorized), "unauthorized");
+    // A country that the account may not write to.
+    check(403, r#"{"code":21408}"#, fail_over(Reason::Restricted), OF_COUNTRY);
     check(403, "", fail_over(Reason::Unauthorized), "unauthorized");
     check(400, r#"{"code":63016}"#, refused(Refusal::Park(Reason::WindowClosed)), "window_closed");
     check(400, r#"{"code":"63007"}"#, fail_over(Reason::NotRegistered), "not_registered");

@@ -107,6 +107,15 @@ async fn the_challenge_is_answered_for_the_right_token_alone() {
     assert!(shop.meta.shakes_hands(hook, &shop.number.verify_token).await);
     assert!(!shop.meta.shakes_hands(hook, "another").await);
     assert!(!shop.meta.shakes_hands(hook, "").await);
+    let token = &shop.number.verify_token;
+    let path = format!("/api/webhooks/meta/{}", shop.vendor.id);
+    for query in [
+        format!("hub.mode=unsubscribe&hub.verify_token={token}&hub.challenge=1"),
+        format!("hub.mode=subscribe&hub.verify_token={token}"),
+        "hub.mode=subscribe&hub.challenge=1".to_owned(),
+    ] {
+        assert_eq!(shop.app.admin.get(&format!("{path}?{query}")).await.status, 400, "{query}");
+    }
     let unknown = hook.replace("vendor_001", "vendor_999");
     assert!(!shop.meta.shakes_hands(&unknown, &shop.number.verify_token).await);
 }

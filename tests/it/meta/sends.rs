@@ -100,6 +100,7 @@ async fn a_message_that_is_refused_waits_or_ends_by_what_its_code_means() {
         (368, "parked", "restricted"),
         (131_042, "parked", "plan"),
         (133_010, "parked", "not_registered"),
+        (131_047, "parked", "window_closed"),
         (131_048, "parked", "quality"),
         (131_051, "dead", "unsupported"),
         (131_050, "dead", "opted_out"),
