@@ -75,7 +75,7 @@ impl Client {
     ) -> Result<Self, Fault> {
         // There is one TLS library with one provider; a second call, as in tests, changes nothing.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let auth = auth(config)?;
+        let auth = auth(config).await?;
         let (sender, mut state) = watch::channel(State::Away);
         let attempts = CancellationToken::new();
         let (options, stop) = (options(config), attempts.clone());
@@ -166,7 +166,7 @@ async fn connect(
 }
 
 /// What requests are authorised by: the operator's key, else what the machine has.
-fn auth(config: &FirestoreConfig) -> Result<Credentials, Fault> {
+pub(super) async fn auth(config: &FirestoreConfig) -> Result<Credentials, Fault> {
     if config.emulator.is_some() {
         return Ok(Credentials::from(Owner(EntityTag::new())));
     }
@@ -198,7 +198,10 @@ fn auth(config: &FirestoreConfig) -> Result<Credentials, Fault> {
     };
     let builder = service_account::Builder::new(key)
         .with_access_specifier(AccessSpecifier::from_scopes(scopes));
-    builder.build().map_err(|_| unusable(name))
+    let credentials = builder.build().map_err(|_| unusable(name))?;
+    // It signs by itself: a key that it cannot sign with is found before anybody is asked.
+    credentials.headers(Extensions::new()).await.map_err(|_| unusable(name))?;
+    Ok(credentials)
 }
 
 /// What emulators take for the owner of the project.

@@ -7,6 +7,8 @@ mod census;
 mod changes;
 mod claims;
 mod client;
+#[cfg(test)]
+mod client_tests;
 mod fault;
 mod find;
 pub mod form;
