@@ -78,7 +78,7 @@ async fn a_key_that_cannot_be_used_is_told_without_any_of_it() {
     let broken = pem.replace("BEGIN PRIVATE", "BEGIN PRIVAT");
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), &broken).unwrap();
-    let cut = pem.replace("A", "!");
+    let cut = pem.replace('a', "!");
     for config in
         [variables(&broken), variables(&cut), config(FirebaseKey::File(file.path().to_owned()))]
     {
