@@ -18,8 +18,8 @@ struct Desk {
     exports: String,
 }
 
-/// The blocks of the guide that are typed, and the file that it shows.
-fn guide(name: &str) -> (Vec<String>, String) {
+/// The blocks of the guide that are typed, those of other set-ups, and the file that it shows.
+fn guide(name: &str) -> (Vec<String>, Vec<String>, String) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs").join(name);
     let text = std::fs::read_to_string(path).unwrap();
     let of = |fence: &str| -> Vec<String> {
@@ -27,7 +27,23 @@ fn guide(name: &str) -> (Vec<String>, String) {
         let parts = text.split(&fence).skip(1);
         parts.map(|it| it.split("\n```").next().unwrap().to_owned()).collect()
     };
-    (of("bash"), of("csv").remove(0))
+    (of("bash"), of("sh"), of("csv").remove(0))
+}
+
+/// What a block writes into `.env`, with values of this place where the guide's are another's.
+fn dot_env(block: &str, here: &mut Vec<(&str, String)>) -> String {
+    let from = block.find("cat >").expect("it writes .env");
+    let mut typed = String::new();
+    for line in block[from..].lines() {
+        let name = line.split_once('=').map_or("", |it| it.0);
+        let value = here.iter().position(|it| it.0 == name).map(|it| here.swap_remove(it).1);
+        typed += &value.map_or_else(|| line.to_owned(), |it| format!("{name}={it}"));
+        typed.push('\n');
+        if line == "END" {
+            break;
+        }
+    }
+    typed
 }
 
 impl Desk {
@@ -37,33 +53,42 @@ impl Desk {
             twin.add_session(NewSession { id: Some(id), ..NewSession::new(number) });
         }
         let directory = tempfile::tempdir().unwrap();
-        let (blocks, csv) = guide(name);
+        let (blocks, others, csv) = guide(name);
         std::fs::write(directory.path().join("vendors.csv"), csv + "\n").unwrap();
         let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
         let port = listener.local_addr().unwrap().port();
         drop(listener);
-        let mut variables = vec![
+        let mut here = vec![
             ("APP_BASE_URL", format!("http://127.0.0.1:{port}")),
-            ("WASENDER_API_URL", twin.api_url()),
             ("WASENDER_API_KEY", twin.pat().to_owned()),
+        ];
+        let mut typed = dot_env(&blocks[0], &mut here);
+        here.extend(store.iter().cloned());
+        if !store.is_empty() {
+            typed += &dot_env(&others[0], &mut here);
+        }
+        // What the guide has no word of: where everything else is here.
+        here.extend([
+            ("WASENDER_API_URL", twin.api_url()),
             ("LISTEN_ADDR", format!("127.0.0.1:{port}")),
             ("METRICS_ADDR", "off".to_owned()),
             ("ALLOW_PRIVATE_TARGETS", "true".to_owned()),
             ("MIN_FREE_DISK", "0".to_owned()),
-        ];
-        variables.extend(store.iter().cloned());
-        let lines: Vec<String> = variables.iter().map(|it| format!("{}={}", it.0, it.1)).collect();
-        let dot_env = lines.join("\n") + "\n";
-        std::fs::write(directory.path().join(".env"), dot_env).unwrap();
+        ]);
+        let left: Vec<String> = here.iter().map(|it| format!("{}={}", it.0, it.1)).collect();
+        typed = format!("{typed}cat >> .env <<'END'\n{}\nEND\n", left.join("\n"));
         let data = directory.path().join("data");
         let log = directory.path().join("gateway.log");
+        let mut shell = Command::new("bash");
+        shell.args(["-euo", "pipefail", "-c", &typed]).current_dir(directory.path());
+        assert!(shell.status().unwrap().success(), "{typed}");
         let gateway = Process::serve(&data, port, &[], &log).await;
         let exports = format!("export BASE={}\n", gateway.base);
         let mut desk = Self { directory, gateway, twin, blocks: blocks.into_iter(), exports };
         // Building and starting is done; the address is another here.
         assert!(desk.next().contains("cargo build --release"));
         let exports = desk.next();
-        let key = if store.iter().any(|it| it.0 == "ADMIN_API_KEY") {
+        let key = if typed.contains("\nADMIN_API_KEY=") {
             "export KEY=$(sed -n s/^ADMIN_API_KEY=//p .env)"
         } else {
             exports.lines().find(|it| it.contains("KEY")).unwrap()
@@ -163,8 +188,12 @@ async fn the_guide_in_french_is_followed_word_by_word() {
 
 #[tokio::test]
 async fn the_guide_is_followed_word_by_word_with_firestore_and_redis() {
-    let (emulator, redis) = (Emulator::start(), RedisServer::start().await);
-    let mut store = emulator.variables();
-    store.push(("REDIS_URL", redis.url()));
-    follow("MULTI_WABA_SETUP.md", &store).await;
+    for guide in ["MULTI_WABA_SETUP.md", "MULTI_WABA_SETUP.fr.md"] {
+        let (emulator, redis) = (Emulator::start(), RedisServer::start().await);
+        let mut store = emulator.variables();
+        // The guide makes keys.
+        store.retain(|it| !matches!(it.0, "STORE" | "ENCRYPTION_KEY" | "ADMIN_API_KEY"));
+        store.push(("REDIS_URL", redis.url()));
+        follow(guide, &store).await;
+    }
 }
