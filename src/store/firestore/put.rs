@@ -131,7 +131,10 @@ impl Put<'_> {
                 // What it has was a deleted number's.
                 _ if bereft.contains(id) => drop(naming.bereft.insert(id.clone())),
                 // Something that is no number has nothing of it.
-                _ if !numbers.iter().any(instance::is_served) => naming.first(self, id),
+                _ if !numbers.iter().any(instance::is_served) => {
+                    naming.first(self, id);
+                    naming.only(self, id);
+                }
                 // Which of them it is was never said.
                 _ => {}
             }
@@ -192,13 +195,19 @@ struct Naming {
 }
 
 impl Naming {
-    /// A vendor's first instance is named, where it is written, or else the only one.
+    /// A vendor's first instance is named, where it is written.
     fn first(&mut self, put: &Put<'_>, vendor: &VendorId) {
         let first = InstanceId::nth(vendor, 1);
-        let own = || put.instances.iter().filter(|it| it.vendor_id == *vendor);
-        let only = || own().next().filter(|_| own().nth(1).is_none());
-        if let Some(first) = own().find(|it| it.id == first).or_else(only) {
+        if let Some(first) = put.instances.iter().find(|it| it.id == first) {
             self.named.insert(vendor.clone(), Named::of(first));
+        }
+    }
+
+    /// Where none is named, the only one that is written: the vendor has no other number.
+    fn only(&mut self, put: &Put<'_>, vendor: &VendorId) {
+        let mut own = put.instances.iter().filter(|it| it.vendor_id == *vendor);
+        if let (Some(only), None) = (own.next(), own.next()) {
+            self.named.entry(vendor.clone()).or_insert_with(|| Named::of(only));
         }
     }
 }

@@ -1028,6 +1028,23 @@ async fn what_is_no_number_takes_nothing_of_what_is_lent() {
 }
 
 #[tokio::test]
+async fn a_vendor_without_a_configuration_gets_none_that_names_its_second_number() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
+    program.set("waba_instances", "waba_anna", number).await;
+    let (store, id) = (app.gateway.store(), vendor_id("anna"));
+    let vendor = store.vendor(&id).await.unwrap().unwrap();
+    let mut second = store.instances(&id).await.unwrap().remove(0);
+    second.id = InstanceId::nth(&id, 2);
+    second.phone_number = PhoneNumber::from_wire("221771234568").unwrap();
+    store.put_all(&[vendor], &[second]).await.unwrap();
+    let config = program.get("vendor_configs", "anna").await;
+    assert!(config["wabaInstanceId"].is_null(), "{config}");
+}
+
+#[tokio::test]
 async fn a_number_at_meta_with_an_account_of_its_own_keeps_what_else_is_lent() {
     for collection in ["vendor_configs", "vendorConfigs"] {
         let emulator = Emulator::start();
