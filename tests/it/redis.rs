@@ -5,7 +5,7 @@ mod faults;
 mod reads;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
@@ -57,7 +57,14 @@ impl Shared {
         variables.retain(|it| !more.iter().any(|more| more.0 == it.0));
         variables.extend(more.iter().map(|it| (it.0, it.1.to_owned())));
         let store: Arc<Switch> = Arc::clone(&self.store);
-        spawn_app_with(Options { variables, store: Some(store), ..Options::default() }).await
+        let n_looks = || self.store.n_looks.load(Ordering::SeqCst);
+        let before = n_looks();
+        let options = Options { variables, store: Some(store), ..Options::default() };
+        let app = spawn_app_with(options).await;
+        // As it starts and once more soon after: of a vendor that is half made then, it would read
+        // the half, and be told of the rest by nobody.
+        until("it looked at what was changed before", || n_looks() >= before + 2).await;
+        app
     }
 
     /// What a gateway and Redis remember is forgotten, so that the next one who asks is the first.

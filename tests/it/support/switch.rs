@@ -42,6 +42,8 @@ pub struct Switch {
     n_told: AtomicI64,
     pub n_vendor_reads: AtomicUsize,
     pub n_key_reads: AtomicUsize,
+    /// How often a gateway looked at what was changed.
+    pub n_looks: AtomicUsize,
 }
 
 impl Switch {
@@ -60,6 +62,7 @@ impl Switch {
             n_told: AtomicI64::new(0),
             n_vendor_reads: AtomicUsize::new(0),
             n_key_reads: AtomicUsize::new(0),
+            n_looks: AtomicUsize::new(0),
         })
     }
 
@@ -223,7 +226,12 @@ impl Store for Switch {
     }
 
     async fn changes_after(&self, seq: i64) -> Result<(Vec<VendorId>, i64), StoreError> {
-        self.reached().await?.changes_after(seq).await
+        let changes = match self.reached().await {
+            Ok(store) => store.changes_after(seq).await,
+            Err(away) => Err(away),
+        };
+        self.n_looks.fetch_add(1, Ordering::SeqCst);
+        changes
     }
 
     async fn delete_instance(
