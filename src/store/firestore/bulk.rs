@@ -9,6 +9,7 @@ use firestore::gcloud_sdk::google::firestore::v1::Document;
 use super::{
     BATCH_MAX, Fault, FirestoreStore, claims,
     find::{self, Config},
+    heirs,
     instance::{self, INSTANCES},
     session::{Session, all_of},
     shared::{FORMER, HAD_CONFIGS, PAUSES},
@@ -105,7 +106,7 @@ pub(super) async fn lent(
     let mut lent = Vec::new();
     for ids in ids.chunks(BATCH_MAX) {
         for it in documents(session, ids).await?.into_values() {
-            let heir = it.config.as_ref().and_then(|config| find::heir(config, &it.numbers));
+            let heir = it.config.as_ref().and_then(|config| heirs::heir(config, &it.numbers));
             let key = heir.and_then(|heir| instance::lent_key(heir, &it.lenders()));
             lent.extend(heir.cloned().zip(key));
         }

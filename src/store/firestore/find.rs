@@ -5,11 +5,11 @@ use std::collections::{BTreeMap, HashMap};
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Value};
 
 use super::{
-    Fault, FirestoreStore, claims,
+    Fault, FirestoreStore, claims, heirs,
     instance::{self, INSTANCES, Older},
     session::{Session, is, query},
     shared::PAUSES,
-    value::{get_text, id_of, integer, text, updated_at},
+    value::{id_of, integer, text, updated_at},
     vendor::{self, CONFIGS, OLDER_CONFIGS},
 };
 use crate::{
@@ -125,7 +125,7 @@ pub(super) async fn read_instances(
     id: &VendorId,
     documents: &[Document],
 ) -> Result<Vec<WabaInstance>, Fault> {
-    if !documents.iter().any(lacks) {
+    if !documents.iter().any(heirs::lacks) {
         return instances_in(vault, documents, None, &[]);
     }
     let config = config(session, id).await?;
@@ -142,7 +142,7 @@ async fn lenders(
     documents: &[Document],
 ) -> Result<Vec<Document>, Fault> {
     match config {
-        Some(it) if documents.iter().any(lacks) && heir(it, documents).is_some() => {
+        Some(it) if documents.iter().any(heirs::lacks) && heirs::heir(it, documents).is_some() => {
             older_configs(session, id, Some(it)).await
         }
         _ => Ok(Vec::new()),
@@ -156,7 +156,7 @@ pub(super) fn instances_in(
     config: Option<&Config>,
     older: &[Document],
 ) -> Result<Vec<WabaInstance>, Fault> {
-    let heir = config.and_then(|it| heir(it, documents)).map(|it| &it.name);
+    let heir = config.and_then(|it| heirs::heir(it, documents)).map(|it| &it.name);
     let (of_heir, none) = match heir {
         Some(_) => (Older::of(vault, older.iter())?, Older::default()),
         None => (Older::default(), Older::default()),
@@ -167,23 +167,6 @@ pub(super) fn instances_in(
         instances.extend(instance::read(vault, document, older)?);
     }
     Ok(instances)
-}
-
-fn lacks(document: &Document) -> bool {
-    instance::lacks_secrets(document) && !instance::is_foreign(document)
-}
-
-/// Which instance gets what only the configuration has: the one that it names, or else the only
-/// number.
-pub(super) fn heir<'a>(config: &Config, documents: &'a [Document]) -> Option<&'a Document> {
-    if let Some(named) = get_text(&config.document.fields, "wabaInstanceId") {
-        return documents.iter().find(|it| id_of(&it.name) == named && lacks(it));
-    }
-    let mut numbers = documents.iter().filter(|it| instance::is_served(it));
-    match (numbers.next(), numbers.next()) {
-        (Some(only), None) => Some(only).filter(|it| !instance::is_no_heir(it)),
-        _ => documents.iter().find(|it| instance::is_heir(it) && lacks(it)),
-    }
 }
 
 /// The values that a key may have in a document: with and without `+`, as text and as a number.

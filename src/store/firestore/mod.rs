@@ -12,6 +12,7 @@ mod client_tests;
 mod fault;
 mod find;
 pub mod form;
+mod heirs;
 mod instance;
 mod list;
 mod listen;

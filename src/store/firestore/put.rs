@@ -8,6 +8,7 @@ use firestore::gcloud_sdk::google::firestore::v1::{Document, Value, Write};
 use super::{
     BATCH_MAX, Fault, bulk, claims,
     find::{self, Config},
+    heirs::{self, Naming},
     instance::{self, INSTANCES, Older, Place},
     session::{Deed, Session},
     shared::{FORMER, HAD_CONFIGS, PAUSES, pause_write},
@@ -52,7 +53,7 @@ impl Deed for Put<'_> {
         }
         let mut writes = claims::take(tx, self.vault, self.instances, &before).await?;
         let configs = self.configs(tx).await?;
-        let naming = self.naming(tx, &configs, &before).await?;
+        let naming = Naming::of(tx, &configs, self.instances, &before).await?;
         for vendor in self.vendors {
             writes.extend(self.vendor(tx, &configs, &naming.named, vendor)?);
             if self.with_pauses {
@@ -69,7 +70,7 @@ impl Deed for Put<'_> {
             let place = Place { name: at, before: document, is_bereft };
             writes.extend(instance::write(self.vault, place, &older, it, name.as_deref())?);
         }
-        writes.extend(self.names(&configs, &naming));
+        writes.extend(naming.writes(&configs, self.vendors));
         Ok(((), writes))
     }
 }
@@ -97,64 +98,6 @@ impl Put<'_> {
         vendor::write(self.vault, name, before, vendor, named.get(&vendor.id))
     }
 
-    /// Which instance a configuration is to name that names none. What only a configuration has
-    /// belongs to the instance that it names, or that is the only one, and must not be lost to it
-    /// because there is another.
-    async fn naming(
-        &self,
-        tx: &Session,
-        configs: &HashMap<VendorId, Config>,
-        before: &HashMap<String, Document>,
-    ) -> Result<Naming, Fault> {
-        let mut naming = Naming::default();
-        let new = self.instances.iter().filter(|it| !before.contains_key(it.id.as_str()));
-        let new: BTreeSet<&VendorId> = new.map(|it| &it.vendor_id).collect();
-        let mut asked = Vec::new();
-        for (id, config) in configs {
-            match Named::of_config(&config.document) {
-                Some(it) => drop(naming.named.insert(id.clone(), it)),
-                None if new.contains(id) => asked.push(id.clone()),
-                None => {}
-            }
-        }
-        let (numbers, bereft) =
-            tokio::try_join!(bulk::numbers(tx, &asked), bulk::bereft(tx, &asked))?;
-        for id in &asked {
-            let (config, numbers) = (&configs[id], numbers.get(id).map_or(&[][..], Vec::as_slice));
-            match find::heir(config, numbers) {
-                Some(heir) if instance::is_served(heir) => {
-                    naming.named.insert(id.clone(), Named::of_document(heir));
-                    if config.is_older && !instance::is_heir(heir) {
-                        naming.heirs.push((id.clone(), heir.name.clone()));
-                    }
-                }
-                // What it has was a deleted number's.
-                _ if bereft.contains(id) => drop(naming.bereft.insert(id.clone())),
-                // Something that is no number has nothing of it.
-                _ if !numbers.iter().any(instance::is_served) => {
-                    naming.first(self, id);
-                    naming.only(self, id);
-                }
-                // Which of them it is was never said.
-                _ => {}
-            }
-        }
-        let without = self.instances.iter().filter(|it| !configs.contains_key(&it.vendor_id));
-        without.for_each(|it| naming.first(self, &it.vendor_id));
-        Ok(naming)
-    }
-
-    /// The writes that name an instance where nothing else is written of its configuration. The
-    /// collection of before is never written: its instance says so itself.
-    fn names(&self, configs: &HashMap<VendorId, Config>, naming: &Naming) -> Vec<Write> {
-        let is_written = |id: &VendorId| self.vendors.iter().any(|it| it.id == *id);
-        let of_now = configs.iter().filter(|it| !it.1.is_older && !is_written(it.0));
-        let named = of_now
-            .filter_map(|(id, config)| vendor::name_write(&config.document, naming.named.get(id)?));
-        let heirs = naming.heirs.iter().filter(|it| !is_written(&it.0));
-        named.chain(heirs.filter_map(|it| instance::heir_write(it.1.clone(), true))).collect()
-    }
-
     /// What the instance has from the vendor's configuration now, and need not be written.
     async fn older(
         &self,
@@ -170,7 +113,7 @@ impl Put<'_> {
             return Ok(Older::default());
         }
         let all = find::instances_of(tx, &it.vendor_id).await?;
-        let heir = find::heir(config, &all);
+        let heir = heirs::heir(config, &all);
         if heir.is_none_or(|heir| heir.name != document.name) {
             return Ok(Older::default());
         }
@@ -181,34 +124,6 @@ impl Put<'_> {
         let new = self.vendors.iter().find(|vendor| vendor.id == it.vendor_id);
         new.map(|it| it.business_name.clone())
             .or_else(|| super::value::get_text(&config?.document.fields, "businessName"))
-    }
-}
-
-/// Which instances configurations are to name, and which are to say themselves that they have what a
-/// configuration has.
-#[derive(Default)]
-struct Naming {
-    named: HashMap<VendorId, Named>,
-    heirs: Vec<(VendorId, String)>,
-    /// Whose new instances are to say that they have nothing of it.
-    bereft: BTreeSet<VendorId>,
-}
-
-impl Naming {
-    /// A vendor's first instance is named, where it is written.
-    fn first(&mut self, put: &Put<'_>, vendor: &VendorId) {
-        let first = InstanceId::nth(vendor, 1);
-        if let Some(first) = put.instances.iter().find(|it| it.id == first) {
-            self.named.insert(vendor.clone(), Named::of(first));
-        }
-    }
-
-    /// Where none is named, the only one that is written: the vendor has no other number.
-    fn only(&mut self, put: &Put<'_>, vendor: &VendorId) {
-        let mut own = put.instances.iter().filter(|it| it.vendor_id == *vendor);
-        if let (Some(only), None) = (own.next(), own.next()) {
-            self.named.entry(vendor.clone()).or_insert_with(|| Named::of(only));
-        }
     }
 }
 
@@ -313,7 +228,7 @@ impl Deed for Remove<'_> {
         let Some(document) = found else { return Ok((false, Vec::new())) };
         let former = tx.get_one(FORMER, id_of(&document.name)).await?;
         let mut writes = claims::give_up(tx, self.vault, &document).await?;
-        let had_configs = self.disinherit(tx, &document, &mut writes).await?;
+        let had_configs = heirs::disinherit(tx, self.vendor, &document, &mut writes).await?;
         let mut note = Edit::of(tx.name(FORMER, self.id.as_str()), former.is_none());
         if former.is_none() || had_configs {
             note.set("vendorId", text(self.vendor.as_str()));
@@ -324,37 +239,6 @@ impl Deed for Remove<'_> {
         writes.extend(note.write());
         writes.push(delete(document.name));
         Ok((true, writes))
-    }
-}
-
-impl Remove<'_> {
-    /// What only the configuration has was this instance's, as far as anybody can tell: another
-    /// that is left as the only one, or comes later, must not prove or send with it. Whether it
-    /// was.
-    async fn disinherit(
-        &self,
-        tx: &Session,
-        document: &Document,
-        writes: &mut Vec<Write>,
-    ) -> Result<bool, Fault> {
-        let Some(config) = find::config(tx, self.vendor).await? else { return Ok(false) };
-        let numbers = find::instances_of(tx, self.vendor).await?;
-        let is_named = Named::of_config(&config.document).is_some();
-        let had = match find::heir(&config, &numbers) {
-            Some(heir) => heir.name == document.name,
-            // Which of them it is was never said.
-            None => !is_named && !instance::is_no_heir(document),
-        };
-        if !had || is_named {
-            return Ok(had);
-        }
-        if config.is_older {
-            let others = numbers.into_iter().filter(|it| it.name != document.name);
-            writes.extend(others.filter_map(|it| instance::heir_write(it.name, false)));
-        } else {
-            writes.extend(vendor::name_write(&config.document, &Named::of_document(document)));
-        }
-        Ok(true)
     }
 }
 
