@@ -11,9 +11,10 @@ use super::{
     find::{self, Config},
     heirs,
     instance::{self, INSTANCES},
+    numbers::{Numbers, age},
     session::{Session, all_of},
     shared::{FORMER, HAD_CONFIGS, PAUSES},
-    value::{Fields, get_flag, get_text, id_of, text, updated_at, whole},
+    value::{Fields, get_flag, get_text, id_of, text, whole},
     vendor::{self, CONFIGS, OLDER_CONFIGS},
 };
 use crate::{
@@ -119,7 +120,7 @@ struct Documents {
     config: Option<Config>,
     /// Of the collection of before, where an instance may lack what is in it.
     before: Option<Document>,
-    numbers: Vec<Document>,
+    numbers: Numbers,
 }
 
 impl Documents {
@@ -185,7 +186,6 @@ async fn configs_in(
         session.find(collection, "vendorId", values)
     )?;
     let mut all: HashMap<VendorId, Document> = HashMap::new();
-    let age = |it: &Document| (updated_at(it), it.name.clone());
     for document in found {
         let Some(id) = vendor::vendor_of(&document) else { continue };
         if all.get(&id).is_none_or(|other| age(other) < age(&document)) {
@@ -204,7 +204,7 @@ async fn configs_in(
 pub(super) async fn numbers(
     session: &Session,
     ids: &[VendorId],
-) -> Result<HashMap<VendorId, Vec<Document>>, Fault> {
+) -> Result<HashMap<VendorId, Numbers>, Fault> {
     let names: Vec<String> =
         ids.iter().flat_map(|it| [format!("waba_{it}"), it.to_string()]).collect();
     let values = ids.iter().map(|it| text(it.as_str())).collect();
@@ -221,8 +221,7 @@ pub(super) async fn numbers(
             by_vendor.entry(id).or_default().push(document);
         }
     }
-    let newest = |it: Vec<Document>| find::newest(it.into_iter());
-    Ok(by_vendor.into_iter().map(|(id, it)| (id, newest(it))).collect())
+    Ok(by_vendor.into_iter().map(|(id, it)| (id, Numbers::of(it))).collect())
 }
 
 /// The vendors of whose deleted instances one had what only their configuration has.

@@ -1,15 +1,16 @@
 //! How documents are found, whoever has written them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use firestore::gcloud_sdk::google::firestore::v1::{Document, Value};
 
 use super::{
     Fault, FirestoreStore, claims, heirs,
     instance::{self, INSTANCES, Older},
+    numbers::{Numbers, age},
     session::{Session, is, query},
     shared::PAUSES,
-    value::{id_of, integer, text, updated_at},
+    value::{id_of, integer, text},
     vendor::{self, CONFIGS, OLDER_CONFIGS},
 };
 use crate::{
@@ -50,7 +51,7 @@ async fn config_in(
         return Ok(Some(found));
     }
     let found = session.query(query(collection, is("vendorId", text(id.as_str())))).await?;
-    Ok(found.into_iter().max_by_key(|it| (updated_at(it), it.name.clone())))
+    Ok(found.into_iter().max_by_key(age))
 }
 
 /// What a vendor's configurations have of an instance that lacks its own.
@@ -80,41 +81,15 @@ async fn older_configs(
     Ok(all)
 }
 
-/// All documents of a vendor's instances, oldest first; of two with one number the newer.
-pub(super) async fn instances_of(session: &Session, id: &VendorId) -> Result<Vec<Document>, Fault> {
+/// All documents of a vendor's instances.
+pub(super) async fn instances_of(session: &Session, id: &VendorId) -> Result<Numbers, Fault> {
     let ids = [format!("waba_{id}"), id.to_string()];
     let of_vendor = query(INSTANCES, is("vendorId", text(id.as_str())));
     let (named, found) = tokio::try_join!(session.get(INSTANCES, &ids), session.query(of_vendor))?;
     let all: BTreeMap<String, Document> =
         named.into_values().chain(found).map(|it| (it.name.clone(), it)).collect();
     let all = all.into_values().filter(|it| instance::vendor_of(it).as_ref() == Some(id));
-    Ok(newest(all))
-}
-
-/// Of the documents of one vendor that have one number, the newest.
-pub(super) fn newest(all: impl Iterator<Item = Document>) -> Vec<Document> {
-    let mut by_number: HashMap<InstanceKey, Document> = HashMap::new();
-    let mut chosen = Vec::new();
-    for document in all {
-        let phone = instance::keys(&document)
-            .into_iter()
-            .find(|it| matches!(it, InstanceKey::Phone(_)))
-            .filter(|_| !instance::is_foreign(&document));
-        let Some(phone) = phone else {
-            chosen.push(document);
-            continue;
-        };
-        let age = |it: &Document| (updated_at(it), it.name.clone());
-        match by_number.get(&phone) {
-            Some(other) if age(other) >= age(&document) => {}
-            _ => {
-                by_number.insert(phone, document);
-            }
-        }
-    }
-    chosen.extend(by_number.into_values());
-    chosen.sort_by_key(|it| (super::value::created_at(it), it.name.clone()));
-    chosen
+    Ok(Numbers::of(all))
 }
 
 /// The instances among a vendor's documents. What only the configuration has goes to the one that
@@ -123,7 +98,7 @@ pub(super) async fn read_instances(
     session: &Session,
     vault: &Vault,
     id: &VendorId,
-    documents: &[Document],
+    documents: &Numbers,
 ) -> Result<Vec<WabaInstance>, Fault> {
     if !documents.iter().any(heirs::lacks) {
         return instances_in(vault, documents, None, &[]);
@@ -139,7 +114,7 @@ async fn lenders(
     session: &Session,
     id: &VendorId,
     config: Option<&Config>,
-    documents: &[Document],
+    documents: &Numbers,
 ) -> Result<Vec<Document>, Fault> {
     match config {
         Some(it) if documents.iter().any(heirs::lacks) && heirs::heir(it, documents).is_some() => {
@@ -152,7 +127,7 @@ async fn lenders(
 /// The same, of what was found already.
 pub(super) fn instances_in(
     vault: &Vault,
-    documents: &[Document],
+    documents: &Numbers,
     config: Option<&Config>,
     older: &[Document],
 ) -> Result<Vec<WabaInstance>, Fault> {
@@ -162,7 +137,7 @@ pub(super) fn instances_in(
         None => (Older::default(), Older::default()),
     };
     let mut instances = Vec::new();
-    for document in documents {
+    for document in documents.iter() {
         let older = if heir == Some(&document.name) { &of_heir } else { &none };
         instances.extend(instance::read(vault, document, older)?);
     }
@@ -243,7 +218,7 @@ impl FirestoreStore {
         let older = lenders(&session, id, config.as_ref(), &numbers).await?;
         // The first of them is the configuration itself.
         let of_config = older.iter().skip(1).chain(config.iter().map(|it| &it.document));
-        let marks = self.changes.read(id, of_config.chain(&numbers));
+        let marks = self.changes.read(id, of_config.chain(numbers.iter()));
         let vendor = match &config {
             Some(it) => vendor::read(&self.vault, id, &it.document, pause.is_some())?,
             None if numbers.is_empty() => return Ok(None),
@@ -264,7 +239,7 @@ impl FirestoreStore {
             return Ok(None);
         }
         let served = found.iter().filter(|it| !instance::is_foreign(it));
-        let newest = served.max_by_key(|it| (updated_at(it), it.name.clone()));
+        let newest = served.max_by_key(|it| age(it));
         let id = newest.and_then(|it| InstanceId::parse(id_of(&it.name)).ok());
         Ok(id.map(|id| (vendor, id)))
     }

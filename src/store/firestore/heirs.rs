@@ -10,8 +10,9 @@ use super::{
     Fault, bulk,
     find::{self, Config},
     instance,
+    numbers::Numbers,
     session::Session,
-    value::{get_text, id_of},
+    value::get_text,
     vendor::{self, Named},
 };
 use crate::domain::{
@@ -27,9 +28,9 @@ pub(super) fn lacks(document: &Document) -> bool {
 
 /// Which instance gets what only the configuration has: the one that it names, or else the only
 /// number.
-pub(super) fn heir<'a>(config: &Config, documents: &'a [Document]) -> Option<&'a Document> {
+pub(super) fn heir<'a>(config: &Config, documents: &'a Numbers) -> Option<&'a Document> {
     if let Some(named) = get_text(&config.document.fields, "wabaInstanceId") {
-        return documents.iter().find(|it| id_of(&it.name) == named && lacks(it));
+        return documents.for_id(&named).filter(|it| lacks(it));
     }
     let mut numbers = documents.iter().filter(|it| instance::is_served(it));
     match (numbers.next(), numbers.next()) {
@@ -69,8 +70,9 @@ impl Naming {
         }
         let (numbers, bereft) =
             tokio::try_join!(bulk::numbers(tx, &asked), bulk::bereft(tx, &asked))?;
+        let none = Numbers::default();
         for id in &asked {
-            let (config, numbers) = (&configs[id], numbers.get(id).map_or(&[][..], Vec::as_slice));
+            let (config, numbers) = (&configs[id], numbers.get(id).unwrap_or(&none));
             match heir(config, numbers) {
                 Some(heir) if instance::is_served(heir) => {
                     naming.named.insert(id.clone(), Named::of_document(heir));
@@ -132,13 +134,13 @@ impl Naming {
 pub(super) async fn disinherit(
     tx: &Session,
     vendor: &VendorId,
+    numbers: &Numbers,
     document: &Document,
     writes: &mut Vec<Write>,
 ) -> Result<bool, Fault> {
     let Some(config) = find::config(tx, vendor).await? else { return Ok(false) };
-    let numbers = find::instances_of(tx, vendor).await?;
     let is_named = Named::of_config(&config.document).is_some();
-    let had = match heir(&config, &numbers) {
+    let had = match heir(&config, numbers) {
         Some(heir) => heir.name == document.name,
         // Which of them it is was never said.
         None => !is_named && !instance::is_no_heir(document),
@@ -147,8 +149,8 @@ pub(super) async fn disinherit(
         return Ok(had);
     }
     if config.is_older {
-        let others = numbers.into_iter().filter(|it| it.name != document.name);
-        writes.extend(others.filter_map(|it| instance::heir_write(it.name, false)));
+        let others = numbers.iter().filter(|it| it.name != document.name);
+        writes.extend(others.filter_map(|it| instance::heir_write(it.name.clone(), false)));
     } else {
         writes.extend(vendor::name_write(&config.document, &Named::of_document(document)));
     }

@@ -16,6 +16,7 @@ mod heirs;
 mod instance;
 mod list;
 mod listen;
+mod numbers;
 mod put;
 mod records;
 mod reseal;

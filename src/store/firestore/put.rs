@@ -53,6 +53,7 @@ impl Deed for Put<'_> {
         }
         let mut writes = claims::take(tx, self.vault, self.instances, &before).await?;
         let configs = self.configs(tx).await?;
+        self.check_ids(tx, &configs).await?;
         let naming = Naming::of(tx, &configs, self.instances, &before).await?;
         for vendor in self.vendors {
             writes.extend(self.vendor(tx, &configs, &naming.named, vendor)?);
@@ -82,6 +83,25 @@ impl Put<'_> {
             self.vendors.iter().map(|it| &it.id).chain(of_instances).collect();
         let all: Vec<VendorId> = all.into_iter().cloned().collect();
         bulk::configs(tx, &all).await
+    }
+
+    /// A document of a new vendor's id may be there already and name another.
+    async fn check_ids(
+        &self,
+        tx: &Session,
+        configs: &HashMap<VendorId, Config>,
+    ) -> Result<(), Fault> {
+        let is_there = |id: &VendorId| configs.get(id).is_some_and(|it| !it.is_older);
+        let new = self.vendors.iter().map(|it| &it.id).filter(|it| !is_there(it));
+        let new: Vec<String> = new.map(ToString::to_string).collect();
+        match tx.get(CONFIGS, &new).await?.keys().next() {
+            Some(id) => {
+                let document = format!("{CONFIGS}/{id}");
+                let what = "the document of this vendor's id names another";
+                Err(Fault::Unreadable { document, what })
+            }
+            None => Ok(()),
+        }
     }
 
     fn vendor(
@@ -158,7 +178,7 @@ impl Deed for ImportIf<'_> {
 
     async fn plan(&self, tx: &Session) -> Result<((), Vec<Write>), StoreError> {
         let (vendors, instances) = Planned::all(self.planned);
-        let ids: Vec<VendorId> = vendors.iter().map(|it| it.id.clone()).collect();
+        let ids: Vec<VendorId> = self.planned.iter().map(|it| it.vendor.id.clone()).collect();
         let mut stored = bulk::stored(tx, self.vault, &ids).await?;
         for it in self.planned {
             let stored = stored.remove(&it.vendor.id).transpose()?.unwrap_or_default();
@@ -226,10 +246,31 @@ impl Deed for Remove<'_> {
         let found = tx.get_one(INSTANCES, self.id.as_str()).await?;
         let found = found.filter(|it| instance::vendor_of(it).as_ref() == Some(self.vendor));
         let Some(document) = found else { return Ok((false, Vec::new())) };
-        let former = tx.get_one(FORMER, id_of(&document.name)).await?;
-        let mut writes = claims::give_up(tx, self.vault, &document).await?;
-        let had_configs = heirs::disinherit(tx, self.vendor, &document, &mut writes).await?;
-        let mut note = Edit::of(tx.name(FORMER, self.id.as_str()), former.is_none());
+        let mut writes = Vec::new();
+        let numbers = find::instances_of(tx, self.vendor).await?;
+        let had_configs =
+            heirs::disinherit(tx, self.vendor, &numbers, &document, &mut writes).await?;
+        // With them, or the number would go on as one of those.
+        for hidden in numbers.hidden_by(&document) {
+            writes.extend(self.of_one(tx, hidden, false).await?);
+        }
+        writes.extend(self.of_one(tx, &document, had_configs).await?);
+        Ok((true, writes))
+    }
+}
+
+impl Remove<'_> {
+    /// The writes that delete a document.
+    async fn of_one(
+        &self,
+        tx: &Session,
+        document: &Document,
+        had_configs: bool,
+    ) -> Result<Vec<Write>, Fault> {
+        let id = id_of(&document.name);
+        let former = tx.get_one(FORMER, id).await?;
+        let mut writes = claims::give_up(tx, self.vault, document).await?;
+        let mut note = Edit::of(tx.name(FORMER, id), former.is_none());
         if former.is_none() || had_configs {
             note.set("vendorId", text(self.vendor.as_str()));
         }
@@ -237,8 +278,8 @@ impl Deed for Remove<'_> {
             note.set(HAD_CONFIGS, flag(true));
         }
         writes.extend(note.write());
-        writes.push(delete(document.name));
-        Ok((true, writes))
+        writes.push(delete(document.name.clone()));
+        Ok(writes)
     }
 }
 

@@ -605,6 +605,79 @@ async fn of_two_documents_with_one_number_the_newest_wins_and_two_vendors_get_no
 }
 
 #[tokio::test]
+async fn a_number_that_is_deleted_is_so_in_all_of_its_documents() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let number = |number: &str, session: &str, at: Value| {
+        json!({ "vendorId": "anna", "phoneNumber": number, "wasenderInstanceId": session,
+            "updatedAt": at, "wasenderWebhookSecret": session })
+    };
+    program.set("vendor_configs", "anna", json!({ "businessName": "Anna" })).await;
+    let ids = async || -> Vec<String> {
+        let all = app.gateway.store().instances(&vendor_id("anna")).await.unwrap();
+        all.iter().map(|it| it.id.to_string()).collect()
+    };
+    let old = number("+221771234567", "old-session", time(AT));
+    program.set("waba_instances", "waba_anna", old.clone()).await;
+    let other = number("+221771234568", "other", time(AT));
+    program.set("waba_instances", "waba_anna_2", other.clone()).await;
+    program.set("waba_instances", "aQ7auto", number("221771234567", "new", json!(LATER))).await;
+    assert_eq!(ids().await, ["waba_anna_2", "aQ7auto"]);
+    let gone = app.admin.delete("/api/admin/vendors/anna/waba/aQ7auto?force=true").await;
+    assert_eq!(gone.status, 200, "{}", gone.text);
+    assert_eq!(ids().await, ["waba_anna_2"], "the older document does not come up");
+    assert_eq!(program.get("waba_instances", "waba_anna_2").await, other);
+    for id in ["aQ7auto", "waba_anna"] {
+        assert!(app.gateway.store().had_instance(&InstanceId::parse(id).unwrap()).await.unwrap());
+    }
+    app.admin.put("/api/admin/vendors/binta", json!({})).await;
+    let body = json!({ "phoneNumber": "+221771234567", "provider": "wasender",
+        "wasenderInstanceId": "old-session" });
+    let answer = app.admin.post("/api/admin/vendors/binta/waba-instances", body).await;
+    assert_eq!(answer.status, 201, "nobody has it any more: {}", answer.text);
+}
+
+#[tokio::test]
+async fn what_is_lent_to_a_document_goes_to_the_newer_one_of_its_number() {
+    for collection in ["vendor_configs", "vendorConfigs"] {
+        let emulator = Emulator::start();
+        let program = emulator.program().await;
+        let app = app(&emulator).await;
+        lends(&program, collection, Some("waba_anna")).await;
+        program.update("waba_instances", "waba_anna", json!({ "updatedAt": time(AT) })).await;
+        let newer =
+            json!({ "vendorId": "anna", "phoneNumber": "221771234567", "updatedAt": LATER });
+        program.set("waba_instances", "aQ7auto", newer).await;
+        let second = json!({ "vendorId": "anna", "phoneNumber": "+221771234568" });
+        program.set("waba_instances", "waba_anna_2", second).await;
+        assert_eq!(lent_to(&app).await, ["aQ7auto"], "{collection}");
+        let change = json!({ "accountProtection": true });
+        let answer = app.admin.put("/api/admin/vendors/anna/waba/aQ7auto", change).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!(lent_to(&app).await, ["aQ7auto"], "{collection}");
+        let gone = app.admin.delete("/api/admin/vendors/anna/waba/aQ7auto?force=true").await;
+        assert_eq!(gone.status, 200, "{}", gone.text);
+        assert!(lent_to(&app).await.is_empty(), "{collection}");
+        assert_eq!(one(&app, "anna").await.id.as_str(), "waba_anna_2");
+    }
+}
+
+#[tokio::test]
+async fn a_document_of_a_new_vendors_id_that_names_another_is_left_alone() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let annas = json!({ "vendorId": "anna", "businessName": "Anna" });
+    program.set("vendor_configs", "binta", annas.clone()).await;
+    let answer = app.admin.put("/api/admin/vendors/binta", json!({})).await;
+    assert_eq!(answer.status, 503, "{}", answer.text);
+    assert!(!answer.text.contains("away"), "{}", answer.text);
+    assert_eq!(program.get("vendor_configs", "binta").await, annas);
+    assert_eq!(read(&app, "anna").await.0, "Anna");
+}
+
+#[tokio::test]
 async fn a_number_in_a_document_of_another_program_is_a_conflict() {
     let emulator = Emulator::start();
     let program = emulator.program().await;
