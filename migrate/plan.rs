@@ -4,7 +4,7 @@
 #[path = "plan/good.rs"]
 pub mod good;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use waba_gateway::{
     cli::progress::Progress,
@@ -142,7 +142,7 @@ pub async fn make(
     while rows.peek().is_some() {
         let some: Vec<Row> = rows.by_ref().take(at_once(store)).collect();
         let n_rows = some.len();
-        plan.rows.extend(some_of(some, store, now).await?);
+        plan.rows.extend(some_of(some, store, now).await?.rows);
         progress.advance(n_rows);
     }
     Ok(plan)
@@ -153,25 +153,36 @@ pub fn at_once(store: Option<&dyn Store>) -> usize {
     store.map_or(usize::MAX, |it| (it.batch_max() / 2).max(1))
 }
 
+/// What is to be done about some rows, and beside what it was planned.
+pub struct Lots {
+    pub rows: Vec<Planned>,
+    /// What was stored of their vendors.
+    pub before: HashMap<VendorId, Stored>,
+}
+
 /// Plans what to do about some rows, beside what the store has at this moment.
 pub async fn some_of(
     rows: Vec<Row>,
     store: Option<&dyn Store>,
     now: Millis,
-) -> Result<Vec<Planned>, StoreError> {
+) -> Result<Lots, StoreError> {
     let mut looked = match store {
         Some(store) => steadily(async || store.look(wanted(&rows)).await).await?,
         None => Looked::default(),
     };
-    let mut some = Vec::new();
+    let readable = |(id, it): (&VendorId, &Result<Stored, StoreError>)| {
+        Some((id.clone(), it.as_ref().ok()?.clone()))
+    };
+    let before = looked.vendors.iter().filter_map(readable).collect();
+    let mut lots = Vec::new();
     for row in rows {
         let fresh = fresh_id(&row, &looked, store).await?;
         let planned = planned(row, &looked, fresh, now);
         // The next row may be one of the same vendor.
         planned.change.fold_into(&mut looked);
-        some.push(planned);
+        lots.push(planned);
     }
-    Ok(some)
+    Ok(Lots { rows: lots, before })
 }
 
 fn planned(mut row: Row, looked: &Looked, fresh: Option<InstanceId>, now: Millis) -> Planned {
@@ -218,7 +229,7 @@ async fn fresh_id(
 ) -> Result<Option<InstanceId>, StoreError> {
     let Some(vendor) = &row.vendor else { return Ok(None) };
     let first = InstanceId::nth(vendor, 1);
-    if row.meta.is_none() {
+    if row.meta.is_none() && !looked.former.contains(&first) {
         return Ok(Some(first));
     }
     let stored = looked.vendors.get(vendor).and_then(|it| it.as_ref().ok());

@@ -1,6 +1,6 @@
 //! Keeps the rows, some at a time: each step is in the store as a whole before it is told of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, btree_map::Entry};
 
 use anyhow::Context;
 use waba_gateway::{
@@ -9,15 +9,18 @@ use waba_gateway::{
     domain::{clock::Clock, id::VendorId},
     gateway::BY_CLI,
     sqlite::DbError,
-    store::{Deed, Store, StoreError, firestore},
+    store::{self, Deed, Store, StoreError, Stored, firestore},
 };
 
 use super::{
     data::steadily,
-    plan::{self, Action, Change, Plan, Planned},
+    plan::{self, Action, Change, Lots, Plan, Planned},
     record::Record,
     table::Fault,
 };
+
+/// Plans that are made of the same rows while others write, of many and of one.
+const PLANS_MAX: [u32; 2] = [2, 20];
 
 /// Carries out what is planned. What was done until then is in the plan and on record, also after
 /// an error.
@@ -64,13 +67,9 @@ async fn keep(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError>
     if !some.iter().any(Planned::is_change) {
         return Ok(());
     }
-    // Others may have written since.
-    let rows: Vec<_> = some.iter().map(|it| it.row.clone()).collect();
-    let fresh = plan::some_of(rows, Some(store), Clock::System.now()).await?;
-    some.iter_mut().zip(fresh).for_each(|(planned, fresh)| *planned = fresh);
     match put(store, some).await {
-        // One of them is in the way of the others.
-        Err(error) if is_of_a_row(&error) => one_by_one(store, some).await,
+        // One of them is in the way of the others, or always somebody writes one.
+        Err(error) if is_of_a_row(&error) || is_of_others(&error) => one_by_one(store, some).await,
         end => end,
     }
 }
@@ -78,11 +77,7 @@ async fn keep(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError>
 /// Keeps each row by itself, so that a bad one is that one's trouble alone.
 async fn one_by_one(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError> {
     for planned in some.iter_mut().filter(|it| it.is_change()) {
-        // What it was planned beside may have been refused.
-        let rows = vec![planned.row.clone()];
-        let fresh = plan::some_of(rows, Some(store), Clock::System.now()).await?;
-        fresh.into_iter().for_each(|it| *planned = it);
-        let fault = match put(store, std::slice::from_ref(planned)).await {
+        let fault = match put(store, std::slice::from_mut(planned)).await {
             Ok(()) => continue,
             Err(StoreError::Claimed) => Some(Fault::JustTaken),
             Err(error) if is_of_a_row(&error) => planned.row.vendor.clone().map(Fault::Unreadable),
@@ -105,15 +100,63 @@ fn is_of_a_row(error: &StoreError) -> bool {
     )
 }
 
-async fn put(store: &dyn Store, some: &[Planned]) -> Result<(), StoreError> {
-    // Several rows may be one vendor's.
-    let vendors = some.iter().filter_map(|it| it.change.vendor.as_ref());
-    let vendors: BTreeMap<_, _> = vendors.map(|it| (&it.id, it)).collect();
-    let vendors: Vec<_> = vendors.into_values().cloned().collect();
-    let instances: Vec<_> = some.iter().filter_map(|it| it.change.instance.clone()).collect();
-    if vendors.is_empty() && instances.is_empty() {
+/// Whether others wrote after it was planned.
+fn is_of_others(error: &StoreError) -> bool {
+    match error {
+        StoreError::Changed => true,
+        StoreError::Partly(error) => is_of_others(error),
+        _ => false,
+    }
+}
+
+/// Keeps what comes of the rows beside what is stored now. What others write meanwhile is not
+/// written over: then it is planned once more.
+async fn put(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError> {
+    for _ in 1..PLANS_MAX[usize::from(some.len() == 1)] {
+        match put_as_planned(store, some).await {
+            Err(error) if is_of_others(&error) => {}
+            end => return end,
+        }
+    }
+    put_as_planned(store, some).await
+}
+
+async fn put_as_planned(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError> {
+    let rows = some.iter().map(|it| it.row.clone()).collect();
+    let Lots { rows, before } = plan::some_of(rows, Some(store), Clock::System.now()).await?;
+    some.iter_mut().zip(rows).for_each(|(planned, fresh)| *planned = fresh);
+    let planned = together(some, before);
+    if planned.is_empty() {
         return Ok(());
     }
-    let put = async || store.put_all(&vendors, &instances).await;
+    let put = async || store.import_if(&planned).await;
     steadily(async || app::patiently(put).await).await
+}
+
+/// What is to be kept of each vendor: several rows may be one vendor's.
+fn together(some: &[Planned], mut before: HashMap<VendorId, Stored>) -> Vec<store::Planned> {
+    let mut all: BTreeMap<&VendorId, store::Planned> = BTreeMap::new();
+    for planned in some.iter().filter(|it| it.is_change()) {
+        let Change { vendor, instance } = &planned.change;
+        let Some(id) = &planned.row.vendor else { continue };
+        let of_vendor = match all.entry(id) {
+            Entry::Occupied(it) => it.into_mut(),
+            Entry::Vacant(it) => {
+                let before = before.remove(id).unwrap_or_default();
+                // A row that changes its instance alone has a vendor that is there.
+                let Some(vendor) = vendor.clone().or_else(|| before.vendor.clone()) else {
+                    continue;
+                };
+                it.insert(store::Planned { vendor, instances: Vec::new(), before })
+            }
+        };
+        if let Some(vendor) = vendor {
+            of_vendor.vendor = vendor.clone();
+        }
+        if let Some(instance) = instance {
+            of_vendor.instances.retain(|it| it.id != instance.id);
+            of_vendor.instances.push(instance.clone());
+        }
+    }
+    all.into_values().collect()
 }

@@ -153,7 +153,8 @@ fn ends(rows: Vec<Row>) -> Vec<Planned> {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     let new = || tokio::runtime::Builder::new_multi_thread().worker_threads(1).build();
     let runtime = RUNTIME.get_or_init(|| new().expect("a runtime"));
-    let planned = runtime.block_on(plan::some_of(rows, None, NOW)).expect("there is no store");
+    let lots = runtime.block_on(plan::some_of(rows, None, NOW)).expect("there is no store");
+    let planned = lots.rows;
     for Planned { row, action, change, .. } in &planned {
         check(row, action);
         match action {

@@ -27,7 +27,7 @@ pub struct Wanted {
     pub vendors: Vec<VendorId>,
     /// Who has these.
     pub keys: Vec<InstanceKey>,
-    /// Which of these exist.
+    /// Which of these exist, and which were deleted.
     pub instances: Vec<InstanceId>,
 }
 
@@ -40,6 +40,8 @@ pub struct Looked {
     pub owners: HashMap<InstanceKey, BTreeSet<VendorId>>,
     /// Instances that exist, whoever's they are.
     pub instances: HashSet<InstanceId>,
+    /// Those that were deleted, whose ids are not given again.
+    pub former: HashSet<InstanceId>,
 }
 
 /// What is stored of a vendor.
@@ -95,11 +97,15 @@ impl Bulk for SqliteStore {
                     looked.owners.insert(key, owners);
                 }
             }
-            let mut statement =
-                connection.prepare_cached("SELECT 1 FROM instances WHERE id = ?1")?;
+            let is = "SELECT 1 FROM instances WHERE id = ?1";
+            let was = "SELECT 1 FROM former_instances WHERE id = ?1";
+            let (mut is, mut was) =
+                (connection.prepare_cached(is)?, connection.prepare_cached(was)?);
             for id in wanted.instances {
-                if statement.exists([id.as_str()])? {
+                if is.exists([id.as_str()])? {
                     looked.instances.insert(id);
+                } else if was.exists([id.as_str()])? {
+                    looked.former.insert(id);
                 }
             }
             Ok(looked)

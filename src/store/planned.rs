@@ -30,9 +30,15 @@ pub struct Planned {
 }
 
 impl Planned {
-    /// All that is to be kept.
+    /// All that is to be kept. A vendor that is as it was is not written.
     pub(super) fn all(planned: &[Self]) -> (Vec<Vendor>, Vec<WabaInstance>) {
-        let vendors = planned.iter().map(|it| it.vendor.clone()).collect();
+        let is_change = |it: &&Self| {
+            let before = it.before.vendor.as_ref();
+            before.is_none_or(|before| {
+                before.paused != it.vendor.paused || !is_same_vendor(before, &it.vendor)
+            })
+        };
+        let vendors = planned.iter().filter(is_change).map(|it| it.vendor.clone()).collect();
         (vendors, planned.iter().flat_map(|it| it.instances.iter().cloned()).collect())
     }
 

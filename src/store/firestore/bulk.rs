@@ -40,9 +40,15 @@ impl Bulk for FirestoreStore {
         }
         for ids in wanted.instances.chunks(BATCH_MAX) {
             let names: Vec<String> = ids.iter().map(ToString::to_string).collect();
-            let found = session.get(INSTANCES, &names).await?;
-            let found = ids.iter().filter(|it| found.contains_key(it.as_str()));
-            looked.instances.extend(found.cloned());
+            let (found, former) =
+                tokio::try_join!(session.get(INSTANCES, &names), session.get(FORMER, &names))?;
+            for id in ids {
+                if found.contains_key(id.as_str()) {
+                    looked.instances.insert(id.clone());
+                } else if former.contains_key(id.as_str()) {
+                    looked.former.insert(id.clone());
+                }
+            }
         }
         let keys: BTreeSet<InstanceKey> = wanted.keys.into_iter().collect();
         looked.owners = claims::owners(&session, &self.vault, &keys).await?;

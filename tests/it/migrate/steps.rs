@@ -9,11 +9,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use waba_gateway::store::{Audit, Store};
+use waba_gateway::{
+    domain::id::InstanceId,
+    store::{Audit, Store},
+};
 
 use super::{
     interactive::Terminal,
-    place::{ANNA, BAD, BINTA, HEADER, Place},
+    place::{ANNA, BAD, BINTA, HEADER, Place, vendor_id},
 };
 use crate::support::DEADLINE;
 
@@ -170,4 +173,55 @@ async fn rows_of_one_vendor_are_its_numbers_where_it_has_them_already() {
     place
         .run(&["batch", &place.file(&[ANNA, third])])
         .says(1, &["line 3 (anna): vendorId is also in line 2"]);
+}
+
+#[tokio::test]
+async fn the_id_of_a_deleted_number_is_not_given_again() {
+    let place = Place::new();
+    place.migrate(&[ANNA, BINTA]);
+    let (anna, nth) = (vendor_id("anna"), |n| InstanceId::nth(&vendor_id("anna"), n));
+    assert!(place.open().store.delete_instance(&anna, &nth(1)).await.unwrap());
+    let other = "anna,Anna's,+221771234599,4009,marked-secret-other,";
+    place.migrate(&[other, BINTA]).says(0, &["2 rows: 1 created, 0 updated, 1 unchanged"]);
+    let numbers = place.open().store.instances(&anna).await.unwrap();
+    assert_eq!(numbers.iter().map(|it| &it.id).collect::<Vec<_>>(), [&nth(2)]);
+    // The same file is about the same number.
+    place.migrate(&[other, BINTA]).says(0, &["2 rows: 0 created, 0 updated, 2 unchanged"]);
+}
+
+#[tokio::test]
+async fn what_others_write_while_it_writes_is_not_written_over() {
+    const N_ROWS: usize = 600;
+    let place = Place::new();
+    let before = rows(N_ROWS);
+    assert_eq!(place.run(&["batch", &place.raw_file(&before)]).code, 0);
+    let after = place.raw_file(before.replace(",Shop ", ",Boutique "));
+    let opened = place.open();
+    let store = &opened.store;
+    let mut vendors = store.vendors(None, N_ROWS).await.unwrap().vendors;
+    let child = place.command(&["batch", &after], &[]).spawn().unwrap();
+    // What it says has to be read, or it waits.
+    let child = std::thread::spawn(|| child.wait_with_output().unwrap());
+    let (mut n_changes, mut is_done) = (0, false);
+    while !is_done {
+        is_done = child.is_finished();
+        // In the end all are looked at: what was changed first may have been written over last.
+        for known in vendors.iter_mut().step_by(if is_done { 1 } else { 100 }) {
+            let stored = store.vendor(&known.id).await.unwrap().unwrap();
+            assert_eq!(stored.forward_url, known.forward_url, "{} was written over", known.id);
+            let mut changed = stored.clone();
+            changed.forward_url = Some(format!("https://shop.example/{n_changes}"));
+            if !is_done && store.put_vendor_if(Some(&stored), &changed).await.is_ok() {
+                n_changes += 1;
+                *known = changed;
+            }
+            tokio::time::sleep(Duration::from_millis(if is_done { 0 } else { 5 })).await;
+        }
+    }
+    let ran = super::place::Ran::of(&child.join().unwrap());
+    ran.says(0, &["600 rows: 0 created, 600 updated, 0 unchanged"]);
+    assert!(n_changes > 10, "{n_changes}");
+    for vendor in store.vendors(None, N_ROWS).await.unwrap().vendors {
+        assert!(vendor.business_name.starts_with("Boutique "), "{}", vendor.business_name);
+    }
 }

@@ -1,6 +1,6 @@
 //! What every store must do with many vendors at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 
 use waba_gateway::{
     domain::{
@@ -63,6 +63,13 @@ pub async fn many_are_looked_at_as_each_by_itself(store: &SharedStore) {
         }
     }
     assert!(store.batch_max() >= 100);
+    let gone = InstanceId::nth(&vendor_id("shop_003"), 2);
+    assert!(store.delete_instance(&vendor_id("shop_003"), &gone).await.unwrap());
+    let there = InstanceId::nth(&vendor_id("shop_003"), 1);
+    let instances = vec![gone.clone(), there.clone(), InstanceId::nth(&vendor_id("nobody"), 1)];
+    let looked = store.look(Wanted { instances, ..Wanted::default() }).await.unwrap();
+    assert_eq!(looked.instances, HashSet::from([there]));
+    assert_eq!(looked.former, HashSet::from([gone]), "its id is not given again");
 }
 
 pub async fn ids_of_former_instances_are_kept_once(store: &SharedStore) {
