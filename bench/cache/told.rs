@@ -16,7 +16,7 @@ use waba_gateway::{
     cache::redis::request,
     config::Config,
     domain::{clock::Clock, id::VendorId, secret::ExposeSecret, vendor::Vendor},
-    gateway::VendorChange,
+    gateway::{Gateway, NewKey, VendorChange},
     store::SharedStore,
     telemetry,
     vault::Vault,
@@ -27,6 +27,7 @@ use super::{Server, Times, id, manager, vendor, verdict};
 
 const CHANGES: usize = 500;
 const CHANGES_IN_FIRESTORE: usize = 100;
+const KEYS: usize = 50;
 /// How often the server is stopped, and how many vendors are asked for meanwhile.
 const STOPS: usize = 20;
 const ASKED: usize = 20;
@@ -125,6 +126,7 @@ pub async fn through_firestore(directory: &Path) -> anyhow::Result<()> {
             times.push(changed.elapsed());
         }
     }
+    let revoked = revoked(&one.gateway, &two.gateway).await?;
     one.stop().await;
     two.stop().await;
     let times = Times::new(times);
@@ -133,7 +135,31 @@ pub async fn through_firestore(directory: &Path) -> anyhow::Result<()> {
         "Firestore: a change is effective elsewhere, its write included: p50 {middle:.0} ms, at most {last:.0} ms"
     );
     verdict("effective on every node within 2 s", last < 2_000.0);
+    let (middle, last) = (revoked.ms(500), revoked.ms(1_000));
+    println!(
+        "Firestore: a key that is revoked is refused elsewhere: p50 {middle:.0} ms, at most {last:.0} ms"
+    );
+    verdict("revoked everywhere within 1 s", last < 1_000.0);
     Ok(())
+}
+
+/// How long a key that one gateway revokes is taken by another that has just taken it.
+async fn revoked(one: &Gateway, two: &Gateway) -> anyhow::Result<Times> {
+    let mut times = Vec::new();
+    for n in 0..KEYS {
+        let (name, vendor) = (format!("Key {n}"), Some(id(0)));
+        let new = NewKey { name, vendor, read_only: false, expires_at: None };
+        let (key, secret) = one.create_key(new).await?;
+        two.caller(secret.expose_secret()).await.context("a key that is there is refused")?;
+        ensure!(one.revoke_key(&key.id).await?, "there is no such key");
+        let revoked = Instant::now();
+        while two.caller(secret.expose_secret()).await.is_ok() {
+            ensure!(revoked.elapsed() < PATIENCE, "a revoked key is taken for ever");
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        times.push(revoked.elapsed());
+    }
+    Ok(Times::new(times))
 }
 
 async fn gateway(

@@ -569,6 +569,20 @@ async fn keys_are_made_listed_and_revoked_beside_a_running_server() {
     let adopted = keys.iter().find(|it| it["id"].as_str().unwrap().starts_with("key_admin_"));
     let revoked = desk.run(&["key", "revoke", adopted.unwrap()["id"].as_str().unwrap()]).await;
     assert!(revoked.err.contains("ADMIN_API_KEY"), "{revoked:?}");
+    let deeds = on_record(&looker).await;
+    let of = |what: &str, about: &str| ["cli", what, about].map(str::to_owned);
+    assert_eq!(deeds[0][1], "deleteKey");
+    assert!(deeds.contains(&of("deleteKey", id)), "{deeds:?}");
+    assert!(deeds.contains(&of("createKey", id)), "{deeds:?}");
+    assert!(deeds.contains(&of("createKey", look["id"].as_str().unwrap())), "{deeds:?}");
+}
+
+/// By whom, what and about what, newest first.
+async fn on_record(client: &Client) -> Vec<[String; 3]> {
+    let answer = client.get("/api/admin/audit").await.json();
+    let fields = ["by", "what", "about"];
+    let deed = |it: &Value| fields.map(|name| it[name].as_str().unwrap_or_default().to_owned());
+    answer["changes"].as_array().unwrap().iter().map(deed).collect()
 }
 
 #[tokio::test]
@@ -591,6 +605,9 @@ async fn a_running_server_notices_that_a_vendor_is_paused_and_resumed() {
     assert_eq!(desk.twin.n_sends(), n_before, "intake goes on, sends do not");
     assert_eq!(desk.run(&["vendor", "resume", "v"]).await.code, 0);
     assert_eq!(desk.twin.wait_sends(n_before + 1, DEADLINE).await.len(), n_before + 1);
+    let deeds = on_record(&desk.admin).await;
+    let what: Vec<[&str; 2]> = deeds.iter().map(|it| [&*it[0], &*it[1]]).collect();
+    assert_eq!(what[..2], [["cli", "resumeVendor"], ["cli", "pauseVendor"]]);
 }
 
 /// A process that is killed when dropped.
@@ -800,6 +817,12 @@ async fn the_journal_is_operated_with_a_server_and_without_one() {
     assert_eq!(desk.run(&["vendor", "resume", "v"]).await.code, 0);
     desk.serve(port).await;
     desk.twin.wait_sends(2, DEADLINE).await;
+    let deeds = on_record(&desk.admin).await;
+    let is = |by: fn(&str) -> bool, what: &str| {
+        deeds.iter().any(|it| by(&it[0]) && it[1] == what && it[2] == id)
+    };
+    assert!(is(|it| it != "cli", "journalPark"), "the server did it: {deeds:?}");
+    assert!(is(|it| it == "cli", "journalRelease"), "there was no server: {deeds:?}");
 
     desk.process.take().unwrap().kill();
     let restored = desk.run(&["restore", "--force", &file]).await;
