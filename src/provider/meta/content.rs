@@ -8,6 +8,7 @@ use crate::{
     domain::{
         contact::Address,
         delivery::{Reason, Refusal},
+        media::base_of,
         message::{Choice, Choices, Content, Media, MediaKind, Template, Text, with_link},
     },
     provider::{Outgoing, Unsendable},
@@ -129,7 +130,20 @@ fn media(media: &Media, file: Option<&str>) -> Option<(&'static str, Value)> {
     if let (MediaKind::Document, Some(name)) = (media.kind, &media.file_name) {
         object["filename"] = json!(name);
     }
+    if media.kind == MediaKind::Audio && is_ogg(media) {
+        object["voice"] = json!(true);
+    }
     Some((kind, object))
+}
+
+/// Whether it can be heard as a voice note, which other files are none of (B2).
+fn is_ogg(media: &Media) -> bool {
+    if let Some(of) = &media.mime_type {
+        return base_of(of) == "audio/ogg";
+    }
+    let url = media.url.as_deref().unwrap_or_default();
+    let path = url.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    [".ogg", ".oga", ".opus"].iter().any(|it| path.ends_with(it))
 }
 
 /// A question with its options numbered below it.

@@ -95,6 +95,17 @@ fn every_kind_has_its_body() {
     is(&media("image", none.clone()), "image", &link);
     is(&media("video", none.clone()), "video", &link);
     is(&media("audio", none.clone()), "audio", &json!({ "link": "https://x/f" }));
+    let note = json!({ "link": "https://x/f.OGG?a=b", "voice": true });
+    is(&media("audio", json!({ "url": "https://x/f.OGG?a=b" })), "audio", &note);
+    let of = |mime_type: &str| json!({ "mimeType": mime_type, "url": "https://x/f.ogg" });
+    let voice = json!({ "link": "https://x/f.ogg", "voice": true });
+    is(&media("audio", of("audio/ogg; codecs=opus")), "audio", &voice);
+    is(&media("audio", of("audio/mpeg")), "audio", &json!({ "link": "https://x/f.ogg" }));
+    is(
+        &media("document", of("audio/ogg")),
+        "document",
+        &json!({ "link": "https://x/f.ogg", "caption": "c" }),
+    );
     is(&media("sticker", none.clone()), "sticker", &json!({ "link": "https://x/f" }));
     let named = json!({ "link": "https://x/f", "caption": "c", "filename": "a.pdf" });
     is(&media("document", json!({ "fileName": "a.pdf" })), "document", &named);
