@@ -185,17 +185,18 @@ pub async fn some_of(
     Ok(Lots { rows: lots, before })
 }
 
-fn planned(mut row: Row, looked: &Looked, fresh: Option<InstanceId>, now: Millis) -> Planned {
+fn planned(row: Row, looked: &Looked, fresh: Option<InstanceId>, now: Millis) -> Planned {
     let Some(fresh) = fresh else {
         let faults = row.faults.clone();
         return Planned::without_change(row, Action::Refused(faults));
     };
     let (known, taken) = Known::of(&row, looked, &fresh);
-    // Rows of one vendor are its several numbers, where it has them already.
+    let mut judged = row.clone();
+    // Rows of one vendor are its several numbers, where it has them already: as long as it has.
     if known.instance.as_ref().is_some_and(|it| is_of(&row, it)) {
-        row.faults.retain(|it| !matches!(it, Fault::Twice { column: VENDOR_ID, .. }));
+        judged.faults.retain(|it| !matches!(it, Fault::Twice { column: VENDOR_ID, .. }));
     }
-    let good = Good::of(row.clone(), taken);
+    let good = Good::of(judged, taken);
     match good.and_then(|it| it.decide(known, fresh, now).map_err(|it| vec![it])) {
         Ok((action, change)) => Planned { row, action, change, webhook: None },
         Err(faults) => Planned::without_change(row, Action::Refused(faults)),

@@ -112,13 +112,23 @@ fn is_of_others(error: &StoreError) -> bool {
 /// Keeps what comes of the rows beside what is stored now. What others write meanwhile is not
 /// written over: then it is planned once more.
 async fn put(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError> {
-    for _ in 1..PLANS_MAX[usize::from(some.len() == 1)] {
-        match put_as_planned(store, some).await {
-            Err(error) if is_of_others(&error) => {}
-            end => return end,
+    let mut n_left = PLANS_MAX[usize::from(some.len() == 1)];
+    let mut tried: Vec<Option<Action>> = vec![None; some.len()];
+    loop {
+        n_left -= 1;
+        let end = put_as_planned(store, some).await;
+        match &end {
+            Err(error) if is_of_others(error) && n_left > 0 => {}
+            _ => {
+                // It was kept at a try of which the answer was lost.
+                let kept = some.iter_mut().zip(tried).filter(|it| !it.0.is_change());
+                kept.for_each(|(it, tried)| it.action = tried.unwrap_or_else(|| it.action.clone()));
+                return end;
+            }
         }
+        let changes = some.iter().zip(&mut tried).filter(|it| it.0.is_change());
+        changes.for_each(|(it, tried)| *tried = Some(it.action.clone()));
     }
-    put_as_planned(store, some).await
 }
 
 async fn put_as_planned(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError> {

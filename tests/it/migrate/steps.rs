@@ -225,3 +225,50 @@ async fn what_others_write_while_it_writes_is_not_written_over() {
         assert!(vendor.business_name.starts_with("Boutique "), "{}", vendor.business_name);
     }
 }
+
+/// Waits until a process waits for a lock on a file.
+fn until_it_waits(process: u32) {
+    let started = Instant::now();
+    let waits = |it: &str| {
+        let words: Vec<&str> = it.split_whitespace().collect();
+        words.get(1) == Some(&"->") && words.contains(&process.to_string().as_str())
+    };
+    while !fs::read_to_string("/proc/locks").unwrap().lines().any(waits) {
+        assert!(started.elapsed() < DEADLINE, "it waits for nothing");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+#[tokio::test]
+async fn a_row_of_a_number_that_is_deleted_meanwhile_changes_no_other_number() {
+    let place = Place::new();
+    place.migrate(&[ANNA]);
+    let second = super::place::other_instance(
+        "waba_anna_2",
+        "anna",
+        "221771234500",
+        "4100",
+        "marked-second",
+    );
+    place.open().store.put_all(&[], &[second]).await.unwrap();
+    // Both rows are good, and something is to be written.
+    let rows = [ANNA, "anna,Anna's,+221771234500,4100,marked-second,session-key"]
+        .map(|it| it.replace("Anna's", "Chez Anna"));
+    let file = place.file(&[&rows[0], &rows[1]]);
+    let turn = fs::File::open(place.data()).unwrap();
+    turn.lock().unwrap();
+    let child = place.command(&["batch", &file], &[]).spawn().unwrap();
+    until_it_waits(child.id());
+    let anna = vendor_id("anna");
+    let gone = InstanceId::nth(&anna, 2);
+    assert!(place.open().store.delete_instance(&anna, &gone).await.unwrap());
+    turn.unlock().unwrap();
+    let ran = super::place::Ran::of(&child.wait_with_output().unwrap());
+    ran.says(1, &["1 updated", "line 3 (anna): vendorId is also in line 2"]);
+    let opened = place.open();
+    let left = opened.store.instances(&anna).await.unwrap();
+    assert_eq!(left.len(), 1);
+    assert_eq!(left[0].wasender.instance_id.as_deref(), Some("4001"));
+    assert_eq!(super::place::secrets(&left[0]), ["marked-secret-anna"]);
+    assert_eq!(opened.vendor("anna").await.unwrap().business_name, "Chez Anna");
+}
