@@ -131,7 +131,8 @@ pub(super) fn instances_in(
     config: Option<&Config>,
     older: &[Document],
 ) -> Result<Vec<WabaInstance>, Fault> {
-    let heir = config.and_then(|it| heirs::heir(it, documents)).map(|it| &it.name);
+    let heir = config.and_then(|it| heirs::heir(it, documents));
+    let heir = heir.filter(|it| heirs::lacks(it)).map(|it| &it.name);
     let (of_heir, none) = match heir {
         Some(_) => (Older::of(vault, older.iter())?, Older::default()),
         None => (Older::default(), Older::default()),

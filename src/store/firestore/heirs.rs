@@ -34,8 +34,8 @@ pub(super) fn heir<'a>(config: &Config, documents: &'a Numbers) -> Option<&'a Do
     }
     let mut numbers = documents.iter().filter(|it| instance::is_served(it));
     match (numbers.next(), numbers.next()) {
-        (Some(only), None) => Some(only).filter(|it| !instance::is_no_heir(it)),
-        _ => documents.iter().find(|it| instance::is_heir(it) && lacks(it)),
+        (Some(only), None) => Some(only).filter(|it| documents.is_heir(it) != Some(false)),
+        _ => documents.iter().find(|it| documents.is_heir(it) == Some(true) && lacks(it)),
     }
 }
 
@@ -76,7 +76,7 @@ impl Naming {
             match heir(config, numbers) {
                 Some(heir) if instance::is_served(heir) => {
                     naming.named.insert(id.clone(), Named::of_document(heir));
-                    if config.is_older && !instance::is_heir(heir) {
+                    if config.is_older && instance::is_heir(heir) != Some(true) {
                         naming.heirs.push((id.clone(), heir.name.clone()));
                     }
                 }
@@ -143,7 +143,7 @@ pub(super) async fn disinherit(
     let had = match heir(&config, numbers) {
         Some(heir) => heir.name == document.name,
         // Which of them it is was never said.
-        None => !is_named && !instance::is_no_heir(document),
+        None => !is_named && numbers.is_heir(document) != Some(false),
     };
     if !had || is_named {
         return Ok(had);

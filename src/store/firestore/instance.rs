@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub(super) use self::{
     accounts::provider,
-    write::{Place, heir_write, write},
+    write::{Place, heir_write, keep_age, renumber, write},
 };
 use super::{
     Fault, secret,
@@ -173,18 +173,9 @@ pub(super) fn is_served(document: &Document) -> bool {
     !is_foreign(document) && number(document).is_some()
 }
 
-/// Whether it was said here that it has what only its vendor's configuration has, where that names
-/// none.
-pub(super) fn is_heir(document: &Document) -> bool {
-    heir_flag(document) == Some(true)
-}
-
-/// Whether it was said that it has not.
-pub(super) fn is_no_heir(document: &Document) -> bool {
-    heir_flag(document) == Some(false)
-}
-
-fn heir_flag(document: &Document) -> Option<bool> {
+/// Whether it has what only its vendor's configuration has, where that names none and it was said
+/// here.
+pub(super) fn is_heir(document: &Document) -> Option<bool> {
     ours(document).and_then(|it| get_flag(it, HEIR))
 }
 

@@ -12,8 +12,9 @@ use firestore::{
 use super::{
     Fault, FirestoreStore,
     instance::{self, INSTANCES},
-    session::{Session, all_of},
-    value::{get_text, id_of, text, updated_at, value},
+    numbers::age,
+    session::{Session, all_of, is, query},
+    value::{get_text, id_of, text, value},
     vendor::{self, CONFIGS, OLDER_CONFIGS},
 };
 use crate::{
@@ -105,15 +106,26 @@ impl Page<'_> {
         owner: fn(&Document) -> Option<VendorId>,
     ) -> Result<(Found, Option<String>), Fault> {
         let after = self.after.clone().map(text);
-        let page =
+        let mut page =
             ordered(self.session, (collection, "vendorId"), (after, None), self.limit).await?;
-        let last = page.last().and_then(|it| get_text(&it.fields, "vendorId"));
-        let end = last.filter(|_| page.len() >= self.limit);
+        let named = |it: &Document| get_text(&it.fields, "vendorId");
+        let mut end = page.last().and_then(named).filter(|_| page.len() >= self.limit);
+        if let Some(last) = end.clone() {
+            // More of the last one's may come after them.
+            page.retain(|it| named(it).as_ref() != Some(&last));
+            match page.last().and_then(named) {
+                Some(before) => end = Some(before),
+                None => {
+                    let its = query(collection, is("vendorId", text(last)));
+                    page = self.session.query(its).await?;
+                }
+            }
+        }
         let mut found = Found::new();
         for document in page {
             let Some(id) = owner(&document) else { continue };
             let known = found.entry(id).or_default();
-            let is_newer = |it: &Document| updated_at(it) < updated_at(&document);
+            let is_newer = |it: &Document| age(it) < age(&document);
             if known.as_ref().is_none_or(is_newer) {
                 *known = Some(document);
             }

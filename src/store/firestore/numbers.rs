@@ -49,6 +49,12 @@ impl Numbers {
         }
     }
 
+    /// What was said of a document, or of one that it hides, about [`instance::is_heir`].
+    pub(super) fn is_heir(&self, document: &Document) -> Option<bool> {
+        let mut all = std::iter::once(document).chain(self.hidden_by(document));
+        all.find_map(instance::is_heir)
+    }
+
     /// Those that this one hides.
     pub(super) fn hidden_by(&self, document: &Document) -> impl Iterator<Item = &Document> {
         self.hidden.iter().filter(|it| it.1 == document.name).map(|it| &it.0)

@@ -70,6 +70,9 @@ impl Deed for Put<'_> {
             let is_bereft = document.is_none() && naming.bereft.contains(&it.vendor_id);
             let place = Place { name: at, before: document, is_bereft };
             writes.extend(instance::write(self.vault, place, &older, it, name.as_deref())?);
+            if let Some(document) = document {
+                writes.extend(self.renumbered(tx, document, it).await?);
+            }
         }
         writes.extend(naming.writes(&configs, self.vendors));
         Ok(((), writes))
@@ -116,6 +119,26 @@ impl Put<'_> {
         let name = || tx.name(CONFIGS, vendor.id.as_str());
         let name = before.map_or_else(name, |it| it.name.clone());
         vendor::write(self.vault, name, before, vendor, named.get(&vendor.id))
+    }
+
+    /// The writes of those that the document hides, which would come up as a number of their own if
+    /// they kept the one that it has no more.
+    async fn renumbered(
+        &self,
+        tx: &Session,
+        document: &Document,
+        it: &WabaInstance,
+    ) -> Result<Vec<Write>, Fault> {
+        let before = instance::number(document).map(|it| it.alias());
+        if before == Some(it.phone_number.alias()) {
+            return Ok(Vec::new());
+        }
+        let numbers = find::instances_of(tx, &it.vendor_id).await?;
+        let is_written = |hidden: &&Document| {
+            self.instances.iter().any(|it| it.id.as_str() == id_of(&hidden.name))
+        };
+        let hidden = numbers.hidden_by(document).filter(|it| !is_written(it));
+        Ok(hidden.filter_map(|hidden| instance::renumber(hidden, &it.phone_number)).collect())
     }
 
     /// What the instance has from the vendor's configuration now, and need not be written.

@@ -227,6 +227,9 @@ impl Walk<'_> {
                 plan.note(&field, new, |new| edit.set_ours(&field, Some(text(new))));
             }
         }
+        if !edit.is_empty() && [INSTANCES, CONFIGS].contains(&self.collection) {
+            instance::keep_age(&mut edit, document);
+        }
         let condition =
             Precondition { condition_type: document.update_time.map(ConditionType::UpdateTime) };
         plan.write = edit.write().map(|it| Write { current_document: Some(condition), ..it });

@@ -4,6 +4,7 @@
 mod away;
 mod commands;
 mod documents;
+mod lending;
 mod records;
 mod redis;
 mod rules;

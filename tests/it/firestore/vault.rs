@@ -317,6 +317,44 @@ async fn clear_secrets_are_sealed_and_made_clear_again_as_they_were() {
 }
 
 #[tokio::test]
+async fn sealing_makes_no_document_newer_than_another() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let number = |secret: &str| json!({ "vendorId": "anna", "phoneNumber": "+221771234567", "wasenderWebhookSecret": secret });
+    let config = |name: &str| json!({ "vendorId": "anna", "businessName": name, "whatsappVerifyToken": "t-of-anna" });
+    program.set("waba_instances", "old", number("stale-of-anna")).await;
+    program.set("vendor_configs", "old", config("Old")).await;
+    // The newer ones have nothing to seal, and their time may be written or not.
+    for fields in [json!({}), json!({ "updatedAt": time(4_000_000_000_000) })] {
+        let mut newer = json!({ "vendorId": "anna", "phoneNumber": "+221771234567" });
+        let mut name = json!({ "vendorId": "anna", "businessName": "New" });
+        for it in [&mut newer, &mut name] {
+            it.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+        }
+        program.set("waba_instances", "new", newer).await;
+        program.set("vendor_configs", "new", name).await;
+        let store = app.gateway.store();
+        for turn in ["seal", "unseal"] {
+            let directory = tempfile::tempdir().unwrap();
+            let (code, told) =
+                run(&emulator, directory.path(), &["vault", turn, "--all", "--apply"], None);
+            assert_eq!(code, 0, "{told}");
+            let is_sealed = program.get("waba_instances", "old").await["wasenderWebhookSecret"]
+                .as_str()
+                .unwrap()
+                .starts_with("sealed:");
+            assert_eq!(is_sealed, turn == "seal", "{told}");
+            let all = store.instances(&vendor_id("anna")).await.unwrap();
+            let counts: Vec<&str> = all.iter().map(|it| it.id.as_str()).collect();
+            assert_eq!(counts, ["new"], "{turn}");
+            let vendor = store.vendor(&vendor_id("anna")).await.unwrap().unwrap();
+            assert_eq!(vendor.business_name, "New", "{turn}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn every_secret_of_the_contract_is_sealed_and_made_clear_again() {
     let emulator = Emulator::start();
     let program = emulator.program().await;
@@ -329,6 +367,8 @@ async fn every_secret_of_the_contract_is_sealed_and_made_clear_again() {
             fields.iter().map(|it| ((*it).to_owned(), json!(format!("the-{it}-of-anna"))));
         let mut document: serde_json::Map<String, Value> = secrets.collect();
         document.insert("vendorId".to_owned(), json!("anna"));
+        // Without it, sealing would write which of two is the newer.
+        document.insert("updatedAt".to_owned(), time(AT));
         let id = if *collection == "waba_instances" { "waba_anna" } else { "anna" };
         program.set(collection, id, document.into()).await;
         before.push((*collection, id, *fields, program.get(collection, id).await));

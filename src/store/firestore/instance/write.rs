@@ -8,12 +8,13 @@ use super::{
 };
 use crate::{
     domain::{
+        phone::PhoneNumber,
         secret::{ExposeSecret, SecretString},
         waba::{WabaInstance, WebhookSecret},
     },
     store::firestore::value::{
-        Edit, Fields, created_at, flag, get_flag, get_integer, get_text, integer, ours, text, time,
-        time_like, updated_at,
+        Edit, Fields, created_at, flag, get_flag, get_integer, get_text, get_time, integer, ours,
+        text, time, time_like, updated_at,
     },
     vault::Vault,
 };
@@ -90,6 +91,25 @@ pub(in crate::store::firestore) fn heir_write(name: String, is_heir: bool) -> Op
     let mut edit = Edit::of(name, false);
     edit.set_ours(HEIR, Some(flag(is_heir)));
     edit.write()
+}
+
+/// The write of another number into a document that a newer one hides, and goes on hiding.
+pub(in crate::store::firestore) fn renumber(
+    document: &Document,
+    phone_number: &PhoneNumber,
+) -> Option<Write> {
+    let mut edit = Edit::of(document.name.clone(), false);
+    edit.set("phoneNumber", text(phone_number.expose()));
+    keep_age(&mut edit, document);
+    edit.write()
+}
+
+/// Of documents with one number the newest counts; without `updatedAt` it is as old as its last
+/// write, which an edit that changes nothing of it must not make.
+pub(in crate::store::firestore) fn keep_age(edit: &mut Edit, document: &Document) {
+    if get_time(&document.fields, "updatedAt").is_none() {
+        edit.set("updatedAt", time(updated_at(document)));
+    }
 }
 
 fn set_session(edit: &mut Edit, was: &Document, it: &WabaInstance) {
