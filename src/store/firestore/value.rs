@@ -47,6 +47,7 @@ pub(super) fn time(at: Millis) -> Value {
 pub(super) fn time_like(present: Option<&Value>, at: Millis) -> Value {
     match present.and_then(|it| it.value_type.as_ref()) {
         Some(ValueType::StringValue(_)) => text(iso(at)),
+        Some(ValueType::IntegerValue(_)) => integer(at),
         _ => time(at),
     }
 }

@@ -127,25 +127,29 @@ async fn the_time_of_a_session_is_written_in_the_form_it_has() {
     let emulator = Emulator::start();
     let program = emulator.program().await;
     let app = app(&emulator).await;
-    let iso = |at: i64| json!(waba_gateway::domain::clock::iso(at));
-    let number = json!({ "vendorId": "anna", "phoneNumber": "+221771234567", "lastSync": iso(AT) });
-    program.set("waba_instances", "waba_anna", number).await;
-    let id = InstanceId::parse("waba_anna").unwrap();
-    let last_sync = async || program.get("waba_instances", "waba_anna").await["lastSync"].clone();
+    let forms: [fn(i64) -> Value; 3] =
+        [|at| json!(waba_gateway::domain::clock::iso(at)), |at| json!(at), time];
     let store = app.gateway.store();
-    for (at, written) in [
-        // It goes on and never back.
-        (AT - 1, AT),
-        (AT + 30_000, AT),
-        (AT + 60_000, AT + 60_000),
-        (AT + 61_000, AT + 60_000),
-        (AT + 120_000, AT + 120_000),
-    ] {
-        store.set_status(&id, None, at).await.unwrap();
-        assert_eq!(last_sync().await, iso(written), "{}", at - AT);
+    for (n, form) in forms.into_iter().enumerate() {
+        let name = format!("waba_anna_{n}");
+        let number = format!("+22177123456{n}");
+        let number = json!({ "vendorId": "anna", "phoneNumber": number, "lastSync": form(AT) });
+        program.set("waba_instances", &name, number).await;
+        let id = InstanceId::parse(&name).unwrap();
+        for (at, written) in [
+            // It goes on and never back.
+            (AT - 1, AT),
+            (AT + 30_000, AT),
+            (AT + 60_000, AT + 60_000),
+            (AT + 61_000, AT + 60_000),
+            (AT + 120_000, AT + 120_000),
+        ] {
+            store.set_status(&id, None, at).await.unwrap();
+            let stored = program.get("waba_instances", &name).await;
+            assert_eq!(stored["lastSync"], form(written), "{}", at - AT);
+            assert!(stored["status"].is_null(), "{stored}");
+        }
     }
-    let stored = program.get("waba_instances", "waba_anna").await;
-    assert!(stored["status"].is_null(), "{stored}");
 }
 
 #[tokio::test]
