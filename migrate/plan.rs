@@ -334,12 +334,16 @@ impl Known {
 }
 
 /// The instance that the row is about, if it is not the fresh one: the one that has both its
-/// number and its session; at Meta the one that has its account, else its number.
+/// number and its session, else the first, else where that was deleted the one that has either; at
+/// Meta the one that has its account, else its number.
 fn about<'a>(row: &Row, instances: &'a [WabaInstance]) -> Option<&'a WabaInstance> {
     if row.meta.is_none() {
         let first = row.vendor.as_ref().map(|it| InstanceId::nth(it, 1));
         let named = instances.iter().find(|it| is_of(row, it));
-        return named.or_else(|| instances.iter().find(|it| Some(&it.id) == first.as_ref()));
+        let named = named.or_else(|| instances.iter().find(|it| Some(&it.id) == first.as_ref()));
+        if named.is_some() {
+            return named;
+        }
     }
     let keys: Vec<InstanceKey> = keys(row).map(|it| it.1).collect();
     let has = |key: &InstanceKey| instances.iter().find(|it| it.keys().contains(key));

@@ -121,7 +121,8 @@ async fn put(store: &dyn Store, some: &mut [Planned]) -> Result<(), StoreError> 
             Err(error) if is_of_others(error) && n_left > 0 => {}
             _ => {
                 // It was kept at a try of which the answer was lost.
-                let kept = some.iter_mut().zip(tried).filter(|it| !it.0.is_change());
+                let is_kept = |it: &(&mut Planned, _)| matches!(it.0.action, Action::Unchanged);
+                let kept = some.iter_mut().zip(tried).filter(is_kept);
                 kept.for_each(|(it, tried)| it.action = tried.unwrap_or_else(|| it.action.clone()));
                 return end;
             }

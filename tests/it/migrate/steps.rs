@@ -185,8 +185,10 @@ async fn the_id_of_a_deleted_number_is_not_given_again() {
     place.migrate(&[other, BINTA]).says(0, &["2 rows: 1 created, 0 updated, 1 unchanged"]);
     let numbers = place.open().store.instances(&anna).await.unwrap();
     assert_eq!(numbers.iter().map(|it| &it.id).collect::<Vec<_>>(), [&nth(2)]);
-    // The same file is about the same number.
+    // The same file is about the same number, and so is one of its new session.
     place.migrate(&[other, BINTA]).says(0, &["2 rows: 0 created, 0 updated, 2 unchanged"]);
+    let renewed = "anna,Anna's,+221771234599,4010,marked-secret-other,";
+    place.migrate(&[renewed, BINTA]).says(0, &["2 rows: 0 created, 1 updated, 1 unchanged"]);
 }
 
 #[tokio::test]
