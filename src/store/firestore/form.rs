@@ -55,7 +55,7 @@ pub fn instance_write(
     instance: &WabaInstance,
 ) -> Result<Option<Write>, Fault> {
     let older = Older::of(vault, configs.iter())?;
-    let place = instance::Place { name: name.to_owned(), before, is_bereft: false };
+    let place = instance::Place { name: name.to_owned(), before, is_heir: None };
     instance::write(vault, place, &older, instance, None)
 }
 

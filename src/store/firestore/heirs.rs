@@ -46,7 +46,10 @@ pub(super) struct Naming {
     pub(super) named: HashMap<VendorId, Named>,
     heirs: Vec<(VendorId, String)>,
     /// Whose new instances are to say that they have nothing of it.
-    pub(super) bereft: BTreeSet<VendorId>,
+    bereft: BTreeSet<VendorId>,
+    /// Of which new ones each is to say that it has all of it: nothing is written of their
+    /// configurations.
+    first: BTreeSet<InstanceId>,
 }
 
 impl Naming {
@@ -86,6 +89,9 @@ impl Naming {
                 _ if !numbers.iter().any(instance::is_served) => {
                     naming.first(instances, id);
                     naming.only(instances, id);
+                    let named = naming.named.get(id).filter(|_| config.is_older);
+                    let named = named.and_then(|it| InstanceId::parse(it.id()).ok());
+                    naming.first.extend(named);
                 }
                 // Which of them it is was never said.
                 _ => {}
@@ -94,6 +100,12 @@ impl Naming {
         let without = instances.iter().filter(|it| !configs.contains_key(&it.vendor_id));
         without.for_each(|it| naming.first(instances, &it.vendor_id));
         Ok(naming)
+    }
+
+    /// What a new instance is to say of itself.
+    pub(super) fn is_heir(&self, it: &WabaInstance) -> Option<bool> {
+        let is_first = self.first.contains(&it.id);
+        is_first.then_some(true).or_else(|| self.bereft.contains(&it.vendor_id).then_some(false))
     }
 
     /// A vendor's first instance is named, where it is written.

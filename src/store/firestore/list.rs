@@ -95,7 +95,9 @@ impl Page<'_> {
         for source in [older.0, older_named.0, now.0, now_named.0] {
             found.extend(source);
         }
-        found.retain(|id, _| end.as_ref().is_none_or(|end| id.as_str() <= end.as_str()));
+        found.retain(|id, _| {
+            id.as_str() > after && end.as_ref().is_none_or(|end| id.as_str() <= end.as_str())
+        });
         Ok((found, end))
     }
 
@@ -105,10 +107,15 @@ impl Page<'_> {
         collection: &str,
         owner: fn(&Document) -> Option<VendorId>,
     ) -> Result<(Found, Option<String>), Fault> {
-        let after = self.after.clone().map(text);
+        // Among texts alone: other values come before or after them, and name nobody.
+        let after = Some(text(self.after.clone().unwrap_or_default()));
         let mut page =
             ordered(self.session, (collection, "vendorId"), (after, None), self.limit).await?;
-        let named = |it: &Document| get_text(&it.fields, "vendorId");
+        // As it is there, blanks included, which the order goes by.
+        let named = |it: &Document| match it.fields.get("vendorId")?.value_type.as_ref()? {
+            ValueType::StringValue(it) => Some(it.clone()),
+            _ => None,
+        };
         let mut end = page.last().and_then(named).filter(|_| page.len() >= self.limit);
         if let Some(last) = end.clone() {
             // More of the last one's may come after them.
@@ -151,8 +158,12 @@ impl Page<'_> {
         let last = page.last().map(|it| id_of(&it.name));
         let last = last.map(|it| it.strip_prefix(PREFIX).unwrap_or(it).to_owned());
         let end = last.filter(|_| page.len() >= self.limit);
-        let unnamed = page.iter().filter(|it| get_text(&it.fields, "vendorId").is_none());
-        let found = unnamed.filter_map(instance::vendor_of).map(|it| (it, None)).collect();
+        let is_its = |it: &(&Document, VendorId)| {
+            let id = id_of(&it.0.name);
+            id.strip_prefix(PREFIX).unwrap_or(id) == it.1.as_str()
+        };
+        let named = page.iter().filter_map(|it| Some((it, instance::vendor_of(it)?)));
+        let found = named.filter(is_its).map(|it| (it.1, None)).collect();
         Ok((found, end))
     }
 

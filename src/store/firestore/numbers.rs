@@ -49,6 +49,11 @@ impl Numbers {
         }
     }
 
+    /// Whether a newer document hides it.
+    pub(super) fn hides(&self, document: &Document) -> bool {
+        self.hidden.iter().any(|it| it.0.name == document.name)
+    }
+
     /// What was said of a document, or of one that it hides, about [`instance::is_heir`].
     pub(super) fn is_heir(&self, document: &Document) -> Option<bool> {
         let mut all = std::iter::once(document).chain(self.hidden_by(document));

@@ -12,7 +12,7 @@ use super::{
     instance::{self, INSTANCES, Older, Place},
     session::{Deed, Session},
     shared::{FORMER, HAD_CONFIGS, PAUSES, pause_write},
-    value::{Edit, delete, flag, get_time, id_of, text, time_like},
+    value::{Edit, delete, flag, get_time, id_of, text, time_like, updated_at},
     vendor::{self, CONFIGS, Named},
 };
 use crate::{
@@ -54,6 +54,10 @@ impl Deed for Put<'_> {
         let mut writes = claims::take(tx, self.vault, self.instances, &before).await?;
         let configs = self.configs(tx).await?;
         self.check_ids(tx, &configs).await?;
+        // Of the others nothing is hidden.
+        let present = self.instances.iter().filter(|it| before.contains_key(it.id.as_str()));
+        let present: BTreeSet<VendorId> = present.map(|it| it.vendor_id.clone()).collect();
+        let numbers = bulk::numbers(tx, &Vec::from_iter(present)).await?;
         let naming = Naming::of(tx, &configs, self.instances, &before).await?;
         for vendor in self.vendors {
             writes.extend(self.vendor(tx, &configs, &naming.named, vendor)?);
@@ -67,12 +71,19 @@ impl Deed for Put<'_> {
             let older = self.older(tx, document, config, it).await?;
             let name = self.business_name(config, it);
             let at = tx.name(INSTANCES, it.id.as_str());
-            let is_bereft = document.is_none() && naming.bereft.contains(&it.vendor_id);
-            let place = Place { name: at, before: document, is_bereft };
+            let is_heir = naming.is_heir(it).filter(|_| document.is_none());
+            let place = Place { name: at, before: document, is_heir };
+            let hidden = document.zip(numbers.get(&it.vendor_id));
+            let hidden: Vec<&Document> =
+                hidden.into_iter().flat_map(|(it, all)| all.hidden_by(it)).collect();
+            let newest = hidden.iter().map(|it| updated_at(it)).max();
+            let updated_at = newest.map_or(it.updated_at, |hidden| it.updated_at.max(hidden + 1));
+            let it = &WabaInstance { updated_at, ..it.clone() };
             writes.extend(instance::write(self.vault, place, &older, it, name.as_deref())?);
-            if let Some(document) = document {
-                writes.extend(self.renumbered(tx, document, it).await?);
-            }
+            let is_other = document.is_some_and(|document| {
+                instance::number(document).map(|it| it.alias()) != Some(it.phone_number.alias())
+            });
+            writes.extend(self.renumbered(&hidden, it).filter(|_| is_other));
         }
         writes.extend(naming.writes(&configs, self.vendors));
         Ok(((), writes))
@@ -121,24 +132,18 @@ impl Put<'_> {
         vendor::write(self.vault, name, before, vendor, named.get(&vendor.id))
     }
 
-    /// The writes of those that the document hides, which would come up as a number of their own if
+    /// The writes of those that a document hides, which would come up as a number of their own if
     /// they kept the one that it has no more.
-    async fn renumbered(
-        &self,
-        tx: &Session,
-        document: &Document,
-        it: &WabaInstance,
-    ) -> Result<Vec<Write>, Fault> {
-        let before = instance::number(document).map(|it| it.alias());
-        if before == Some(it.phone_number.alias()) {
-            return Ok(Vec::new());
-        }
-        let numbers = find::instances_of(tx, &it.vendor_id).await?;
-        let is_written = |hidden: &&Document| {
+    fn renumbered<'b>(
+        &'b self,
+        hidden: &'b [&Document],
+        it: &'b WabaInstance,
+    ) -> impl Iterator<Item = Write> {
+        let is_written = |hidden: &&&Document| {
             self.instances.iter().any(|it| it.id.as_str() == id_of(&hidden.name))
         };
-        let hidden = numbers.hidden_by(document).filter(|it| !is_written(it));
-        Ok(hidden.filter_map(|hidden| instance::renumber(hidden, &it.phone_number)).collect())
+        let hidden = hidden.iter().filter(move |it| !is_written(it));
+        hidden.filter_map(|hidden| instance::renumber(hidden, &it.phone_number))
     }
 
     /// What the instance has from the vendor's configuration now, and need not be written.
@@ -271,6 +276,10 @@ impl Deed for Remove<'_> {
         let Some(document) = found else { return Ok((false, Vec::new())) };
         let mut writes = Vec::new();
         let numbers = find::instances_of(tx, self.vendor).await?;
+        if numbers.hides(&document) {
+            // By one that was written since this one was looked at.
+            return Err(StoreError::Changed);
+        }
         let had_configs =
             heirs::disinherit(tx, self.vendor, &numbers, &document, &mut writes).await?;
         // With them, or the number would go on as one of those.

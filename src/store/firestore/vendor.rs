@@ -151,8 +151,12 @@ pub(super) fn write(
     if before.is_none_or(|before| created_at(before) != vendor.created_at) {
         edit.set("createdAt", time_like(fields.get("createdAt"), vendor.created_at));
     }
-    if !edit.is_empty() || before.is_some_and(|before| updated_at(before) != vendor.updated_at) {
-        edit.set("updatedAt", time_like(fields.get("updatedAt"), vendor.updated_at));
+    // One that is not named by its vendor's id counts because it is the newest.
+    let present = before.map(updated_at);
+    let least = present.filter(|_| id_of(&was.name) != vendor.id.as_str());
+    let updated_at = vendor.updated_at.max(least.unwrap_or_default());
+    if !edit.is_empty() || present.is_some_and(|it| it != updated_at) {
+        edit.set("updatedAt", time_like(fields.get("updatedAt"), updated_at));
     }
     Ok(edit.write())
 }
@@ -168,6 +172,10 @@ impl Named {
     pub(super) fn of_config(config: &Document) -> Option<Self> {
         let id = get_text(&config.fields, "wabaInstanceId")?;
         Some(Self { id, provider: get_text(&config.fields, "wabaProvider") })
+    }
+
+    pub(super) fn id(&self) -> &str {
+        &self.id
     }
 
     /// One that is written now.

@@ -14,7 +14,7 @@ use waba_gateway::{
         waba::{InstanceKey, ProviderKind, WabaInstance},
     },
     gateway::{AccountsChange, InstanceChange, TwilioChange, VendorChange},
-    store::Wanted,
+    store::{StoreError, Wanted},
 };
 
 use super::{app, lending::ask, secrets, vendor_id};
@@ -549,6 +549,11 @@ async fn a_number_that_is_deleted_is_so_in_all_of_its_documents() {
     program.set("waba_instances", "waba_anna_2", other.clone()).await;
     program.set("waba_instances", "aQ7auto", number("221771234567", "new", json!(LATER))).await;
     assert_eq!(ids().await, ["waba_anna_2", "aQ7auto"]);
+    // Who wants to delete what has become hidden is to look again.
+    let store = app.gateway.store();
+    let (anna, hidden) = (vendor_id("anna"), InstanceId::parse("waba_anna").unwrap());
+    let deleted = store.delete_instance(&anna, &hidden).await;
+    assert!(matches!(deleted, Err(StoreError::Changed)), "{deleted:?}");
     // Nor does it when the number is another: it goes with it.
     let change = json!({ "phoneNumber": "+221771234569" });
     let answer = app.admin.put("/api/admin/vendors/anna/waba/aQ7auto", change).await;
@@ -587,6 +592,66 @@ async fn a_hidden_document_without_a_time_stays_hidden_when_its_number_is_anothe
         assert_eq!(answer.status, 200, "{}", answer.text);
         let left = one(&app, "anna").await;
         assert_eq!((left.id.as_str(), &*left.phone_number.expose()), ("aQ7auto", number));
+    }
+}
+
+#[tokio::test]
+async fn a_document_that_counts_goes_on_to_whatever_its_time_and_ours() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    // By clocks that are far ahead of this gateway's.
+    for (id, at) in [("old", 4_000_000_000_000), ("new", 4_000_000_001_000_i64)] {
+        let number =
+            json!({ "vendorId": "anna", "phoneNumber": "+221771234567", "updatedAt": time(at) });
+        program.set("waba_instances", id, number).await;
+        let config = json!({ "vendorId": "anna", "businessName": id, "updatedAt": time(at) });
+        program.set("vendor_configs", id, config).await;
+    }
+    let change = json!({ "accountProtection": true, "phoneNumber": "+221771234568" });
+    let answer = app.admin.put("/api/admin/vendors/anna/waba/new", change).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    let counts = one(&app, "anna").await;
+    assert_eq!((counts.id.as_str(), counts.account_protection), ("new", true));
+    let change = json!({ "businessName": "Chez Anna" });
+    let answer = app.admin.put("/api/admin/vendors/anna", change).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    assert_eq!(read(&app, "anna").await.0, "Chez Anna");
+}
+
+#[tokio::test]
+async fn vendors_are_listed_once_whatever_is_where_they_are_named() {
+    let emulator = Emulator::start();
+    let program = emulator.program().await;
+    let app = app(&emulator).await;
+    let name = |it: Value| json!({ "vendorId": it, "businessName": "Shop" });
+    program.set("vendor_configs", "acme", name(json!("acme"))).await;
+    program.set("waba_instances", "waba_acme", name(json!("acme "))).await;
+    program.set("waba_instances", "x1", name(json!("bob "))).await;
+    for n in [5, 6, 7] {
+        program.set("waba_instances", &format!("waba_{n}"), name(json!(n))).await;
+    }
+    for (n, it) in
+        [json!(null), json!(true), json!({ "a": 1 }), json!(["b"])].into_iter().enumerate()
+    {
+        program.set("waba_instances", &format!("y{n}"), name(it)).await;
+    }
+    program.set("waba_instances", "x2", name(json!("3fa"))).await;
+    program.set("waba_instances", "x3", name(json!("zoe"))).await;
+    for limit in 1..=12 {
+        let (mut listed, mut after) = (Vec::new(), None);
+        loop {
+            let page = app.gateway.store().vendors(after.as_ref(), limit).await.unwrap();
+            listed.extend(page.vendors.iter().map(|it| it.id.to_string()));
+            after = page.next;
+            if after.is_none() {
+                break;
+            }
+            assert!(listed.len() < 30, "{limit} at once never end: {listed:?}");
+        }
+        let named: Vec<&str> =
+            listed.iter().map(|it| it.as_str()).filter(|it| !it.starts_with('y')).collect();
+        assert_eq!(named, ["3fa", "5", "6", "7", "acme", "bob", "zoe"], "{limit} at once");
     }
 }
 

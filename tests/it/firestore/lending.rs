@@ -519,3 +519,35 @@ async fn nothing_is_lent_to_a_number_that_needs_nothing() {
         assert!(lent_to(&app).await.is_empty(), "{provider}");
     }
 }
+
+#[tokio::test]
+async fn the_first_of_two_numbers_that_are_imported_has_what_the_configuration_had() {
+    for collection in ["vendor_configs", "vendorConfigs"] {
+        let emulator = Emulator::start();
+        let program = emulator.program().await;
+        let app = app(&emulator).await;
+        lends(&program, collection, None).await;
+        let exported = app.admin.get("/api/admin/export?secrets=true").await.json();
+        program.delete("waba_instances", "waba_anna").await;
+        let mut document = exported.clone();
+        let mut numbers = document["vendors"][0]["instances"].as_array().unwrap().clone();
+        let number = numbers[0].as_object_mut().unwrap();
+        number.retain(|name, _| {
+            ["instanceId", "id", "phoneNumber", "provider"].contains(&name.as_str())
+        });
+        let mut second = numbers[0].clone();
+        for (name, value) in second.as_object_mut().unwrap() {
+            let text = value.as_str().unwrap().to_owned();
+            match name.as_str() {
+                "phoneNumber" => *value = json!("+221771234568"),
+                "provider" => {}
+                _ => *value = json!(format!("{text}_2")),
+            }
+        }
+        numbers.push(second);
+        document["vendors"][0]["instances"] = numbers.into();
+        let answer = app.admin.post("/api/admin/import", document).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!(lent_to(&app).await, ["waba_anna"], "{collection}");
+    }
+}

@@ -25,8 +25,8 @@ pub(in crate::store::firestore) struct Place<'a> {
     pub(in crate::store::firestore) name: String,
     /// What is there.
     pub(in crate::store::firestore) before: Option<&'a Document>,
-    /// It is new, and what its vendor's configuration has is another's.
-    pub(in crate::store::firestore) is_bereft: bool,
+    /// Whether it has what only its vendor's configuration has, where that is to be said here.
+    pub(in crate::store::firestore) is_heir: Option<bool>,
 }
 
 /// The write that makes of what is there what the instance is now; `None` when it is that.
@@ -37,12 +37,12 @@ pub(in crate::store::firestore) fn write(
     it: &WabaInstance,
     business_name: Option<&str>,
 ) -> Result<Option<Write>, Fault> {
-    let Place { name, before, is_bereft } = at;
+    let Place { name, before, is_heir } = at;
     let blank = Document { name: name.clone(), ..Document::default() };
     let was = before.unwrap_or(&blank);
     let mut edit = Edit::of(name, before.is_none());
-    if is_bereft {
-        edit.set_ours(HEIR, Some(flag(false)));
+    if let Some(it) = is_heir {
+        edit.set_ours(HEIR, Some(flag(it)));
     }
     let mut keep = |field: &str, is_same: bool, new: Value| {
         if !is_same {
