@@ -26,6 +26,16 @@ impl Choices {
         let text = Text(text.collect::<Vec<_>>().join("\n\n"));
         Self { text, prompt, options, is_list, ..Self::default() }
     }
+
+    /// The same with a line above and one below, which the text has too: it is all that a customer
+    /// reads where there are no real buttons.
+    #[must_use]
+    pub fn with_edges(self, header: &str, footer: &str) -> Self {
+        let all = [header, &self.text.0, footer].map(str::trim_end);
+        let text = all.into_iter().filter(|it| !it.is_empty()).collect::<Vec<_>>().join("\n\n");
+        let (header, footer) = (Text(header.to_owned()), Text(footer.to_owned()));
+        Self { text: Text(text), header, footer, ..self }
+    }
 }
 
 fn line(n: usize, option: &Choice) -> String {
@@ -77,6 +87,10 @@ mod tests {
         let choices = Choices::new("Comment ?\n", options.clone(), false);
         assert_eq!(choices.text.0, "Comment ?\n\n1. Retrait sur place\n2. Livraison — 2 h");
         assert_eq!(Choices::new("", options[1..].to_vec(), true).text.0, "1. Livraison — 2 h");
+        let edged = choices.with_edges("Commande n° 1042", "Merci");
+        let text =
+            "Commande n° 1042\n\nComment ?\n\n1. Retrait sur place\n2. Livraison — 2 h\n\nMerci";
+        assert_eq!((edged.text.0.as_str(), edged.prompt.0.as_str()), (text, "Comment ?"));
     }
 
     #[test]

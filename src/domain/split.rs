@@ -33,14 +33,41 @@ pub fn parts(content: Content, limits: TextLimits) -> Vec<Content> {
     match content {
         Content::Text { text } => split(&text.0, limits.text).into_iter().map(of_text).collect(),
         Content::Media(media) => of_media(media, limits),
-        Content::Choices(it) => {
-            let mut texts = split(&it.text.0, limits.text);
-            let last = Text(texts.pop().unwrap_or_default().to_owned());
-            let choices = Content::Choices(Choices { text: last, ..it });
-            texts.into_iter().map(of_text).chain([choices]).collect()
-        }
+        Content::Choices(it) => of_choices(it, limits.text),
         other => vec![other],
     }
+}
+
+/// What stands above the options goes before them in parts, and as much of its end as fits stays
+/// with them. Where the options alone are too long, the last of them stay.
+fn of_choices(it: Choices, chars_max: usize) -> Vec<Content> {
+    if end_of(&it.text.0, chars_max).is_none() {
+        return vec![Content::Choices(it)];
+    }
+    let Choices { text, prompt, header, footer, button, options, is_list } = it;
+    let with = |prompt: &str| {
+        let choices = Choices::new(prompt, options.clone(), is_list);
+        Choices { button: button.clone(), ..choices.with_edges("", &footer.0) }
+    };
+    let above: Vec<&str> = [&header, &prompt].map(|it| it.0.trim()).into_iter().collect();
+    let above = above.join("\n\n");
+    let n_below = with("").text.0.chars().count() + "\n\n".len();
+    let (mut texts, choices) = match chars_max.checked_sub(n_below) {
+        Some(room @ 1..) if !prompt.is_empty() => {
+            let mut texts = split(above.trim(), chars_max);
+            let mut last = split(texts.pop().unwrap_or_default(), room);
+            let prompt = last.pop().unwrap_or_default();
+            texts.append(&mut last);
+            (texts, with(prompt))
+        }
+        _ => {
+            let mut texts = split(&text.0, chars_max);
+            let text = Text(texts.pop().unwrap_or_default().to_owned());
+            (texts, Choices { text, options, is_list, ..Choices::default() })
+        }
+    };
+    texts.retain(|it| !it.is_empty());
+    texts.into_iter().map(of_text).chain([Content::Choices(choices)]).collect()
 }
 
 fn of_text(text: &str) -> Content {
@@ -220,6 +247,36 @@ mod tests {
 
     fn letters(text: &str) -> String {
         text.chars().filter(|it| !it.is_whitespace()).collect()
+    }
+
+    proptest! {
+        #[test]
+        fn choices_are_asked_once(
+            [above, prompt, below] in [texts(), texts(), texts()],
+            titles in proptest::collection::vec("[a-z]{1,12}", 1..6),
+            chars_max in 8_usize..200,
+        ) {
+            let option = |it: &String| crate::domain::message::Choice {
+                id: it.clone(),
+                title: Text(it.clone()),
+                description: Text::default(),
+            };
+            let options = titles.iter().map(option).collect();
+            let whole = Choices::new(&prompt, options, true).with_edges(&above, &below);
+            let mut all = parts(Content::Choices(whole.clone()), TextLimits { text: chars_max, ..LIMITS });
+            let Some(Content::Choices(last)) = all.pop() else { panic!("they come last") };
+            let texts: String = all.iter().map(|it| it.as_text().to_owned()).collect();
+            prop_assert_eq!(&last.options, &whole.options);
+            prop_assert_eq!(letters(&(texts.clone() + &last.text.0)), letters(&whole.text.0));
+            let fits = |it: &str| it.chars().count() <= chars_max;
+            prop_assert!(fits(&last.text.0) && all.iter().all(|it| fits(it.as_text())));
+            // With real buttons the prompt is what is above them.
+            if !last.prompt.is_empty() {
+                let read = texts + &last.header.0 + &last.prompt.0;
+                prop_assert_eq!(letters(&read), letters(&(above + &whole.prompt.0)));
+                prop_assert_eq!(&last.footer, &whole.footer);
+            }
+        }
     }
 
     proptest! {

@@ -12,7 +12,7 @@ pub const WINDOW: Millis = 24 * HOUR;
 /// What stands for the text in a vendor's fallback template.
 pub const TEXT_PLACE: &str = "{{text}}";
 /// The longest text that takes its place, in characters: what a parameter may have.
-const PARAMETER_CHARS_MAX: usize = 1_024;
+pub const PARAMETER_CHARS_MAX: usize = 1_024;
 
 /// Whether this provider has windows. Devices that are linked to an ordinary `WhatsApp` have none.
 #[must_use]

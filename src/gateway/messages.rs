@@ -85,10 +85,11 @@ impl Gateway {
         let idempotency = idempotency(message.idempotency_key.clone(), request)?;
         let now = self.inner.clock.now();
         let takes = self.takes(&service, instance, &to, &content, &message).await;
-        let made = intent(&service, instance, to, content, now);
+        let as_template = takes.as_ref().is_ok_and(|it| it.as_template);
+        let made = intent(&service, instance, to, content, now, as_template);
         let n_parts = made.more.len() + 1;
         let send_at = match (takes, &idempotency) {
-            (Ok(send_at), _) => send_at,
+            (Ok(it), _) => it.send_at,
             // What was taken once may not be takeable any more, and is no less sent.
             (Err(why), Some(it)) => {
                 let asked = self.inner.journal.asked_before(vendor, it).await;
@@ -117,7 +118,7 @@ impl Gateway {
         }
     }
 
-    /// Whether such a message can be taken now; when it is to leave, where that is later.
+    /// Whether such a message can be taken now, and how it leaves.
     async fn takes(
         &self,
         service: &VendorService,
@@ -125,7 +126,7 @@ impl Gateway {
         to: &Address,
         content: &Content,
         message: &SendMessage,
-    ) -> Result<Option<Millis>, SendError> {
+    ) -> Result<Taken, SendError> {
         let (vendor, work) = (&service.vendor().id, &self.inner.work);
         let first = first_way(instance, message.provider)?;
         let unsendable = |it: Unsendable| AdminError::Invalid(it.0);
@@ -133,14 +134,18 @@ impl Gateway {
         Self::check_file(service, instance, content, message.provider)?;
         self.check_reply(vendor, instance, to, content, message.reply_to, first).await?;
         let send_at = later(message.send_at, self.inner.clock.now())?;
-        match send_at {
-            Some(at) => self.check_file_is_kept(vendor, content, at).await?,
+        let as_template = match send_at {
+            Some(at) => {
+                self.check_file_is_kept(vendor, content, at).await?;
+                let via = message.provider.unwrap_or(instance.provider);
+                content::in_template(service.vendor(), content, via).is_some()
+            }
             None => self.check_window(service, instance, to, content, message.provider).await?,
-        }
+        };
         if !work.admits(vendor) || (send_at.is_some() && !work.admits_later(vendor)) {
             return Err(SendError::Overloaded);
         }
-        Ok(send_at)
+        Ok(Taken { send_at, as_template })
     }
 
     /// What it quotes or reacts to is a message that the provider knows.
@@ -164,7 +169,8 @@ impl Gateway {
         }
     }
 
-    /// Nothing is kept that would be refused for coming too late.
+    /// Nothing is kept that would be refused for coming too late. Whether it leaves in the vendor's
+    /// fallback template.
     async fn check_window(
         &self,
         service: &VendorService,
@@ -172,21 +178,24 @@ impl Gateway {
         to: &Address,
         content: &Content,
         only: Option<ProviderKind>,
-    ) -> Result<(), AdminError> {
+    ) -> Result<bool, AdminError> {
         let via = only.unwrap_or(instance.provider);
         let now = self.inner.clock.now();
         let is_late = |wrote_at| !window::may_send(content, via, wrote_at, now);
-        if !is_late(None) || content::in_template(service.vendor(), content, via).is_some() {
-            return Ok(());
+        if !is_late(None) {
+            return Ok(false);
         }
         let wrote_at = self.inner.journal.wrote_at(&instance.id, to, via).await?;
         if !is_late(wrote_at) {
-            return Ok(());
+            return Ok(false);
+        }
+        if content::in_template(service.vendor(), content, via).is_some() {
+            return Ok(true);
         }
         // It goes on to another of its providers when that is how the customer wrote.
         let by = self.inner.journal.wrote_by(&instance.id, to, now).await?.filter(|it| *it != via);
         if only.is_none() && by.is_some_and(|it| instance.ways().contains(it)) {
-            return Ok(());
+            return Ok(false);
         }
         let since = match wrote_at {
             Some(_) => "has not written to this number for 24 hours",
@@ -287,8 +296,9 @@ pub(super) fn intent(
     to: Address,
     content: Content,
     now: Millis,
+    as_template: bool,
 ) -> NewIntent {
-    let (content, more) = parts(service, &instance.id, content);
+    let (content, more) = parts(service, &instance.id, content, as_template);
     NewIntent {
         vendor: service.vendor().id.clone(),
         instance: instance.id.clone(),
@@ -310,14 +320,28 @@ pub(super) fn intent(
     }
 }
 
-/// Content as the messages that leave: the first, and what follows it.
+/// A message that can be taken.
+struct Taken {
+    /// When it is to leave, where that is later.
+    send_at: Option<Millis>,
+    /// In the vendor's fallback template, as far as can be told now.
+    as_template: bool,
+}
+
+/// Content as the messages that leave: the first, and what follows it. What leaves in a template has
+/// no more text than has room there.
 pub(super) fn parts(
     service: &VendorService,
     instance: &InstanceId,
     content: Content,
+    as_template: bool,
 ) -> (Content, Vec<Content>) {
     let Some(instance) = service.instance(instance) else { return (content, Vec::new()) };
-    let mut parts = split::parts(content.clone(), service.text_limits(instance)).into_iter();
+    let mut limits = service.text_limits(instance);
+    if as_template {
+        limits.text = limits.text.min(window::PARAMETER_CHARS_MAX);
+    }
+    let mut parts = split::parts(content.clone(), limits).into_iter();
     let first = parts.next().unwrap_or(content);
     (first, parts.collect())
 }

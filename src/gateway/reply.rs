@@ -162,7 +162,7 @@ impl Gateway {
     /// What equal answers share: the text that comes last, where there is one.
     fn guard_key(&self, service: &VendorService, message: &ToAnswer, reply: &Reply) -> Option<i64> {
         let last = reply.contents.last()?.clone();
-        let (first, more) = parts(service, &message.instance, last);
+        let (first, more) = parts(service, &message.instance, last, false);
         let last = more.into_iter().next_back().unwrap_or(first);
         let has_text = !last.as_text().trim().is_empty();
         has_text.then(|| self.inner.journal.text_key(&last))
@@ -179,7 +179,7 @@ impl Gateway {
     ) -> Option<NewIntent> {
         let now = self.inner.clock.now();
         let parts = |it| {
-            let (first, more) = parts(service, &message.instance, it);
+            let (first, more) = parts(service, &message.instance, it, false);
             std::iter::once(first).chain(more)
         };
         let mut contents = contents.into_iter().flat_map(parts);

@@ -284,10 +284,8 @@ impl ChoicesBody {
         };
         let options = self.options.into_iter().map(option).collect();
         Ok(Content::Choices(Choices {
-            header: Text(self.header),
-            footer: Text(self.footer),
             button: Text(self.button),
-            ..Choices::new(&self.text, options, is_list)
+            ..Choices::new(&self.text, options, is_list).with_edges(&self.header, &self.footer)
         }))
     }
 }

@@ -339,6 +339,41 @@ async fn free_text_outside_the_window_is_refused_or_leaves_as_the_vendors_templa
 }
 
 #[tokio::test]
+async fn a_text_that_is_too_long_for_a_template_leaves_in_several() {
+    let shop = shop("meta", "wasender").await;
+    let component =
+        json!({ "type": "body", "parameters": [{ "type": "text", "text": "{{text}}" }] });
+    let template = json!({ "name": "note", "language": "fr", "components": [component] });
+    let vendor = format!("/api/admin/vendors/{}", shop.vendor.id);
+    let put = shop.app.admin.put(&vendor, json!({ "fallbackTemplate": template })).await;
+    assert_eq!(put.status, 200, "{}", put.text);
+    let words: Vec<String> = (0..500).map(|n| format!("mot{n}")).collect();
+    let words = words.join(" ");
+    let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
+    for message in
+        [json!({}), json!({ "sendAt": waba_gateway::domain::clock::iso(shop.app.clock.now() + 1) })]
+    {
+        let (_, before) = shop.n_sent();
+        let mut message = message;
+        message["to"] = json!("+221705550099");
+        message["type"] = json!("text");
+        message["text"] = json!(words);
+        let sent = shop.app.admin.post(&path, message).await;
+        assert_eq!(sent.status, 202, "{}", sent.text);
+        shop.app.clock.advance(1);
+        let sends = shop.meta.wait_sends(before + 4, DEADLINE).await;
+        let text = |it: &waba_gateway::twin::MetaSent| {
+            let body: Value = serde_json::from_slice(&it.body).unwrap();
+            let text = &body["template"]["components"][0]["parameters"][0]["text"];
+            text.as_str().unwrap().to_owned()
+        };
+        let texts: Vec<String> = sends[before..].iter().map(text).collect();
+        assert!(texts.iter().all(|it| it.chars().count() <= 1_024), "{texts:?}");
+        assert_eq!(texts.join(" "), words, "nothing is left out");
+    }
+}
+
+#[tokio::test]
 async fn a_message_for_later_keeps_nothing_waiting_and_leaves_in_time() {
     // Customers write at the present time.
     let (clock, meta) = (Clock::fixed(Clock::System.now()), MetaTwin::start().await.unwrap());

@@ -13,7 +13,7 @@ use crate::{
         message::Content,
         schedule::{Limit, Pace},
     },
-    gateway::{AdminError, Gateway, messages, work::RoomAt},
+    gateway::{AdminError, Gateway, content::in_template, messages, work::RoomAt},
     journal::{BulkJob, NewIntent, Recipient},
     sqlite::is_of_disk,
     telemetry::Chain,
@@ -167,7 +167,10 @@ impl Gateway {
                 Err(AdminError::Invalid(_)) => return self.hold(job, "invalid").await,
                 Err(error) => return Err(error),
             };
-            let intent = messages::intent(&service, instance, recipient.to.clone(), content, now);
+            // Who of them wrote within the day is not asked.
+            let as_template = in_template(service.vendor(), &content, instance.provider).is_some();
+            let to = recipient.to.clone();
+            let intent = messages::intent(&service, instance, to, content, now, as_template);
             turns.push((recipient, intent));
         }
         let handed = self.inner.journal.hand_over(job.id, turns).await?;
