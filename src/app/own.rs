@@ -57,6 +57,13 @@ impl Own {
     /// Tries until it is done or `stop`; the start waits for the first try, not long: what is away
     /// does not keep the gateway from starting.
     pub(super) async fn start(self, stop: CancellationToken) -> JoinHandle<()> {
+        if self.number.is_enabled
+            && self.number.meta.as_ref().is_some_and(|it| it.app_secret.is_none())
+        {
+            tracing::warn!(
+                "WHATSAPP_APP_SECRET is not set: unless the number has one, no webhook of Meta's is believed, and as far as is known here no customer has written: through Meta templates alone leave"
+            );
+        }
         let (tried, first) = oneshot::channel();
         let task = tokio::spawn(async move {
             tokio::select! {

@@ -30,6 +30,8 @@ pub struct OwnNumber {
 pub struct OwnMeta {
     /// The number's id.
     pub phone_number_id: String,
+    /// The business account that it is in; its webhooks are subscribed to there.
+    pub waba_id: Option<String>,
     /// What sends.
     pub access_token: SecretString,
     /// What its webhooks are signed with.
@@ -52,6 +54,7 @@ pub struct OwnTwilio {
 const ENABLED: &str = "WHATSAPP_ENABLED";
 const PHONE: &str = "WHATSAPP_PHONE_NUMBER";
 const PHONE_ID: &str = "WHATSAPP_PHONE_NUMBER_ID";
+const WABA_ID: &str = "WHATSAPP_BUSINESS_ACCOUNT_ID";
 const TOKEN: [&str; 2] = ["WHATSAPP_API_TOKEN", "WHATSAPP_ACCESS_TOKEN"];
 pub(super) const APP_SECRET: [&str; 2] = ["WHATSAPP_APP_SECRET", "FACEBOOK_APP_SECRET"];
 pub(super) const VERIFY_TOKEN: [&str; 2] = ["WHATSAPP_VERIFY_TOKEN", "WEBHOOK_VERIFY_TOKEN"];
@@ -121,14 +124,18 @@ impl<L: Fn(&str) -> Option<String>> Vars<'_, L> {
         if !is_meant {
             return None;
         }
-        if id.as_ref().is_some_and(|it| !it.bytes().all(|it| it.is_ascii_digit())) {
-            self.faults.push(format!("{PHONE_ID} is not the id of a number: it has digits alone"));
+        let waba_id = self.text(WABA_ID);
+        for (name, it, of) in [(PHONE_ID, &id, "a number"), (WABA_ID, &waba_id, "an account")] {
+            if it.as_ref().is_some_and(|it| !it.bytes().all(|it| it.is_ascii_digit())) {
+                self.faults.push(format!("{name} is not the id of {of}: it has digits alone"));
+            }
         }
         let (app_secret, verify_token) = (self.one_of(APP_SECRET), self.one_of(VERIFY_TOKEN));
         let is_whole =
             self.demand_all("Meta", &[(PHONE_ID, id.is_some()), (TOKEN[0], token.is_some())]);
         is_whole.then_some(())?;
-        Some(OwnMeta { phone_number_id: id?, access_token: token?, app_secret, verify_token })
+        let (phone_number_id, access_token) = (id?, token?);
+        Some(OwnMeta { phone_number_id, waba_id, access_token, app_secret, verify_token })
     }
 
     fn own_twilio(&mut self) -> Option<OwnTwilio> {

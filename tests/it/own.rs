@@ -134,6 +134,29 @@ async fn the_variables_alone_make_a_gateway_that_sends() {
 }
 
 #[tokio::test]
+async fn with_its_account_the_number_of_the_variables_is_set_up_in_one_call() {
+    let world = World::new().await;
+    let path = "/api/admin/vendors/default/setup-webhook";
+    let mut app = start(world.of_meta()).await;
+    until_configured(&app).await;
+    let missing = app.admin.post(path, json!({})).await;
+    assert_eq!(missing.status, 422, "{}", missing.text);
+    assert!(missing.text.contains("meta.wabaId"), "{}", missing.text);
+    assert!(world.meta.subscription(&world.number.waba_id).is_none());
+    let account = ("WHATSAPP_BUSINESS_ACCOUNT_ID", world.number.waba_id.clone());
+    let with_account = [world.of_meta(), vec![account]].concat();
+    restart(&mut app, &with_account).await;
+    until_configured(&app).await;
+    let set_up = app.admin.post(path, json!({})).await;
+    assert_eq!(set_up.status, 200, "{}", set_up.text);
+    assert!(world.meta.subscription(&world.number.waba_id).is_some());
+    let said = MetaInbound::text("bonjour");
+    let said = world.meta.customer_says(&world.number.id, &MetaCustomer::new(TO), &said).await;
+    assert_eq!(said.status, 200);
+    assert_eq!(alert(&app).await, 202);
+}
+
+#[tokio::test]
 async fn what_changes_in_the_variables_changes_and_what_a_person_changed_stays() {
     let world = World::new().await;
     let twilio = world.of_twilio();

@@ -34,7 +34,10 @@ impl Own {
             phone_number_id: self
                 .is_changed(applied, "WHATSAPP_PHONE_NUMBER_ID", id)
                 .then(|| id.clone()),
-            waba_id: None,
+            waba_id: account
+                .waba_id
+                .clone()
+                .filter(|it| self.is_changed(applied, "WHATSAPP_BUSINESS_ACCOUNT_ID", it)),
             access_token: secret("WHATSAPP_API_TOKEN", &account.access_token),
             app_secret: app_secret.and_then(|it| secret("WHATSAPP_APP_SECRET", it)),
             verify_token: verify_token.and_then(|it| secret("WHATSAPP_VERIFY_TOKEN", it)),
@@ -91,6 +94,7 @@ impl Own {
             ("WHATSAPP_API_TOKEN", it.access_token.expose_secret()),
         ];
         all.extend(optional.map(|(name, it)| (name, it.expose_secret())));
+        all.extend(it.waba_id.as_deref().map(|it| ("WHATSAPP_BUSINESS_ACCOUNT_ID", it)));
         all
     }
 

@@ -24,8 +24,8 @@ impl Limit {
     pub const WASENDER: Self = Self { burst: 32, interval_us: MINUTE * 1_000 / 224 + 1 };
     /// An instance whose limit nobody has told yet: one passes and learns it.
     pub const UNTOLD: Self = Self { burst: 1, interval_us: Self::WASENDER.interval_us };
-    /// Meta: 80 a second from one number, in and out together; 20 where it is also in the app
-    /// (`docs/wire/meta-unipile-twilio.md` B6).
+    /// Meta: 80 a second from one number, in and out together. Where it is also in the app it takes
+    /// 20 and says so (130429), which slows the number down (`docs/wire/meta-unipile-twilio.md` B6).
     pub const META: Self = Self { burst: 20, interval_us: SECOND * 1_000 / 80 };
     /// Meta: one in 6 s to one customer, some of them at once after a rest; how many it lets pass
     /// is told differently (`docs/wire/meta-unipile-twilio.md` B6).
