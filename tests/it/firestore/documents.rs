@@ -650,7 +650,7 @@ async fn vendors_are_listed_once_whatever_is_where_they_are_named() {
             assert!(listed.len() < 30, "{limit} at once never end: {listed:?}");
         }
         let named: Vec<&str> =
-            listed.iter().map(|it| it.as_str()).filter(|it| !it.starts_with('y')).collect();
+            listed.iter().map(String::as_str).filter(|it| !it.starts_with('y')).collect();
         assert_eq!(named, ["3fa", "5", "6", "7", "acme", "bob", "zoe"], "{limit} at once");
     }
 }
