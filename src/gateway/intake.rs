@@ -9,10 +9,7 @@ use std::{
 use bytes::Bytes;
 use metrics::counter;
 
-use super::{
-    Gateway,
-    shares::{Share, read},
-};
+use super::{Gateway, circuits, shares};
 use crate::{
     domain::{
         answer,
@@ -134,7 +131,7 @@ impl Gateway {
         let proven = service.verify(by, Webhook::new(headers, url, body));
         let hook = proven.map_err(|_| self.not_proven(service))?;
         let instance = service.instance(hook.instance()).ok_or(AcceptError::NotProven)?;
-        let parsed = read(by, service, &hook);
+        let parsed = shares::read(by, service, &hook);
         let shares = self.shares(by, service, instance, &hook, parsed).await?;
         let now = self.inner.clock.now();
         self.check_disk()?;
@@ -164,11 +161,11 @@ impl Gateway {
     async fn keep_share(
         &self,
         by: ProviderKind,
-        share: Share,
+        share: shares::Share,
         body: &Bytes,
         now: Millis,
     ) -> Result<Accepted, AcceptError> {
-        let Share { service, instance, mut events } = share;
+        let shares::Share { service, instance, mut events } = share;
         let (service, vendor) = (&*service, &service.vendor().id);
         if by != ProviderKind::Wasender {
             events.iter_mut().for_each(|it| it.via = Some(by));
@@ -188,7 +185,12 @@ impl Gateway {
             events: self.news(by, service, &instance, events, now),
         };
         // What is kept is worked on at once: what came later and waited less would be before it.
-        let append = async { self.inner.journal.append(batch).await.map(|it| self.record(it)) };
+        let late = circuits::late_ends(&batch.events);
+        let append = async {
+            let appended = self.inner.journal.append(batch).await?;
+            self.tell_late(&instance, by, (&late, &appended.entries), now);
+            Ok::<_, JournalError>(self.record(appended))
+        };
         let (accepted, synced) = tokio::join!(append, self.sync(service, &instance, told, now));
         let accepted = accepted?;
         if let Err(error) = synced

@@ -1,6 +1,9 @@
 //! A way out that fails is left alone, and tried again now and then; all who ask are told.
 
-use std::process::{Command, Stdio};
+use std::{
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
 
 use waba_gateway::domain::{
     circuit::{FAILURES_MAX, OPEN_FOR},
@@ -66,6 +69,23 @@ impl Shop {
         id
     }
 
+    /// The same, where what became of it is told later: time goes on slowly until then.
+    async fn told(&self, text: &str) -> String {
+        let id = send(&self.app, &self.vendor, TO, text).await;
+        let started = Instant::now();
+        let is_read = async || {
+            let all = self.app.messages(&self.vendor).await;
+            all.iter().any(|it| it["id"] == *id && it["status"] == "read")
+        };
+        while !is_read().await {
+            assert!(started.elapsed() < DEADLINE, "it was never read");
+            self.app.settled_sends().await;
+            self.app.clock.advance(SECOND);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        id
+    }
+
     /// The same, a while later.
     async fn later(&self, text: &str) -> String {
         self.app.clock.advance(MINUTE);
@@ -117,6 +137,43 @@ async fn a_way_that_fails_five_times_is_left_alone_until_one_message_gets_throug
     assert_eq!(shop.first_way().await["circuit"], "closed");
     shop.has_turned(turned, [2, 1]).await;
     assert_eq!(shop.n_sent().1, before + 1);
+}
+
+#[tokio::test]
+async fn a_way_that_takes_messages_and_fails_them_later_is_left_alone_until_one_gets_through() {
+    let (clock, meta) = (Clock::fixed(Clock::System.now()), MetaTwin::start().await.unwrap());
+    let shop = shop_on(clock, meta.api_url(), meta, "meta", "wasender").await;
+    shop.told("par Meta").await;
+    let turned = shop.n_turned().await;
+    // The account cannot pay.
+    shop.meta.misbehave(&shop.number.id, MetaMisbehaviour::FailsLater(131_042), Times::Always);
+    for _ in 1..=FAILURES_MAX {
+        assert_eq!(shop.first_way().await["circuit"], "closed");
+        shop.app.clock.advance(MINUTE);
+        let id = shop.told("par Wasender").await;
+        let journey = shop.journey(&id).await;
+        assert_eq!(journey["attempts"], 2, "it was taken, and failed: {journey}");
+    }
+    let way = shop.first_way().await;
+    assert_eq!((&way["circuit"], &way["shutWhy"]), (&json!("open"), &json!("plan")));
+    shop.has_turned(turned, [1, 0]).await;
+    let id = shop.told("sans essai").await;
+    assert_eq!(shop.journey(&id).await["attempts"], 1);
+    // That a probe is taken closes nothing.
+    shop.app.clock.advance(MINUTE);
+    let id = shop.told("un essai").await;
+    assert_eq!(shop.journey(&id).await["attempts"], 2);
+    assert_eq!(shop.first_way().await["circuit"], "open");
+    let id = shop.told("sans essai").await;
+    assert_eq!(shop.journey(&id).await["attempts"], 1);
+    // One that gets through does.
+    shop.meta.behave(&shop.number.id);
+    shop.app.clock.advance(MINUTE);
+    let id = shop.told("par Meta").await;
+    let journey = shop.journey(&id).await;
+    assert_eq!((&journey["attempts"], &journey["provider"]), (&json!(1), &json!("meta")));
+    assert_eq!(shop.first_way().await["circuit"], "closed");
+    shop.has_turned(turned, [1, 1]).await;
 }
 
 #[tokio::test]
