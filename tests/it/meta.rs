@@ -162,6 +162,32 @@ async fn a_customer_without_a_phone_is_answered_by_their_scoped_id() {
 }
 
 #[tokio::test]
+async fn a_scoped_id_is_written_to_through_the_api_and_once_for_one_key() {
+    let shop = shop().await;
+    shop.says(&MetaCustomer::hidden(BSUID), &MetaInbound::text("horaires")).await;
+    shop.meta.wait_sends(1, DEADLINE).await;
+    let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
+    let message = json!({ "to": BSUID, "type": "text", "text": "C'est prêt" });
+    let key = [("idempotency-key", "k1")];
+    let mut ids = Vec::new();
+    for _ in 0..2 {
+        let sent = shop.app.admin.call("POST", &path, Some(message.clone()), &key).await;
+        assert_eq!(sent.status, 202, "{}", sent.text);
+        ids.push(sent.json()["messageId"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(ids[0], ids[1]);
+    shop.is(&ids[0], "read").await;
+    shop.app.settled().await;
+    let sends = shop.meta.sends();
+    let sent = sends.last().unwrap();
+    assert_eq!(sends.len(), 2);
+    assert_eq!((sent.to.as_str(), &sent.json()["to"]), (BSUID, &json!(null)));
+    let conversations = format!("/api/admin/vendors/{}/conversations", shop.vendor.id);
+    let all = shop.app.admin.get(&conversations).await.json();
+    assert_eq!(all["conversations"].as_array().map(Vec::len), Some(1), "{all}");
+}
+
+#[tokio::test]
 async fn one_webhook_is_shared_out_to_the_numbers_that_it_names() {
     let shop = shop().await;
     let second = shop.meta.add_number(NewMetaNumber::new("+221770000002").beside(&shop.number));

@@ -108,6 +108,25 @@ fn customer() -> Customer {
 }
 
 #[tokio::test]
+async fn what_is_of_another_account_on_the_same_hook_is_nobodys() {
+    for generation in [V1, V2] {
+        let rig = rig(generation).await;
+        let other = rig.twin.add_number("+221779990000", generation);
+        rig.twin.set_webhook(&other.account_id, &rig.vendor.hook, SECRET);
+        let said = rig.twin.customer_says(&other.account_id, &customer(), "horaires").await;
+        assert_eq!(said.status, 200, "it is taken, or it would come again");
+        rig.app.settled().await;
+        assert_eq!(rig.app.messages(&rig.vendor).await, Vec::<Value>::new());
+        // And one of its own is answered.
+        assert_eq!(rig.says(&customer(), "horaires").await, 200);
+        rig.twin.wait_sends(1, DEADLINE).await;
+        rig.app.settled().await;
+        assert_eq!(rig.twin.sends().len(), 1);
+        assert_eq!(rig.app.messages(&rig.vendor).await.len(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_message_is_answered_in_its_chat_and_followed_to_its_end() {
     for generation in [V1, V2] {
         let rig = rig(generation).await;
