@@ -49,8 +49,7 @@ fn of_choices(it: Choices, chars_max: usize) -> Vec<Content> {
         let choices = Choices::new(prompt, options.clone(), is_list);
         Choices { button: button.clone(), ..choices.with_edges("", &footer.0) }
     };
-    let above: Vec<&str> = [&header, &prompt].map(|it| it.0.trim()).into_iter().collect();
-    let above = above.join("\n\n");
+    let above = [&header, &prompt].map(|it| it.0.trim()).join("\n\n");
     let n_below = with("").text.0.chars().count() + "\n\n".len();
     let (mut texts, choices) = match chars_max.checked_sub(n_below) {
         Some(room @ 1..) if !prompt.is_empty() => {

@@ -135,18 +135,19 @@ fn a_terminal_shows_a_bar() {
     }
 }
 
+/// One more number of Anna's, as the administration makes it.
+async fn put_second(place: &Place) {
+    let (number, session) = ("221771234500", "4100");
+    let second =
+        super::place::other_instance("waba_anna_2", "anna", number, session, "marked-second");
+    place.open().store.put_all(&[], &[second]).await.unwrap();
+}
+
 #[tokio::test]
 async fn rows_of_one_vendor_are_its_numbers_where_it_has_them_already() {
     let place = Place::new();
     place.migrate(&[ANNA]);
-    let second = super::place::other_instance(
-        "waba_anna_2",
-        "anna",
-        "221771234500",
-        "4100",
-        "marked-second",
-    );
-    place.open().store.put_all(&[], &[second]).await.unwrap();
+    put_second(&place).await;
     let content = place.content();
     let again = "anna,Anna's,+221771234500,4100,marked-second,session-key";
     place.migrate(&[ANNA, again]).says(0, &["2 rows: 0 created, 0 updated, 2 unchanged"]);
@@ -245,14 +246,7 @@ fn until_it_waits(process: u32) {
 async fn a_row_of_a_number_that_is_deleted_meanwhile_changes_no_other_number() {
     let place = Place::new();
     place.migrate(&[ANNA]);
-    let second = super::place::other_instance(
-        "waba_anna_2",
-        "anna",
-        "221771234500",
-        "4100",
-        "marked-second",
-    );
-    place.open().store.put_all(&[], &[second]).await.unwrap();
+    put_second(&place).await;
     // Both rows are good, and something is to be written.
     let rows = [ANNA, "anna,Anna's,+221771234500,4100,marked-second,session-key"]
         .map(|it| it.replace("Anna's", "Chez Anna"));
