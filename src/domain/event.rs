@@ -24,6 +24,9 @@ pub struct Event {
     pub chat: Chat,
     /// The customer of a private chat; who wrote, in a group. May be empty.
     pub contact: Address,
+    /// What they were known by until now, and are no more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub former: Option<Address>,
     /// The name the sender shows.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<Text>,
@@ -58,6 +61,7 @@ impl Event {
             what,
             chat,
             contact,
+            former: None,
             name: None,
             provider_id: None,
             chat_id: None,

@@ -239,12 +239,14 @@ impl WabaInstance {
         }
     }
 
-    /// Whether another account is a linked device of the same phone: both are told what customers
-    /// write and what is typed there, each under ids of its own.
+    /// Whether another account is of the same phone, as linked devices are, and a number at Meta that
+    /// is still used on a phone: both are told what customers write and what is typed there, each
+    /// under ids of its own.
     #[must_use]
     pub fn is_told_twice(&self, by: ProviderKind) -> bool {
         let is_device = |it: ProviderKind| {
-            matches!(it, ProviderKind::Wasender | ProviderKind::Unipile) && self.has(it)
+            matches!(it, ProviderKind::Wasender | ProviderKind::Unipile | ProviderKind::Meta)
+                && self.has(it)
         };
         let number = |it| self.number_at(it).unwrap_or(&self.phone_number).alias();
         let is_other = |it: ProviderKind| it != by && is_device(it) && number(it) == number(by);

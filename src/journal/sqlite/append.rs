@@ -127,9 +127,8 @@ fn append_one(
     it: &PreparedEvent,
     appended: &mut Appended,
 ) -> Result<Recorded, DbError> {
-    let (event, name) = (&it.event, it.event.name.as_ref());
-    let name = name.filter(|_| matches!(event.what, What::Message(_)));
-    let contact = contacts::resolve(cx, &batch.instance, &event.contact, &it.aliases, name)?;
+    let event = &it.event;
+    let contact = contacts::of_event(cx, &batch.instance, event, &it.aliases)?;
     let id = cx.next_id(batch.now)?;
     let claimed = it.key.map(|key| keys::claim(cx, key, contact, id, batch.now)).transpose()?;
     let dedupe = match claimed {
@@ -146,6 +145,9 @@ fn append_one(
     if !is_unclear && let Some(first) = told_before(cx, batch, it, speaker, id)? {
         if let Some(key) = dedupe {
             keys::lead(cx, key, first)?;
+        }
+        if let (What::Message(_), Some(contact)) = (&event.what, contact) {
+            windows::wrote(cx, contact, event, batch.now)?;
         }
         still_open(cx, first)?;
         return Ok(Recorded::Duplicate(first));

@@ -10,8 +10,10 @@ use crate::{
     domain::{
         clock::Millis,
         contact::Address,
+        event::{Event, What},
         id::{ContactId, InstanceId},
         message::Text,
+        phone::PhoneNumber,
     },
     journal::{Change, Pause},
     sqlite::DbError,
@@ -39,6 +41,35 @@ pub(super) fn open(vault: &Vault, instance: &str, sealed: &[u8]) -> Result<Doc, 
 pub(super) fn tokens(vault: &Vault, instance: &InstanceId, address: &Address) -> Vec<Token> {
     let token = |it: String| vault.token(&[b"alias", instance.as_str().as_bytes(), it.as_bytes()]);
     address.aliases().into_iter().map(token).collect()
+}
+
+/// The contact of whom an event tells.
+pub(super) fn of_event(
+    cx: &mut Cx<'_>,
+    instance: &InstanceId,
+    event: &Event,
+    tokens: &[Token],
+) -> Result<Option<ContactId>, DbError> {
+    let name = event.name.as_ref().filter(|_| matches!(event.what, What::Message(_)));
+    let Some(former) = &event.former else {
+        return resolve(cx, instance, &event.contact, tokens, name);
+    };
+    // Told again, the number that they had may be somebody else's already.
+    let mut tokens = tokens.to_vec();
+    if tokens
+        .iter()
+        .map(|it| find(cx, it))
+        .collect::<Result<Vec<_>, _>>()?
+        .iter()
+        .all(Option::is_none)
+    {
+        tokens.extend(self::tokens(cx.vault, instance, former));
+    }
+    let contact = resolve(cx, instance, &event.contact, &tokens, name)?;
+    if let Some(contact) = contact {
+        moved(cx, instance, contact, &event.contact, former)?;
+    }
+    Ok(contact)
 }
 
 /// The contact of this address, made when there is none. When it names two contacts that we took
@@ -84,6 +115,32 @@ pub(super) fn learn(
     whole.bsuid = whole.bsuid.or(known.address.bsuid);
     let tokens = tokens(cx.vault, instance, &whole);
     resolve(cx, instance, &whole, &tokens, None).map(|_| ())
+}
+
+/// A customer is known by another number or id from now on. The number that they had may be
+/// somebody else's: nothing is written to it any more, and who writes from it is not them.
+fn moved(
+    cx: &mut Cx<'_>,
+    instance: &InstanceId,
+    contact: ContactId,
+    now: &Address,
+    former: &Address,
+) -> Result<(), DbError> {
+    let Some(mut known) = doc(cx, instance, contact)? else { return Ok(()) };
+    // An id for the business changes with the number (`docs/wire/meta-unipile-twilio.md` A10).
+    let is_same =
+        |it: &PhoneNumber| now.phone.as_ref().is_some_and(|now| now.alias() == it.alias());
+    let phones = [known.address.phone.take(), former.phone.clone()];
+    let (same, gone): (Vec<_>, Vec<_>) = phones.into_iter().flatten().partition(is_same);
+    known.address.phone = same.into_iter().next().or_else(|| now.phone.clone());
+    known.address.bsuid = now.bsuid.clone().or(known.address.bsuid);
+    write(cx, instance, contact, &known)?;
+    for token in gone.into_iter().flat_map(|it| tokens(cx.vault, instance, &Address::phone(it))) {
+        let sql = "DELETE FROM aliases WHERE key = ?1 AND contact = ?2";
+        cx.connection.prepare_cached(sql)?.execute(params![token, contact.0])?;
+        cx.memory.contacts.pop(&token);
+    }
+    Ok(())
 }
 
 /// Pauses a conversation or lets it go on. A pause never shortens a longer one.
@@ -213,7 +270,16 @@ fn update_doc(
     // A former one names nobody any more.
     known.address.bsuid = address.bsuid.clone().or(known.address.bsuid);
     known.name = name.cloned().or(known.name);
-    let sealed = seal(cx.vault, instance, &known)?;
+    write(cx, instance, contact, &known)
+}
+
+fn write(
+    cx: &mut Cx<'_>,
+    instance: &InstanceId,
+    contact: ContactId,
+    doc: &Doc,
+) -> Result<(), DbError> {
+    let sealed = seal(cx.vault, instance, doc)?;
     let sql = "UPDATE contacts SET doc = ?2 WHERE id = ?1";
     cx.connection.prepare_cached(sql)?.execute(params![contact.0, sealed])?;
     Ok(())
