@@ -40,6 +40,8 @@ pub mod names {
     pub const UNKNOWN: &str = "waba_sends_unknown_total";
     /// Sessions that are not connected any more, each time it is told.
     pub const DISCONNECTED: &str = "waba_disconnected_total";
+    /// What providers warn of before a number stops sending, by provider and word.
+    pub const WARNINGS: &str = "waba_provider_warnings_total";
     /// Tries to send an event to a vendor's back end, by outcome.
     pub const FORWARDS: &str = "waba_forwards_total";
     /// Time of one such try.

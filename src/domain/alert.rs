@@ -27,7 +27,7 @@ pub enum AlertKind {
     Refused,
     /// A number that usually gets messages at this hour gets none.
     Silent,
-    /// The session of a number is not connected.
+    /// A number is not connected at its provider, or may not send.
     Disconnected,
     /// Events could not be forwarded to the vendor's back end, and were given up.
     ForwardsDead,

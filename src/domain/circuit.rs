@@ -1,12 +1,14 @@
 //! Stops asking a service that fails every time, and tries it again now and then. Pure: whoever
 //! calls the service asks here first and tells what came of it.
 
-use super::clock::{Millis, SECOND};
+use super::clock::{MINUTE, Millis, SECOND};
 
 /// This many failures in a row open a circuit.
 pub const FAILURES_MAX: u32 = 5;
 /// How long it stays open before one call may try again.
 pub const OPEN_FOR: Millis = 30 * SECOND;
+/// For so long it is held against a service that what it had taken failed.
+pub const LATE_LASTS: Millis = 10 * MINUTE;
 
 /// Whether a service may be called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +16,8 @@ pub struct Circuit {
     state: State,
     /// Counts changes of the state, so that what a call comes to is not believed of a later one.
     turn: u64,
+    /// What was taken and failed later, since something came through, and when the last did.
+    late: Option<(u32, Millis)>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,15 +85,16 @@ impl Circuit {
         Some(Permit { turn: self.turn })
     }
 
-    /// Tells what a call came to; of one that failed, the word for it. Calls that began before the last change of the state are not
-    /// counted: they say how it was before.
+    /// Tells what a call came to; of one that failed, the word for it. Calls that began before the
+    /// last change of the state are not counted: they say how it was before. That a call was taken
+    /// says nothing where what was taken fails later.
     pub fn tell(
         &mut self,
         permit: Permit,
         end: Result<(), &'static str>,
         now: Millis,
     ) -> Option<Turned> {
-        if permit.turn != self.turn {
+        if permit.turn != self.turn || (end.is_ok() && self.n_late(now) >= FAILURES_MAX) {
             return None;
         }
         match (self.state, end) {
@@ -112,6 +117,27 @@ impl Circuit {
         }
     }
 
+    /// Tells what became of something that the service had taken; of what failed, the word for it.
+    pub fn tell_late(&mut self, end: Result<(), &'static str>, now: Millis) -> Option<Turned> {
+        let n = self.n_late(now);
+        match end {
+            Ok(()) => {
+                self.late = None;
+                if n < FAILURES_MAX { None } else { self.close() }
+            }
+            Err(why) => {
+                self.late = Some((n + 1, now));
+                if n + 1 < FAILURES_MAX { None } else { self.open(why, now) }
+            }
+        }
+    }
+
+    /// What failed later and is held against the service still.
+    fn n_late(&self, now: Millis) -> u32 {
+        let late = self.late.filter(|(_, at)| (*at..*at + LATE_LASTS).contains(&now));
+        late.map_or(0, |it| it.0)
+    }
+
     /// Opens it, because it is known that calls would fail.
     pub fn open(&mut self, why: &'static str, now: Millis) -> Option<Turned> {
         let since = match self.state {
@@ -125,6 +151,7 @@ impl Circuit {
     /// Closes it, because it is known that calls would pass.
     pub fn close(&mut self) -> Option<Turned> {
         let was_open = matches!(self.state, State::Open { .. });
+        self.late = None;
         self.turn(State::default());
         was_open.then_some(Turned::Closed)
     }
@@ -213,6 +240,8 @@ mod tests {
         Ask,
         /// Tell of the permit at this place, if there is one.
         Tell(usize, bool),
+        /// Tell what became of something that was taken.
+        Late(bool),
         Wait(Millis),
     }
 
@@ -221,7 +250,8 @@ mod tests {
             3 => Just(Do::Ask),
             // Mostly failures, or it would hardly ever open.
             4 => (0..8_usize, prop::bool::weighted(0.15)).prop_map(|(n, ok)| Do::Tell(n, ok)),
-            2 => (0..20_000_i64).prop_map(Do::Wait),
+            2 => prop::bool::weighted(0.1).prop_map(Do::Late),
+            2 => prop_oneof![9 => 0..20_000_i64, 1 => 0..2 * LATE_LASTS].prop_map(Do::Wait),
         ]
     }
 
@@ -235,7 +265,12 @@ mod tests {
             // What may be known from outside: since when it is open, and the latest probe.
             let mut open_since: Option<Millis> = None;
             let mut n_failed_in_a_row = 0;
+            let mut failed_late: Vec<Millis> = Vec::new();
             for doing in doings {
+                if failed_late.last().is_some_and(|it| now - it >= LATE_LASTS) {
+                    failed_late.clear();
+                }
+                let is_unsure = failed_late.len() >= FAILURES_MAX as usize;
                 match doing {
                     Do::Wait(ms) => now += ms,
                     Do::Ask => {
@@ -251,12 +286,30 @@ mod tests {
                         }
                         held.extend(permit);
                     }
+                    Do::Late(is_ok) => {
+                        let turned = circuit.tell_late(if is_ok { Ok(()) } else { DOWN }, now);
+                        let was_open = open_since.is_some();
+                        if is_ok {
+                            failed_late.clear();
+                            prop_assert_eq!(turned.is_some(), is_unsure && was_open);
+                            if is_unsure {
+                                (open_since, n_failed_in_a_row) = (None, 0);
+                            }
+                            continue;
+                        }
+                        failed_late.push(now);
+                        let opens = failed_late.len() >= FAILURES_MAX as usize;
+                        prop_assert_eq!(turned.is_some(), opens && !was_open);
+                        if opens {
+                            open_since = Some(now);
+                        }
+                    }
                     Do::Tell(n, is_ok) => {
                         if held.is_empty() {
                             continue;
                         }
                         let permit = held.swap_remove(n % held.len());
-                        let counts = permit.turn == circuit.turn;
+                        let counts = permit.turn == circuit.turn && !(is_ok && is_unsure);
                         let end = if is_ok { Ok(()) } else { DOWN };
                         let turned = circuit.tell(permit, end, now);
                         prop_assert!(counts || turned.is_none());

@@ -50,17 +50,28 @@ impl Template {
         }
     }
 
+    /// Whether this provider's form of it says a text: it has a place for it, and one that is large
+    /// enough.
+    #[must_use]
+    pub fn says(&self, text: &str, via: ProviderKind) -> bool {
+        let has_place = self.is_one_at(via) && self.has_place_at(via);
+        has_place && one_line(text).chars().count() <= PARAMETER_CHARS_MAX
+    }
+
+    /// Whether [`TEXT_PLACE`] stands in what fills in this provider's form of it.
+    #[must_use]
+    pub fn has_place_at(&self, via: ProviderKind) -> bool {
+        match via {
+            ProviderKind::Meta => self.components.iter().any(has_place),
+            ProviderKind::Twilio => self.variables.values().any(|it| it.contains(TEXT_PLACE)),
+            ProviderKind::Wasender | ProviderKind::Unipile => false,
+        }
+    }
+
     /// The template with this text in it, wherever [`TEXT_PLACE`] stands.
     #[must_use]
     pub fn with_text(&self, text: &str) -> Self {
-        // Parameters take no line breaks, tabs or runs of spaces.
-        let words: Vec<&str> = text.split_whitespace().collect();
-        let words = words.join(" ");
-        let one: String = if words.chars().count() > PARAMETER_CHARS_MAX {
-            words.chars().take(PARAMETER_CHARS_MAX - 1).chain(['…']).collect()
-        } else {
-            words
-        };
+        let one = one_line(text);
         let mut filled = self.clone();
         filled.components.iter_mut().for_each(|it| fill(it, &one));
         for value in filled.variables.values_mut() {
@@ -68,6 +79,21 @@ impl Template {
         }
         filled.text = Text(text.to_owned());
         filled
+    }
+}
+
+/// Parameters take no line breaks, tabs or runs of spaces.
+fn one_line(text: &str) -> String {
+    let words: Vec<&str> = text.split_whitespace().collect();
+    words.join(" ")
+}
+
+fn has_place(value: &serde_json::Value) -> bool {
+    match value {
+        serde_json::Value::String(it) => it.contains(TEXT_PLACE),
+        serde_json::Value::Array(items) => items.iter().any(has_place),
+        serde_json::Value::Object(fields) => fields.values().any(has_place),
+        _ => false,
     }
 }
 
@@ -119,8 +145,26 @@ mod tests {
         let filled = template.with_text("  Bonjour,\n\n  à demain\t!  ");
         assert_eq!(filled.components[0]["parameters"][0]["text"], "Bonjour, à demain !");
         assert_eq!(filled.variables["1"], "Note: Bonjour, à demain !");
-        let long = template.with_text(&"é".repeat(2_000));
-        let parameter = long.components[0]["parameters"][0]["text"].as_str().unwrap();
-        assert_eq!(parameter.chars().count(), PARAMETER_CHARS_MAX);
+    }
+
+    #[test]
+    fn a_template_says_a_text_only_where_it_has_room_for_all_of_it() {
+        use ProviderKind::{Meta, Twilio, Wasender};
+        let parameters = json!([{ "type": "text", "text": "{{text}}" }]);
+        let component = json!({ "type": "body", "parameters": parameters });
+        let mut template = Template {
+            name: "note".to_owned(),
+            content_sid: Some("HX1".to_owned()),
+            components: vec![component],
+            ..Template::default()
+        };
+        assert!(template.says("bonjour", Meta));
+        assert!(!template.says("bonjour", Twilio), "it has no place there");
+        assert!(!template.says("bonjour", Wasender));
+        template.variables = [("1".to_owned(), "Note: {{text}}".to_owned())].into();
+        assert!(template.says("bonjour", Twilio));
+        let long = "é\n\n".repeat(PARAMETER_CHARS_MAX / 2);
+        assert!(template.says(&long, Meta), "line breaks are one space");
+        assert!(!template.says(&format!("{long}et"), Meta));
     }
 }

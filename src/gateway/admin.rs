@@ -156,7 +156,7 @@ impl Gateway {
             self.check_forward_url(url)?;
         }
         if let Some(Some(template)) = &change.fallback_template {
-            content::fallback_template(template).map_err(AdminError::Invalid)?;
+            content::new_fallback_template(template).map_err(AdminError::Invalid)?;
         }
         let is_moved = change.forward_url.is_some();
         let _turn = self.turn_of(id).await;

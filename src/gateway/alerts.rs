@@ -259,7 +259,9 @@ fn tell(alert: &Alert, is_raised: bool) {
             "the vendor's webhooks are refused and none is proven: its webhook secret differs from the one at the provider"
         }
         AlertKind::Silent => "a number that usually gets messages at this hour gets none",
-        AlertKind::Disconnected => "a session is not connected: link the phone again",
+        AlertKind::Disconnected => {
+            "a number is not connected at its provider: link the phone again, or see to its account there"
+        }
         AlertKind::ForwardsDead => "events could not be forwarded to the vendor's back end",
         AlertKind::Unreadable => {
             "what is stored of the vendor cannot be opened or read: its webhooks are answered 503"

@@ -8,8 +8,8 @@ use moka::sync::Cache;
 use super::Gateway;
 use crate::{
     domain::{
-        circuit::{Circuit, FAILURES_MAX, Permit, Shut, Turned},
-        clock::{MINUTE, Millis},
+        circuit::{Circuit, Permit, Shut, Turned},
+        clock::Millis,
         delivery::{Outcome, PATIENCE, Reason, Refusal},
         event::{Connection, Failure, Status, What},
         id::InstanceId,
@@ -22,8 +22,6 @@ use crate::{
     telemetry::names,
 };
 
-/// For so long it is held against a provider that messages failed after it had taken them.
-const LATE_LASTS: Millis = 10 * MINUTE;
 /// Circuits that are kept; the least used go first, and are closed when they return.
 const CIRCUITS_MAX: u64 = 100_000;
 
@@ -33,32 +31,9 @@ struct Way {
     circuit: Circuit,
     /// Since when the provider wants nothing, and until when.
     busy: Option<(Millis, Millis)>,
-    /// Messages that failed after it had taken them, since one got through, and when the last did.
-    late: Option<(u32, Millis)>,
 }
 
 impl Way {
-    /// Failures that were told of later, as long as they are held against it.
-    fn n_late(&self, now: Millis) -> u32 {
-        let late = self.late.filter(|(_, at)| (*at..at + LATE_LASTS).contains(&now));
-        late.map_or(0, |it| it.0)
-    }
-
-    /// What became of a message that it had taken.
-    fn tell_late(&mut self, end: Result<(), &'static str>, now: Millis) -> Option<Turned> {
-        let n = self.n_late(now);
-        match end {
-            Ok(()) => {
-                self.late = None;
-                if n < FAILURES_MAX { None } else { self.circuit.close() }
-            }
-            Err(why) => {
-                self.late = Some((n + 1, now));
-                if n + 1 < FAILURES_MAX { None } else { self.circuit.open(why, now) }
-            }
-        }
-    }
-
     fn shut(&self, now: Millis) -> Option<Shut> {
         // A clock that was set back must not keep it shut.
         let busy = self.busy.filter(|(since, until)| (*since..*until).contains(&now));
@@ -164,6 +139,7 @@ impl Gateway {
                 | Refusal::FailOver(
                     Reason::Unsupported
                     | Reason::NoPhone
+                    | Reason::Undeliverable
                     | Reason::Template
                     | Reason::WindowClosed
                     | Reason::Quality,
@@ -173,11 +149,7 @@ impl Gateway {
             Outcome::Refused(_) | Outcome::Unknown => Err(attempt.word),
         };
         let Some(permit) = permit else { return };
-        let turned = circuits.with(&instance.id, kind, |it| {
-            // That it takes them is known; whether they get through is told later.
-            let is_unsure = end.is_ok() && it.n_late(now) >= FAILURES_MAX;
-            if is_unsure { None } else { it.circuit.tell(permit, end, now) }
-        });
+        let turned = circuits.with(&instance.id, kind, |it| it.circuit.tell(permit, end, now));
         note(&instance.id, kind, turned);
     }
 
@@ -195,10 +167,11 @@ impl Gateway {
         let circuits = &self.inner.send_circuits;
         for (end, entry) in ends.iter().zip(entries) {
             let (Some(end), Recorded::New(_)) = (*end, entry) else { continue };
+            let tell = |it: &mut Way| it.circuit.tell_late(end, now);
             let turned = match end {
                 // One that nothing is held against need not be made for that.
-                Ok(()) => circuits.with_known(&instance.id, kind, |it| it.tell_late(end, now)),
-                Err(_) => Some(circuits.with(&instance.id, kind, |it| it.tell_late(end, now))),
+                Ok(()) => circuits.with_known(&instance.id, kind, tell),
+                Err(_) => Some(circuits.with(&instance.id, kind, tell)),
             };
             note(&instance.id, kind, turned.flatten());
         }
@@ -257,11 +230,7 @@ impl Gateway {
             None | Some(Connection::Pending) => return,
             // One that is closed need not be made for that.
             Some(Connection::Connected) => {
-                let close = |it: &mut Way| {
-                    it.late = None;
-                    it.circuit.close()
-                };
-                circuits.with_known(&instance.id, kind, close).flatten()
+                circuits.with_known(&instance.id, kind, |it| it.circuit.close()).flatten()
             }
             Some(down @ (Connection::Disconnected | Connection::Error)) => {
                 circuits.with(&instance.id, kind, |it| it.circuit.open(down.as_str(), now))
@@ -276,9 +245,15 @@ impl Gateway {
 pub(super) type LateEnds = [Option<Result<(), &'static str>>];
 
 /// What events tell of that.
-pub(super) fn late_ends(events: &[NewEvent]) -> Vec<Option<Result<(), &'static str>>> {
+pub(super) fn late_ends(
+    by: ProviderKind,
+    events: &[NewEvent],
+) -> Vec<Option<Result<(), &'static str>>> {
+    // What comes soonest after a message got through: `delivered` waits for the customer's phone,
+    // and says nothing of how it is now. Twilio says `sent` before it knows.
+    let got_through = if by == ProviderKind::Twilio { Status::Delivered } else { Status::Sent };
     let end = |it: &NewEvent| match &it.event.what {
-        What::Status { status: Status::Sent | Status::Delivered, .. } => Some(Ok(())),
+        What::Status { status, .. } if *status == got_through => Some(Ok(())),
         What::Status { status: Status::Failed, failure, .. } => {
             let late = failure.as_ref().map(Failure::late).unwrap_or_default();
             let is_of_all = matches!(
@@ -296,6 +271,11 @@ pub(super) fn late_ends(events: &[NewEvent]) -> Vec<Option<Result<(), &'static s
         _ => None,
     };
     events.iter().map(end).collect()
+}
+
+/// Whether that a message was taken says nothing of whether it gets through, which is told later.
+pub(super) fn tells_later(by: ProviderKind) -> bool {
+    matches!(by, ProviderKind::Meta | ProviderKind::Twilio)
 }
 
 /// Whether it was found down because of its state.

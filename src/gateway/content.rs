@@ -57,14 +57,15 @@ const WORD_CHARS_MAX: usize = 4_096;
 const EMOJI_CHARS_MAX: usize = 32;
 
 /// What stands for such content outside the window: the vendor's template with its text in it.
-/// `None` where the template has not this provider's form, or a text would not say it.
+/// `None` where the template has not this provider's form, or would not say all of it.
 pub(super) fn in_template(
     vendor: &Vendor,
     content: &Content,
     via: ProviderKind,
 ) -> Option<Content> {
-    let template = vendor.fallback_template.as_deref().filter(|it| it.is_one_at(via))?;
-    Some(Content::Template(template.with_text(&plain::text(content)?)))
+    let template = vendor.fallback_template.as_deref()?;
+    let text = plain::text(content)?;
+    template.says(&text, via).then(|| Content::Template(template.with_text(&text)))
 }
 
 /// The content as it may be sent, or the field that is wrong and how. Numbers on cards are
@@ -125,8 +126,8 @@ pub(super) fn checked(content: Content, own: &PhoneNumber) -> Result<Content, St
 }
 
 pub(super) fn template(it: &Template) -> Result<(), String> {
-    let is_meta = !it.name.is_empty() && !it.language.is_empty();
-    if !is_meta && it.content_sid.is_none() {
+    let is_half = it.name.is_empty() != it.language.is_empty();
+    if is_half || (it.name.is_empty() && it.content_sid.is_none()) {
         return Err("template: has name and language, or contentSid".to_owned());
     }
     if it.name.chars().count() > TEMPLATE_NAME_CHARS_MAX {
@@ -139,7 +140,20 @@ pub(super) fn template(it: &Template) -> Result<(), String> {
     at_most("template.text", &it.text, TEXT_CHARS_MAX)
 }
 
-/// The template that stands for what comes too late: each text is written wherever it has a place.
+/// The template that stands for what comes too late and has a place for it: without one it would
+/// say none of the texts.
+pub(super) fn new_fallback_template(it: &Template) -> Result<(), String> {
+    fallback_template(it)?;
+    let places = [(ProviderKind::Meta, "components"), (ProviderKind::Twilio, "variables")];
+    for (via, field) in places {
+        if it.is_one_at(via) && !it.has_place_at(via) {
+            return Err(format!("fallbackTemplate.{field}: has no {TEXT_PLACE}"));
+        }
+    }
+    Ok(())
+}
+
+/// One that may have been stored before: each text is written wherever it has a place.
 pub(super) fn fallback_template(it: &Template) -> Result<(), String> {
     template(it).map_err(|it| it.replace("template", "fallbackTemplate"))?;
     let filled = serde_json::to_string(&(&it.components, &it.variables)).unwrap_or_default();

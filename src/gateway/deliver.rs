@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metrics::{counter, histogram};
 
-use super::{Gateway, content, media::FileToSend, reply::WorkError};
+use super::{Gateway, circuits::tells_later, content, media::FileToSend, reply::WorkError};
 use crate::{
     domain::{
         clock::{Millis, SECOND},
@@ -59,12 +59,15 @@ impl Gateway {
             Begun::Go(to_send) => to_send,
             Begun::No(stepped) => return Ok(self.take(job, stepped).await),
         };
+        // Before anything is uploaded.
+        if let Some(refused) = self.mend_late(&service, &instance, &mut to_send) {
+            return Ok(self.record_outcome(job, Step::of(Input::Outcome(refused))).await);
+        }
         let provider = service.provider(to_send.via);
         let mut file = self.file_to_send(&instance, to_send.via, &to_send.content);
         if let FileToSend::Missing(id) = &file {
             // Given back meanwhile: should the process end, nothing has left.
-            let due = self.inner.clock.now();
-            let next = self.record_outcome(job, Step::of(Input::Unbegin { due })).await;
+            let next = self.give_back(job).await;
             if !matches!(next, Next::Again { kind: Kind::Send, .. }) {
                 return Ok(next);
             }
@@ -85,12 +88,22 @@ impl Gateway {
         }
         let Some(permit) = self.permit(&instance.id, via, routes) else {
             // Somebody else finds out whether it is up again.
-            let due = self.inner.clock.now();
-            return Ok(self.record_outcome(job, Step::of(Input::Unbegin { due })).await);
+            return Ok(self.give_back(job).await);
         };
         let attempt = self.attempt(provider, &instance, job.id, &to_send, file).await;
         self.tell_attempt(&instance, via, permit, &attempt);
-        Ok(self.conclude(job, via, attempt, routes).await)
+        let is_through = attempt.outcome == Outcome::Sent && !tells_later(via);
+        let next = self.conclude(job, via, attempt, routes).await;
+        if is_through {
+            self.note_passing(&service, &instance, via).await;
+        }
+        Ok(next)
+    }
+
+    /// Nothing of it has left, and it may begin again at once.
+    async fn give_back(&self, job: &Job) -> Next {
+        let due = self.inner.clock.now();
+        self.record_outcome(job, Step::of(Input::Unbegin { due })).await
     }
 
     /// Records what an attempt came to.
@@ -223,8 +236,17 @@ impl Gateway {
         let found = match (sender, intent.begun_at) {
             (Some((service, instance)), Some(begun_at)) => {
                 let (to, ticket) = (&intent.to, intent.ticket.as_deref());
-                let question = Question { to, content: &intent.content, begun_at, ticket };
-                Some(service.provider(via).ask(&instance, &question).await)
+                let provider = service.provider(via);
+                let ask = |content| Question { to, content, begun_at, ticket };
+                let mut found = provider.ask(&instance, &ask(&intent.content)).await;
+                // It may have left in the vendor's template.
+                let other = content::in_template(service.vendor(), &intent.content, via);
+                if let Some(other) =
+                    other.filter(|_| found.status.is_none() && found.ticket.is_none())
+                {
+                    found = provider.ask(&instance, &ask(&other)).await;
+                }
+                Some(found)
             }
             _ => None,
         };

@@ -3,20 +3,18 @@
 use std::{
     path::Path,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use metrics::counter;
 
-use super::{Gateway, circuits, shares};
+use super::{Gateway, circuits, shares, states::told_connection};
 use crate::{
     domain::{
         answer,
-        clock::{MINUTE, Millis},
-        contact::Address,
-        event::{Chat, Connection, Event, What},
-        id::{EntryId, InstanceId, VendorId},
+        clock::Millis,
+        event::{Event, What},
+        id::{EntryId, VendorId},
         waba::{ProviderKind, WabaInstance},
         webhook::{Claim, Headers, Webhook},
     },
@@ -27,10 +25,6 @@ use crate::{
     vendor::VendorService,
 };
 
-/// `lastSync` is written at most this often.
-const SYNC_EVERY: Millis = MINUTE;
-/// For a store elsewhere to keep it: a provider waits five seconds for all.
-const STATUS_WITHIN: Duration = Duration::from_secs(2);
 /// Between two looks at the free disk space.
 const DISK_CHECK_EVERY: Millis = 100;
 /// Events of one webhook; a body of the allowed size with more is nobody's message.
@@ -165,7 +159,7 @@ impl Gateway {
         body: &Bytes,
         now: Millis,
     ) -> Result<Accepted, AcceptError> {
-        let shares::Share { service, instance, mut events } = share;
+        let shares::Share { service, instance, mut events, warning } = share;
         let (service, vendor) = (&*service, &service.vendor().id);
         if by != ProviderKind::Wasender {
             events.iter_mut().for_each(|it| it.via = Some(by));
@@ -185,7 +179,7 @@ impl Gateway {
             events: self.news(by, service, &instance, events, now),
         };
         // What is kept is worked on at once: what came later and waited less would be before it.
-        let late = circuits::late_ends(&batch.events);
+        let late = circuits::late_ends(by, &batch.events);
         let append = async {
             let appended = self.inner.journal.append(batch).await?;
             self.tell_late(&instance, by, (&late, &appended.entries), now);
@@ -193,6 +187,12 @@ impl Gateway {
         };
         let (accepted, synced) = tokio::join!(append, self.sync(service, &instance, told, now));
         let accepted = accepted?;
+        if late.contains(&Some(Ok(()))) && circuits::tells_later(by) {
+            self.note_passing(service, &instance, by).await;
+        }
+        if let Some(warning) = warning.filter(|_| !accepted.is_duplicate) {
+            self.note_warning(by, &instance, warning, now).await;
+        }
         if let Err(error) = synced
             && !is_of_disk(&error)
         {
@@ -263,93 +263,6 @@ impl Gateway {
         AcceptError::NotProven
     }
 
-    /// Keeps what the provider says of the session, and when it was last heard of.
-    async fn sync(
-        &self,
-        service: &VendorService,
-        instance: &WabaInstance,
-        told: Option<Connection>,
-        now: Millis,
-    ) -> Result<(), StoreError> {
-        let is_due = {
-            let mut synced = self.inner.synced.lock().await;
-            let last = synced.get(&instance.id).copied();
-            let is_due = told.is_some() || last.is_none_or(|it| now - it >= SYNC_EVERY);
-            if is_due {
-                synced.insert(instance.id.clone(), now);
-            }
-            is_due
-        };
-        if !is_due {
-            return Ok(());
-        }
-        let Some(is_news) = self.keep_status(instance, told, now).await? else { return Ok(()) };
-        if let Some(state) = told.filter(|_| is_news) {
-            self.tell_connection(service, &instance.id, state).await;
-        }
-        Ok(())
-    }
-
-    /// Whether the state is another than before. `None`: the store is elsewhere and does not
-    /// answer, which no webhook waits for.
-    async fn keep_status(
-        &self,
-        instance: &WabaInstance,
-        told: Option<Connection>,
-        now: Millis,
-    ) -> Result<Option<bool>, StoreError> {
-        let manager = &self.inner.manager;
-        if !manager.is_store_elsewhere() {
-            return self.inner.store.set_status(&instance.id, told, now).await.map(Some);
-        }
-        if !manager.may_ask_store() {
-            return Ok(None);
-        }
-        let kept = self.inner.store.set_status(&instance.id, told, now);
-        let kept = tokio::time::timeout(STATUS_WITHIN, kept).await.ok().and_then(Result::ok);
-        manager.store_answered(kept.is_some());
-        Ok(kept)
-    }
-
-    /// A session's state was asked for and is another one: the vendor's back end is told as if
-    /// the provider had.
-    pub(super) async fn found_connection(
-        &self,
-        vendor: &VendorId,
-        instance: &InstanceId,
-        state: Connection,
-    ) {
-        let Ok(Some(service)) = self.inner.registry.get(vendor).await else { return };
-        if service.vendor().forward_url.is_none() {
-            return;
-        }
-        let event = Event::new(What::Connection(state), Chat::None, Address::default());
-        let batch = NewEvents {
-            vendor: vendor.clone(),
-            instance: instance.clone(),
-            silence: service.vendor().silence,
-            forward: true,
-            is_told_twice: false,
-            now: self.inner.clock.now(),
-            raw: Bytes::new(),
-            events: vec![NewEvent { event, unanswered: None }],
-        };
-        if let Err(error) = self.inner.journal.append(batch).await {
-            tracing::error!(vendor.id = %vendor, error = %Chain(&error), "a change of the session could not be kept");
-        }
-    }
-
-    async fn tell_connection(&self, service: &VendorService, id: &InstanceId, state: Connection) {
-        let vendor = &service.vendor().id;
-        self.inner.registry.forget(vendor).await;
-        if matches!(state, Connection::Disconnected | Connection::Error) {
-            counter!(names::DISCONNECTED).increment(1);
-            tracing::error!(vendor.id = %vendor, waba.id = %id, state = state.as_str(), "the session is not connected: nothing reaches this number until somebody links it again");
-        } else {
-            tracing::info!(vendor.id = %vendor, waba.id = %id, state = state.as_str(), "the session changed");
-        }
-    }
-
     /// Free space, looked at every so often: it does not change faster than this matters.
     pub(super) fn check_disk(&self) -> Result<(), AcceptError> {
         let (settings, now) = (&self.inner.settings, self.inner.clock.now());
@@ -374,13 +287,6 @@ impl Gateway {
 pub fn free_disk_bytes(directory: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(directory).ok()?;
     Some(found.f_bavail.saturating_mul(found.f_frsize))
-}
-
-fn told_connection(events: &[Event]) -> Option<Connection> {
-    events.iter().rev().find_map(|it| match it.what {
-        What::Connection(state) => Some(state),
-        _ => None,
-    })
 }
 
 fn kind(what: &What) -> &'static str {

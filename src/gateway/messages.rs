@@ -2,6 +2,8 @@
 
 mod checks;
 
+pub(super) use self::checks::check_reach;
+
 use std::sync::Arc;
 
 use super::{AdminError, Gateway, content};
@@ -218,6 +220,21 @@ pub(super) fn parts(
     let mut parts = split::parts(content.clone(), limits).into_iter();
     let first = parts.next().unwrap_or(content);
     (first, parts.collect())
+}
+
+/// Whether the vendor's template says all of such content, of a long text in several of it.
+pub(super) fn all_in_template(
+    service: &VendorService,
+    instance: &InstanceId,
+    content: &Content,
+    via: ProviderKind,
+) -> bool {
+    let vendor = service.vendor();
+    if !vendor.fallback_template.as_deref().is_some_and(|it| it.is_one_at(via)) {
+        return false;
+    }
+    let (first, more) = parts(service, instance, content.clone(), true);
+    std::iter::once(first).chain(more).all(|it| content::in_template(vendor, &it, via).is_some())
 }
 
 fn key_is_taken() -> SendError {

@@ -31,6 +31,7 @@ mod retention;
 mod rotate;
 mod setup;
 mod shares;
+mod states;
 mod status;
 mod vitals;
 mod waba;

@@ -24,6 +24,14 @@ pub(super) struct Share {
     pub(super) service: Arc<VendorService>,
     pub(super) instance: Arc<WabaInstance>,
     pub(super) events: Vec<Event>,
+    /// What the provider warns of.
+    pub(super) warning: Option<&'static str>,
+}
+
+impl Share {
+    fn of(part: Part, service: Arc<VendorService>, instance: Arc<WabaInstance>) -> Self {
+        Self { service, instance, events: part.events, warning: part.warning }
+    }
 }
 
 /// Whose a part is.
@@ -48,20 +56,22 @@ impl Gateway {
     ) -> Result<Vec<Share>, AcceptError> {
         let mut shares: Vec<Share> = Vec::new();
         let mut known: HashMap<InstanceKey, Whose> = HashMap::new();
-        for Part { names, account, mut events } in parsed.parts {
-            if let Some(account) = account {
-                for instance in of_account(by, service, proven, hook, &account, &mut events) {
-                    let events = events.clone();
-                    share(&mut shares, Share { service: Arc::clone(service), instance, events });
+        for mut part in parsed.parts {
+            if let Some(account) = part.account.take() {
+                for instance in of_account(by, service, proven, hook, &account, &mut part) {
+                    let (service, part) = (Arc::clone(service), part.clone());
+                    share(&mut shares, Share::of(part, service, instance));
                 }
                 continue;
             }
-            let is_of_service = is_of_service(by, proven, &events);
-            if is_of_service && let Some(instance) = self.sender_of(service, hook, &events).await? {
-                share(&mut shares, Share { service: Arc::clone(service), instance, events });
+            let is_of_service = is_of_service(by, service, &part.events);
+            if is_of_service
+                && let Some(instance) = self.sender_of(service, hook, &part.events).await?
+            {
+                share(&mut shares, Share::of(part, Arc::clone(service), instance));
                 continue;
             }
-            let whose = match names {
+            let whose = match part.names.take() {
                 Some(key) if !proven.keys().contains(&key) => match known.get(&key) {
                     Some(whose) => whose.clone(),
                     None => {
@@ -75,9 +85,14 @@ impl Gateway {
                 Whose::This(service, instance) => (service, instance),
                 // It was signed for this vendor; what it is about is not among its numbers.
                 Whose::Nobodys => {
-                    if by != ProviderKind::Wasender && !is_of_service {
-                        events = events.iter().map(unclaimed).collect();
+                    if let Some(its) = of_service(by, service, hook, &part) {
+                        share(&mut shares, Share::of(part, Arc::clone(service), its));
+                        continue;
                     }
+                    if by != ProviderKind::Wasender && !is_of_service {
+                        part.events = part.events.iter().map(unclaimed).collect();
+                    }
+                    part.warning = None;
                     (Arc::clone(service), Arc::clone(proven))
                 }
                 // Wasender signs for one session: it was not meant for this vendor.
@@ -86,7 +101,7 @@ impl Gateway {
                 }
                 Whose::NotProven => continue,
             };
-            share(&mut shares, Share { service, instance, events });
+            share(&mut shares, Share::of(part, service, instance));
         }
         Ok(shares)
     }
@@ -137,36 +152,60 @@ impl Gateway {
 
 /// Statuses of what a messaging service at Twilio sends, from whichever of its numbers it likes: they
 /// are the sends' that they name, not the numbers'.
-fn is_of_service(by: ProviderKind, proven: &WabaInstance, events: &[Event]) -> bool {
-    let service = proven.twilio.as_ref().and_then(|it| it.messaging_service_sid.as_ref());
+fn is_of_service(by: ProviderKind, service: &VendorService, events: &[Event]) -> bool {
+    let has_service = |it: &Arc<WabaInstance>| service_of(it).is_some();
     let is_status = |it: &Event| matches!(it.what, What::Status { .. });
-    by == ProviderKind::Twilio && service.is_some() && events.iter().all(is_status)
+    by == ProviderKind::Twilio
+        && events.iter().all(is_status)
+        && service.instances().iter().any(has_service)
+}
+
+/// The number of the vendor's that sends through this messaging service: customers answer whichever
+/// of the service's numbers they were written to from.
+fn of_service(
+    by: ProviderKind,
+    service: &VendorService,
+    hook: &Webhook<Verified>,
+    part: &Part,
+) -> Option<Arc<WabaInstance>> {
+    let named = part.service.as_deref().filter(|_| by == ProviderKind::Twilio)?;
+    let its = service.instances().iter().find(|it| service_of(it) == Some(named))?;
+    service.proves(by, hook, its).then(|| Arc::clone(its))
+}
+
+fn service_of(instance: &WabaInstance) -> Option<&str> {
+    instance.twilio.as_ref()?.messaging_service_sid.as_deref().filter(|it| !it.is_empty())
 }
 
 fn share(shares: &mut Vec<Share>, mut more: Share) {
     match shares.iter_mut().find(|it| it.instance.id == more.instance.id) {
-        Some(share) => share.events.append(&mut more.events),
+        Some(share) => {
+            share.events.append(&mut more.events);
+            share.warning = more.warning.or(share.warning);
+        }
         None => shares.push(more),
     }
 }
 
 /// The vendor's numbers that what is told of an account is about. Of one that none of them names it
-/// is kept at the proven number, and says nothing of that number's state.
+/// is kept at the proven number, and says nothing of that number's state: one app's secret proves
+/// what is told of every account that the app serves, other vendors' too.
 fn of_account(
     by: ProviderKind,
     service: &VendorService,
     proven: &Arc<WabaInstance>,
     hook: &Webhook<Verified>,
     account: &str,
-    events: &mut Vec<Event>,
+    part: &mut Part,
 ) -> Vec<Arc<WabaInstance>> {
-    let at_meta = || service.instances().iter().filter(|it| it.meta.is_some());
-    let named = |it: &WabaInstance| it.meta.as_ref().and_then(|it| it.waba_id.clone());
-    let its = at_meta().filter(|it| named(it).as_deref() == Some(account));
+    let is_named = |it: &&Arc<WabaInstance>| {
+        it.meta.as_ref().is_some_and(|it| it.waba_id.as_deref() == Some(account))
+    };
+    let its = service.instances().iter().filter(is_named);
     let its: Vec<_> = its.filter(|it| service.proves(by, hook, it)).cloned().collect();
-    // Whose only number was entered without its account has no other that it could be about.
-    if its.is_empty() && !(at_meta().count() == 1 && named(proven).is_none()) {
-        events.retain(|it| !matches!(it.what, What::Connection(_)));
+    if its.is_empty() {
+        part.events.retain(|it| !matches!(it.what, What::Connection(_)));
+        part.warning = None;
     }
     if its.is_empty() { vec![Arc::clone(proven)] } else { its }
 }

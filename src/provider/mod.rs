@@ -24,6 +24,7 @@ pub use self::{
     files::{FileWay, OpenedFile},
     hooks::{HookFault, HookSet, Hooks, NewHook},
     meta::Meta,
+    refused::OF_COUNTRY,
     twilio::Twilio,
     unipile::Unipile,
     wasender::Wasender,
@@ -148,10 +149,6 @@ pub trait Provider: Send + Sync {
     ) -> Result<(), NoAnswer>;
 }
 
-/// The word of an attempt that was refused because of the customer's country, which says nothing of
-/// other customers.
-pub const OF_COUNTRY: &str = "country";
-
 /// A message as a provider is to send it.
 pub struct Outgoing<'a> {
     /// Our own id of it.
@@ -249,14 +246,18 @@ pub struct Parsed {
 }
 
 /// What a webhook says of one number.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Part {
     /// The number that the body names; without one it is that of the secret.
     pub names: Option<InstanceKey>,
     /// The account at Meta that it is about, where it is about none of its numbers alone.
     pub account: Option<String>,
+    /// The messaging service at Twilio that it came to, which has numbers of its own.
+    pub service: Option<String>,
     /// Its events.
     pub events: Vec<Event>,
+    /// What the provider warns of: the number still sends, and may soon do so no more.
+    pub warning: Option<&'static str>,
 }
 
 impl Parsed {

@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use super::Unsendable;
 use crate::domain::message::{Card, Content, Text, with_link};
 
 /// What a person would read; `None` where that would not say it.
@@ -36,6 +37,22 @@ pub(crate) fn text(content: &Content) -> Option<String> {
         | Content::Unsupported { .. } => return None,
     };
     Some(text).filter(|it| !it.trim().is_empty())
+}
+
+/// Whether what leaves as text fits into one message. Texts, captions and choices go in parts.
+pub(crate) fn fits(content: &Content, chars_max: usize) -> Result<(), Unsendable> {
+    let field = match content {
+        Content::Template(_) => "template.text",
+        Content::CtaUrl { .. } => "ctaUrl",
+        _ => return Ok(()),
+    };
+    let n_chars = text(content).map_or(0, |it| it.chars().count());
+    if n_chars <= chars_max {
+        return Ok(());
+    }
+    Err(Unsendable(format!(
+        "{field}: leaves as text, which has at most {chars_max} characters here"
+    )))
 }
 
 /// A place on a map that every phone opens.

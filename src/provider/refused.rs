@@ -8,6 +8,10 @@ use crate::domain::{
     delivery::{Outcome, Refusal},
 };
 
+/// The word of an attempt that was refused because of the customer's country, which says nothing of
+/// other customers.
+pub const OF_COUNTRY: &str = "country";
+
 /// A longer wait than this is not believed, in seconds.
 const WAIT_MAX: i64 = 3_600;
 

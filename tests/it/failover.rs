@@ -2,13 +2,13 @@
 
 mod carried;
 mod circuits;
+mod moves;
 mod others;
 mod patience;
 mod windows;
 
 use std::time::{Duration, Instant};
 
-use futures_util::{StreamExt, stream};
 use serde_json::{Value, json};
 use waba_gateway::{
     domain::clock::{Clock, HOUR, MINUTE},
@@ -24,8 +24,6 @@ use crate::{
 };
 
 const TO: &str = "+221705550001";
-/// Messages that are sent while their number moves.
-const N_MOVED: usize = 60;
 
 /// A vendor with a session at Wasender and another number at Meta, where the customer has written.
 pub struct Shop {
@@ -150,52 +148,6 @@ async fn what_wasender_refuses_for_sure_leaves_through_meta() {
 }
 
 #[tokio::test]
-async fn moving_a_number_to_another_provider_under_load_loses_and_doubles_nothing() {
-    let shop = shop("wasender", "meta").await;
-    // Some are on their way when it moves.
-    let slow = Misbehaviour::Slow(Duration::from_millis(50));
-    shop.app.twin.misbehave(shop.vendor.session.id, slow, Times::Always);
-    let (_, n_before) = shop.n_sent();
-    let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
-    let send = async |n: usize| {
-        let text = format!("n{n}");
-        let parameters = json!([{ "type": "text", "text": text }]);
-        let template = json!({ "name": "note", "language": "fr", "text": text,
-            "components": [{ "type": "body", "parameters": parameters }] });
-        let to = format!("+2217055520{n:02}");
-        let body = json!({ "to": to, "type": "template", "template": template });
-        let taken = shop.app.admin.post(&path, body).await;
-        assert_eq!(taken.status, 202, "{}", taken.text);
-    };
-    let sends = stream::iter(0..N_MOVED).map(send).buffer_unordered(4).collect::<Vec<()>>();
-    let moves = async {
-        shop.app.twin.wait_n_sends(3, DEADLINE).await;
-        let switch = format!("/api/admin/vendors/{}/switch-provider", shop.vendor.id);
-        let number = &shop.number;
-        let config = json!({ "phoneNumberId": number.id, "accessToken": number.access_token });
-        let body = json!({ "provider": "meta", "config": config });
-        let moved = shop.app.admin.post(&switch, body).await;
-        assert_eq!(moved.status, 200, "{}", moved.text);
-    };
-    tokio::join!(sends, moves);
-    shop.app.settled().await;
-    let through_meta = shop.meta.sends().split_off(n_before);
-    let through_meta = through_meta.iter().map(|it| {
-        let text = it.json().pointer("/template/components/0/parameters/0/text").cloned();
-        text.and_then(|it| it.as_str().map(str::to_owned)).unwrap_or_default()
-    });
-    let through_wasender = shop.app.twin.sends();
-    let n_first = through_wasender.len();
-    assert!((3..N_MOVED).contains(&n_first), "{n_first} left before it was moved");
-    let mut all: Vec<String> =
-        through_wasender.into_iter().map(|it| it.text).chain(through_meta).collect();
-    all.sort();
-    let mut want: Vec<String> = (0..N_MOVED).map(|n| format!("n{n}")).collect();
-    want.sort();
-    assert_eq!(all, want);
-}
-
-#[tokio::test]
 async fn what_may_have_been_sent_never_goes_another_way() {
     for accepted in [false, true] {
         let shop = shop("wasender", "meta").await;
@@ -275,28 +227,6 @@ async fn what_cannot_be_reached_is_left_for_the_next_provider() {
 }
 
 #[tokio::test]
-async fn an_answer_to_the_other_number_stays_in_the_conversation() {
-    let shop = shop("wasender", "meta").await;
-    shop.answers(true).await;
-    let asked = MetaInbound::text("vos horaires ?");
-    let customer = MetaCustomer::new(TO);
-    assert_eq!(shop.meta.customer_says(&shop.number.id, &customer, &asked).await.status, 200);
-    // The answer leaves the way that the vendor prefers.
-    let sends = shop.app.twin.wait_sends(1, DEADLINE).await;
-    assert_eq!(sends[0].to, TO);
-    let list = format!("/api/admin/vendors/{}/conversations", shop.vendor.id);
-    let talks = shop.app.admin.get(&list).await.json();
-    assert_eq!(talks["conversations"].as_array().unwrap().len(), 1, "{talks}");
-    let status = format!("/api/admin/vendors/{}/status", shop.vendor.id);
-    let ways = shop.app.admin.get(&status).await.json();
-    let ways = ways["numbers"][0]["providers"].as_array().unwrap().clone();
-    let names: Vec<&str> = ways.iter().map(|it| it["provider"].as_str().unwrap()).collect();
-    assert_eq!(names, ["wasender", "meta"]);
-    assert!(ways.iter().all(|it| it["circuit"] == "closed" && it["canSend"] == true), "{ways:?}");
-    assert_eq!(ways[1]["phoneNumber"], "+221770009999");
-}
-
-#[tokio::test]
 async fn free_text_outside_the_window_is_refused_or_leaves_as_the_vendors_template() {
     let shop = shop("meta", "wasender").await;
     let stranger = "+221705550099";
@@ -371,6 +301,44 @@ async fn a_text_that_is_too_long_for_a_template_leaves_in_several() {
         assert!(texts.iter().all(|it| it.chars().count() <= 1_024), "{texts:?}");
         assert_eq!(texts.join(" "), words, "nothing is left out");
     }
+}
+
+#[tokio::test]
+async fn what_a_template_cannot_say_all_of_is_refused_or_parked_and_never_cut() {
+    let (clock, meta) = (Clock::fixed(Clock::System.now()), MetaTwin::start().await.unwrap());
+    let shop = shop_on(clock, meta.api_url(), meta, "meta", "wasender").await;
+    let vendor = format!("/api/admin/vendors/{}", shop.vendor.id);
+    let set = async |text: &str| {
+        let parameters = json!([{ "type": "text", "text": text }]);
+        let component = json!({ "type": "body", "parameters": parameters });
+        let template = json!({ "name": "note", "language": "fr", "components": [component] });
+        shop.app.admin.put(&vendor, json!({ "fallbackTemplate": template })).await
+    };
+    let bare = set("vous avez un message").await;
+    assert_eq!(bare.status, 422, "{}", bare.text);
+    assert!(bare.text.contains("fallbackTemplate.components: has no {{text}}"), "{}", bare.text);
+    assert_eq!(set("{{text}}").await.status, 200);
+    let path = format!("/api/v1/vendors/{}/messages", shop.vendor.id);
+    let link =
+        json!({ "text": "a".repeat(1_000), "label": "Ouvrir", "url": "https://shop.example/1" });
+    let message = json!({ "to": "+221705550099", "type": "ctaUrl", "ctaUrl": link });
+    let refused = shop.app.admin.post(&path, message).await;
+    assert_eq!(refused.status, 422, "its link would be lost: {}", refused.text);
+    // Taken while the window was open, and too late when it would leave.
+    shop.app.clock.advance(23 * HOUR + 50 * MINUTE);
+    let pause = |deed: &str| format!("{vendor}/{deed}");
+    assert_eq!(shop.app.admin.post(&pause("pause"), json!({})).await.status, 200);
+    let (long, short) = ("mot ".repeat(400), "court");
+    let [long, short] =
+        [long.as_str(), short].map(|it| json!({ "to": TO, "type": "text", "text": it }));
+    let long = shop.app.admin.post(&path, long).await.json()["messageId"].take();
+    let short = shop.app.admin.post(&path, short).await.json()["messageId"].take();
+    shop.app.clock.advance(15 * MINUTE);
+    let (_, before) = shop.n_sent();
+    assert_eq!(shop.app.admin.post(&pause("resume"), json!({})).await.status, 200);
+    assert_eq!(shop.reason(long.as_str().unwrap(), "parked").await, "window_closed");
+    status_is(&shop.app, &shop.vendor, short.as_str().unwrap(), "read").await;
+    assert_eq!(shop.n_sent(), (0, before + 1));
 }
 
 #[tokio::test]

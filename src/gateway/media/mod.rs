@@ -116,7 +116,10 @@ pub enum MediaError {
     Journal(#[from] JournalError),
 }
 
-type Places = LruCache<(InstanceId, ProviderKind, MediaId), (String, Millis)>;
+type Places = LruCache<(Account, MediaId), (String, Millis)>;
+
+/// An account of a number at a provider.
+type Account = (InstanceId, ProviderKind, String);
 
 /// What files need of the process.
 pub struct MediaKeeper {

@@ -4,7 +4,7 @@
 use futures_util::StreamExt;
 use metrics::counter;
 
-use super::{Gateway, MediaError};
+use super::{Account, Gateway, MediaError};
 use crate::{
     domain::{
         clock::{HOUR, Millis},
@@ -52,11 +52,11 @@ impl Gateway {
             let refusal = Refusal::GiveUp(Reason::Invalid);
             return FileToSend::Refused(Attempt::of(Outcome::Refused(refusal), "no_file"));
         };
-        let place = (instance.id.clone(), via, id);
+        let place = (account_of(instance, via), id);
         let now = self.inner.clock.now();
         match self.inner.media.places().get(&place).filter(|it| it.1 > now) {
             Some((url, _)) => FileToSend::At(url.clone()),
-            None => FileToSend::Missing(place.2),
+            None => FileToSend::Missing(place.1),
         }
     }
 
@@ -92,7 +92,7 @@ impl Gateway {
         match handed {
             Ok(url) => {
                 let until = self.inner.clock.now() + PLACE_KEPT;
-                let place = (instance.id.clone(), via, id.clone());
+                let place = (account_of(instance, via), id.clone());
                 self.inner.media.places().put(place, (url.clone(), until));
                 FileToSend::At(url)
             }
@@ -120,4 +120,15 @@ impl Gateway {
 
 fn no_link() -> Attempt {
     Attempt::of(Outcome::Refused(Refusal::FailOver(Reason::Unsupported)), "no_link")
+}
+
+/// What a provider knows a file of by: nothing that one account was handed is another's.
+fn account_of(instance: &WabaInstance, via: ProviderKind) -> Account {
+    let account = match via {
+        ProviderKind::Wasender => instance.wasender.instance_id.clone(),
+        ProviderKind::Meta => instance.meta.as_ref().map(|it| it.phone_number_id.clone()),
+        ProviderKind::Unipile => instance.unipile.as_ref().map(|it| it.account_id.clone()),
+        ProviderKind::Twilio => instance.twilio.as_ref().map(|it| it.account_sid.clone()),
+    };
+    (instance.id.clone(), via, account.unwrap_or_default())
 }

@@ -1,6 +1,6 @@
 //! Whether a message can be taken: what would be refused later is refused at once.
 
-use super::{SendError, SendMessage};
+use super::{SendError, SendMessage, all_in_template};
 use crate::{
     domain::{
         clock::{HOUR, Millis},
@@ -11,7 +11,7 @@ use crate::{
         waba::WabaInstance,
         window,
     },
-    gateway::{AdminError, Gateway, content},
+    gateway::{AdminError, Gateway},
     journal::Journey,
     provider::Unsendable,
     vendor::VendorService,
@@ -41,6 +41,7 @@ impl Gateway {
         let (vendor, work) = (&service.vendor().id, &self.inner.work);
         let first = first_way(instance, message.provider)?;
         let unsendable = |it: Unsendable| AdminError::Invalid(it.0);
+        check_reach(instance, message.provider, to)?;
         service.provider(first).check(content).map_err(unsendable)?;
         Self::check_file(service, instance, content, message.provider)?;
         self.check_reply(vendor, instance, to, content, message.reply_to, first).await?;
@@ -49,7 +50,7 @@ impl Gateway {
             Some(at) => {
                 self.check_file_is_kept(vendor, content, at).await?;
                 let via = message.provider.unwrap_or(instance.provider);
-                content::in_template(service.vendor(), content, via).is_some()
+                all_in_template(service, &instance.id, content, via)
             }
             None => self.check_window(service, instance, to, content, message.provider).await?,
         };
@@ -100,7 +101,7 @@ impl Gateway {
         if !is_late(wrote_at) {
             return Ok(false);
         }
-        if content::in_template(service.vendor(), content, via).is_some() {
+        if all_in_template(service, &instance.id, content, via) {
             return Ok(true);
         }
         // It goes on to another of its providers when that is how the customer wrote.
@@ -159,6 +160,21 @@ fn first_way(
             Err(AdminError::Invalid(why))
         }
     }
+}
+
+/// Whom no way of a number's reaches is told at once.
+pub(in crate::gateway) fn check_reach(
+    instance: &WabaInstance,
+    only: Option<ProviderKind>,
+    to: &Address,
+) -> Result<(), AdminError> {
+    let reaches = |it: ProviderKind| matches!(it, ProviderKind::Meta | ProviderKind::Twilio);
+    let mut ways = instance.routes().iter().filter(|it| only.is_none_or(|only| only == *it));
+    if to.phone.is_some() || ways.any(reaches) {
+        return Ok(());
+    }
+    let via = only.unwrap_or(instance.provider);
+    Err(AdminError::Invalid(format!("to: {via} needs a phone number")))
 }
 
 /// When it leaves, where that is later than now.

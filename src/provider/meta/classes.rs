@@ -72,11 +72,14 @@ pub(super) fn class(code: u64) -> Option<Class> {
 }
 
 /// What it means that an accepted message failed with this code, at this time: it was surely not
-/// sent, so what is Meta's trouble alone is the next route's to send.
+/// sent, so what is Meta's trouble alone is the next route's to send. What is of this file or this
+/// customer alone says nothing of other messages.
 pub(super) fn late(code: u64, at: Millis) -> Refusal {
     match class(code) {
+        _ if code == COUNTRY => Refusal::FailOver(Reason::Undeliverable),
+        Some(Class::Link) => Refusal::FailOver(Reason::Unsupported),
         Some(Class::Refused(refusal)) => refusal,
-        Some(Class::Trouble | Class::Ambiguous | Class::Link) => Refusal::FailOver(Reason::Failed),
+        Some(Class::Trouble | Class::Ambiguous) => Refusal::FailOver(Reason::Failed),
         Some(Class::Later(pause)) => Refusal::Retry { not_before: pause.map(|it| at + it) },
         Some(Class::Wait(pause)) => Refusal::Wait { not_before: at + pause },
         None => Refusal::GiveUp(Reason::Failed),

@@ -3,7 +3,7 @@
 
 use serde_json::{Value, json};
 
-use super::interactive;
+use super::{TEXT_LIMITS, interactive};
 use crate::{
     domain::{
         contact::Address,
@@ -11,7 +11,7 @@ use crate::{
         media::base_of,
         message::{Choice, Choices, Content, Media, MediaKind, Template, Text, with_link},
     },
-    provider::{Outgoing, Unsendable},
+    provider::{Outgoing, Unsendable, plain::fits},
 };
 
 /// Cards of one message, at most (B2).
@@ -62,6 +62,7 @@ pub(super) fn check(content: &Content) -> Result<(), Unsendable> {
             let why = "template.name: Meta sends templates by their name and language";
             Err(Unsendable(why.to_owned()))
         }
+        Content::Template(it) if it.name.is_empty() => fits(content, TEXT_LIMITS.text),
         _ => Ok(()),
     }
 }

@@ -54,11 +54,12 @@ pub(super) fn read(body: &[u8], secrets: &[&SecretString]) -> Result<Parsed, Unr
     Ok(Parsed { parts })
 }
 
+/// Things told; a change that tells none is one.
 fn n_updates(body: &Value) -> usize {
     let of_change = |it: &Value| {
-        let lists =
-            ["messages", "message_echoes", "statuses", "errors", "contacts", "user_id_update"];
-        1 + lists.into_iter().map(|name| each(&it["value"][name]).len()).sum::<usize>()
+        let lists = ["messages", "message_echoes", "statuses", "errors", "user_id_update"];
+        let n_told: usize = lists.into_iter().map(|name| each(&it["value"][name]).len()).sum();
+        n_told.max(1)
     };
     let changes = each(&body["entry"]).iter().flat_map(|it| each(&it["changes"]));
     changes.map(of_change).sum()
@@ -94,7 +95,8 @@ impl Change<'_> {
         let names = self.names(field, value);
         // The account that a partner lost, or its own (A7).
         let account = owned(&value["waba_info"]["waba_id"]).or(owned(&self.entry["id"]));
-        Part { account: account.filter(|_| names.is_none()), names, events }
+        let account = account.filter(|_| names.is_none());
+        Part { account, names, service: None, events, warning: account::warning(field, value) }
     }
 
     /// Which number it speaks of: by its id, never by how it is displayed, and by the account's id
@@ -133,13 +135,16 @@ impl Change<'_> {
         if contact.bsuid.is_none() {
             contact.bsuid = profile.and_then(|it| address([&it["wa_id"], &it["user_id"]]).bsuid);
         }
+        let former = contact.clone();
         if kind == "system" {
             renamed(&mut contact, &message["system"]);
         }
+        let former = Some(former).filter(|it| *it != contact);
         let group = owned(&message["group_id"]);
         let chat = if group.is_some() { Chat::Group } else { Chat::Private };
         let sender = owned(&message["from"]).or(owned(&message["from_user_id"]));
         let mut event = Event::new(what, chat, contact);
+        event.former = former;
         event.name = profile.and_then(name).filter(|_| !is_echo);
         event.provider_id = owned(&message["id"]);
         event.chat_id = group.or(sender).map(Text);
@@ -177,6 +182,8 @@ impl Change<'_> {
             let mut event = self.other("user_id_update", it.clone());
             event.chat = Chat::Private;
             event.contact = address([&it["wa_id"], &it["user_id"]["current"]]);
+            let former = address([&Value::Null, &it["user_id"]["previous"]]);
+            event.former = Some(former).filter(|it| !it.is_empty());
             event.at = millis(&it["timestamp"]);
             event
         });
@@ -202,7 +209,9 @@ fn profile<'a>(value: &'a Value, message: &Value, is_echo: bool) -> Option<&'a V
             || is(it, "user_id", &message[bsuid])
             || is(it, "user_id", &message[phone])
     });
-    found.or_else(|| all.first().filter(|_| all.len() == 1 && !is_echo))
+    // The only one of an only message is of who wrote it.
+    let is_only = all.len() == 1 && each(&value["messages"]).len() == 1;
+    found.or_else(|| all.first().filter(|_| is_only && !is_echo))
 }
 
 fn name(profile: &Value) -> Option<Text> {

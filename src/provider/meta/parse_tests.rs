@@ -326,6 +326,8 @@ fn a_body_with_more_than_meta_puts_into_one_is_kept_as_it_came() {
         parsed(&body(&[hi])).into_iter().map(|it| it.events.len()).sum::<usize>()
     };
     assert_eq!((many(1_000), many(3_000)), (1_000, 1));
+    // As many in as many changes, each with who wrote it.
+    assert_eq!(parsed(&body(&vec![hi; 1_000])).len(), 1_000);
 }
 
 #[test]

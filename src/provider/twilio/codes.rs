@@ -11,6 +11,9 @@ use crate::domain::{
 /// Customers of this country must not be written to.
 /// <https://www.twilio.com/docs/api/errors/21408>
 pub(super) const COUNTRY: u32 = 21_408;
+/// The customer has not joined the sandbox.
+/// <https://www.twilio.com/docs/api/errors/63015>
+const NOT_JOINED: u32 = 63_015;
 
 /// What a code means: in an answer, or in a status that comes later. `None`: we do not know it.
 pub(super) fn refusal(code: u32) -> Option<Refusal> {
@@ -23,10 +26,11 @@ pub(super) fn refusal(code: u32) -> Option<Refusal> {
         20_005 | 20_008 | COUNTRY | 30_002 | 63_051 | 63_112 => {
             Refusal::FailOver(Reason::Restricted)
         }
-        // No such account, number or sender, or the customer has not joined the sandbox.
-        20_404 | 21_212 | 21_603 | 21_606 | 63_002 | 63_007 | 63_015 | 63_110 => {
+        // No such account, number or sender.
+        20_404 | 21_212 | 21_603 | 21_606 | 63_002 | 63_007 | 63_110 => {
             Refusal::FailOver(Reason::NotRegistered)
         }
+        NOT_JOINED => Refusal::FailOver(Reason::Undeliverable),
         // Through a number that has no window it would be sent all the same.
         63_016 => Refusal::Park(Reason::WindowClosed),
         21_654..=21_656 | 63_027 | 63_028 | 63_036 | 63_040..=63_042 => {
@@ -69,6 +73,11 @@ pub(super) fn refusal_by_status(status: StatusCode, is_told: bool) -> Option<Ref
 /// Why a message failed that was taken. A code that is not known may be the customer's own will,
 /// which another way would go round.
 pub(super) fn failure(code: &str) -> Failure {
-    let known = code.parse().ok().and_then(refusal);
-    Failure { code: code.to_owned(), refusal: known.unwrap_or(Refusal::GiveUp(Reason::Failed)) }
+    let refusal = match code.parse() {
+        // Of this customer alone.
+        Ok(COUNTRY) => Some(Refusal::FailOver(Reason::Undeliverable)),
+        Ok(known) => refusal(known),
+        Err(_) => None,
+    };
+    Failure { code: code.to_owned(), refusal: refusal.unwrap_or(Refusal::GiveUp(Reason::Failed)) }
 }

@@ -52,9 +52,10 @@ pub(super) fn check(content: &Content) -> Result<(), Unsendable> {
             no("template.contentSid: Twilio sends templates by their id, HX…")
         }
         Content::Media(Media { view_once: true, .. }) => no("viewOnce: Twilio cannot send this"),
-        Content::Media(_) | Content::Location { .. } | Content::Template(_) => Ok(()),
+        Content::Template(it) if it.content_sid.is_some() => Ok(()),
+        Content::Media(_) | Content::Location { .. } => Ok(()),
         other if plain::text(other).is_none() => no("type: Twilio cannot send this"),
-        _ => Ok(()),
+        other => plain::fits(other, BODY_CHARS_MAX),
     }
 }
 

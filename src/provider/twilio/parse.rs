@@ -36,7 +36,8 @@ pub(super) fn read(url: &str, body: &[u8], secrets: &[&SecretString]) -> Parsed 
     let own = if is_message { fields.get("To") } else { fields.get("From") };
     let names = own.and_then(phone).map(|it| InstanceKey::Phone(it.alias()));
     let events = events.unwrap_or_else(|| vec![fields.other(body, secrets)]);
-    Parsed { parts: vec![Part { names, events, ..Part::default() }] }
+    let service = fields.get("MessagingServiceSid").map(str::to_owned);
+    Parsed { parts: vec![Part { names, service, events, ..Part::default() }] }
 }
 
 /// The parameters of a form; of one that is there twice the first.

@@ -196,7 +196,7 @@ impl Provider for Unipile {
             other if plain::text(other).is_none() => {
                 Err(Unsendable("type: Unipile cannot send this".to_owned()))
             }
-            _ => Ok(()),
+            other => plain::fits(other, TEXT_LIMITS.text),
         }
     }
 

@@ -4,9 +4,10 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
+use super::TEXT_LIMITS;
 use crate::{
     domain::message::{Content, Media, MediaKind, with_link},
-    provider::{Outgoing, Unsendable},
+    provider::{Outgoing, Unsendable, plain},
 };
 
 /// The body of a send; `None` is content that Wasender has no form for.
@@ -36,7 +37,7 @@ pub(super) fn check(content: &Content) -> Result<(), Unsendable> {
         Content::Media(Media { kind: MediaKind::Sticker, url: Some(url), .. }) if !is_webp(url) => {
             no("sticker.url: Wasender takes .webp only".to_owned())
         }
-        _ => Ok(()),
+        other => plain::fits(other, TEXT_LIMITS.text),
     }
 }
 

@@ -205,6 +205,40 @@ async fn a_number_that_meta_says_is_restricted_is_passed_over_at_once() {
 }
 
 #[tokio::test]
+async fn a_restriction_whose_end_nobody_tells_is_over_when_a_message_passes() {
+    let (clock, meta) = (Clock::fixed(Clock::System.now()), MetaTwin::start().await.unwrap());
+    let shop = shop_on(clock, meta.api_url(), meta, "meta", "wasender").await;
+    let restrict = async |kind: &str| {
+        let value = json!({ "event": "ACCOUNT_RESTRICTION",
+            "restriction_info": [{ "restriction_type": kind, "expiration": 1_900_000_000 }] });
+        let told = shop.meta.tell_of_account(&shop.number.id, "account_update", value).await;
+        assert_eq!(told.status, 200);
+    };
+    let status = async || {
+        let path = format!("/api/admin/vendors/{}/waba-instances", shop.vendor.id);
+        shop.app.admin.get(&path).await.json()["instances"][0]["status"].take()
+    };
+    shop.now("par Meta").await;
+    // Nobody is answered less for it.
+    let before = status().await;
+    restrict("RESTRICTED_ADD_PHONE_NUMBER_ACTION").await;
+    assert_eq!(status().await, before);
+    let through = async |text: &str| shop.journey(&shop.now(text).await).await["provider"].take();
+    assert_eq!(through("toujours par Meta").await, "meta");
+    restrict("RESTRICTED_CUSTOMER_INITIATED_MESSAGING").await;
+    assert_eq!(status().await, "error");
+    assert_eq!(through("par Wasender").await, "wasender");
+    assert_eq!(status().await, "error");
+    shop.app.clock.advance(MINUTE);
+    assert_eq!(through("de nouveau par Meta").await, "meta");
+    let started = Instant::now();
+    while status().await != "connected" {
+        assert!(started.elapsed() < DEADLINE, "nobody noticed");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_refused_for_one_customer_shuts_no_way_for_the_others() {
     let (clock, meta) = (Clock::fixed(Clock::System.now()), MetaTwin::start().await.unwrap());
     let shop = shop_on(clock, meta.api_url(), meta, "meta", "wasender").await;
@@ -216,6 +250,17 @@ async fn what_is_refused_for_one_customer_shuts_no_way_for_the_others() {
         assert_eq!((&journey["attempts"], &journey["provider"]), (&json!(2), &json!("wasender")));
     }
     assert_eq!(shop.first_way().await["circuit"], "closed");
+    // The same told later, and a file that Meta could not fetch.
+    for code in [130_497, 131_053] {
+        let later = MetaMisbehaviour::FailsLater(code);
+        shop.meta.misbehave(&shop.number.id, later, Times::Always);
+        for _ in 0..=FAILURES_MAX {
+            shop.app.clock.advance(MINUTE);
+            let id = shop.told("par Wasender").await;
+            assert_eq!(shop.journey(&id).await["attempts"], 2, "{code}");
+        }
+        assert_eq!(shop.first_way().await["circuit"], "closed", "{code}");
+    }
     shop.meta.behave(&shop.number.id);
     let id = shop.later("par Meta").await;
     let journey = shop.journey(&id).await;

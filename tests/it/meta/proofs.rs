@@ -82,6 +82,58 @@ async fn what_is_told_of_an_account_is_told_of_its_numbers_alone() {
     assert_eq!(after, ["disconnected", "error"]);
 }
 
+/// One app's secret proves what is told of every account that it serves.
+#[tokio::test]
+async fn what_is_told_of_an_account_that_no_number_names_changes_no_state() {
+    let shop = shop().await;
+    let vendor = shop.app.vendor(2).await;
+    let at = shop.meta.add_number(NewMetaNumber::new("+221770000003"));
+    let account = json!({ "phoneNumberId": at.id, "accessToken": at.access_token,
+        "appSecret": shop.number.app_secret, "verifyToken": at.verify_token });
+    let path = format!("/api/admin/vendors/{0}/waba/waba_{0}", vendor.id);
+    let change = json!({ "provider": "meta", "meta": account });
+    let changed = shop.app.admin.put(&path, change).await;
+    assert_eq!(changed.status, 200, "{}", changed.text);
+    let before = shop.app.admin.get(&path).await.json()["status"].take();
+    let change = json!({ "field": "account_update", "value": { "event": "PARTNER_REMOVED" } });
+    let body = json!({ "object": "whatsapp_business_account",
+        "entry": [{ "id": "7", "time": 1_749_854_575, "changes": [change] }] })
+    .to_string();
+    let signature = format!("sha256={}", sign_hmac(&shop.number.app_secret, body.as_bytes()));
+    let headers = [("x-hub-signature-256", signature.as_str())];
+    let hook = format!("{}/api/webhooks/meta/{}", shop.app.base, vendor.id);
+    assert_eq!(shop.app.post(&hook, &headers, body.as_bytes()).await.status, 200);
+    assert_eq!(shop.app.admin.get(&path).await.json()["status"].take(), before);
+}
+
+#[tokio::test]
+async fn what_meta_warns_of_is_shown_and_changes_no_state() {
+    let shop = shop().await;
+    let instances = format!("/api/admin/vendors/{}/waba-instances", shop.vendor.id);
+    let status =
+        async || shop.app.admin.get(&instances).await.json()["instances"][0]["status"].take();
+    let latest = async || {
+        let census = shop.app.admin.get("/api/admin/analytics/waba-instances").await.json();
+        census["recentFailures"][0]["lastError"].clone()
+    };
+    let before = status().await;
+    assert_eq!(latest().await, Value::Null);
+    let number = shop.number.phone_number.trim_start_matches('+');
+    let flagged = json!({ "display_phone_number": number, "event": "FLAGGED" });
+    let field = "phone_number_quality_update";
+    assert_eq!(shop.meta.tell_of_account(&shop.number.id, field, flagged).await.status, 200);
+    assert_eq!((latest().await, status().await), (json!("quality_flagged"), before.clone()));
+    // Of a number that nobody here has nothing is known.
+    let other = json!({ "display_phone_number": "221779999999", "event": "DOWNGRADE" });
+    assert_eq!(shop.meta.tell_of_account(&shop.number.id, field, other).await.status, 200);
+    assert_eq!(latest().await, "quality_flagged");
+    let planned = json!({ "event": "DISABLED_UPDATE",
+        "ban_info": { "waba_ban_state": "SCHEDULE_FOR_DISABLE", "waba_ban_date": "May 4, 2027" } });
+    let told = shop.meta.tell_of_account(&shop.number.id, "account_update", planned).await;
+    assert_eq!((told.status, latest().await), (200, json!("ban_scheduled")));
+    assert_eq!(status().await, before);
+}
+
 #[tokio::test]
 async fn an_app_secret_that_is_not_the_apps_refuses_everything_until_it_is_right() {
     let shop = shop().await;

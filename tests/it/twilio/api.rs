@@ -86,6 +86,20 @@ async fn a_template_goes_by_its_id_and_what_cannot_go_is_refused_before_the_call
     assert_eq!(form.get("ContentSid"), Some("HX1"));
     assert_eq!(form.get("ContentVariables"), Some(r#"{"1":"Awa"}"#));
     let n_requests = rig.twin.requests().len();
+    let stand_in = |n: usize| {
+        Content::Template(Template { text: Text("é".repeat(n)), ..Template::default() })
+    };
+    assert!(twilio.check(&stand_in(1_600)).is_ok());
+    let why = twilio.check(&stand_in(1_601)).unwrap_err().0;
+    assert!(why.starts_with("template.text: ") && why.contains("1600"), "{why}");
+    let link = |n: usize| {
+        let url = format!("https://shop.example/{}", "a".repeat(n));
+        let text = |it: &str| Text(it.to_owned());
+        Content::CtaUrl { text: text("Votre reçu"), label: text("Ouvrir"), url: Text(url) }
+    };
+    assert!(twilio.check(&link(1_400)).is_ok());
+    let why = twilio.check(&link(1_600)).unwrap_err().0;
+    assert!(why.starts_with("ctaUrl: "), "{why}");
     let reaction = Content::Reaction { emoji: Text("👍".to_owned()) };
     let refused = sent(&twilio, &instance, &reaction).await;
     assert_eq!(refused.outcome, Outcome::Refused(Refusal::FailOver(Reason::Unsupported)));

@@ -149,6 +149,44 @@ async fn what_a_messaging_service_sends_from_another_number_is_followed_all_the_
 }
 
 #[tokio::test]
+async fn a_messaging_service_beside_an_older_number_of_the_same_account_is_heard() {
+    let rig = open_rig().await;
+    let (id, account) = (&rig.vendor.id, &rig.number);
+    let path = format!("/api/admin/vendors/{id}/waba-instances");
+    let twilio = json!({ "accountSid": account.account_sid, "authToken": account.auth_token,
+        "from": "+14155230000", "messagingServiceSid": account.messaging_service_sid });
+    let second = json!({ "phoneNumber": "+221771230000", "provider": "twilio", "twilio": twilio });
+    let made = rig.app.admin.post(&path, second).await;
+    assert_eq!(made.status, 201, "{}", made.text);
+    let second = made.json()["id"].as_str().unwrap().to_owned();
+    let on = VendorChange { auto_reply: Some(true), ..VendorChange::default() };
+    rig.app.gateway.put_vendor(id, on).await.unwrap();
+    // A customer answers whichever of the service's numbers wrote to them.
+    let pool = [
+        ("To", "whatsapp:+14155239999"),
+        ("Body", "horaires ?"),
+        ("MessagingServiceSid", account.messaging_service_sid.as_str()),
+    ];
+    let said = rig.twin.customer_sends(&account.account_sid, &customer(), &pool).await;
+    assert_eq!(said.status, 200);
+    let answer = &rig.twin.wait_sends(1, DEADLINE).await[0];
+    let service = answer.form.get("MessagingServiceSid");
+    assert_eq!(service, Some(account.messaging_service_sid.as_str()));
+    rig.app.until(&rig.vendor, |it| it.iter().any(|it| it["status"] == "read")).await;
+    // What became of a send is its own number's, whichever secret proved it first.
+    for fault in [TwilioFault::FromAnother, TwilioFault::FailsLater(63_016)] {
+        let is_failure = matches!(fault, TwilioFault::FailsLater(_));
+        rig.misbehave(fault);
+        let message = json!({ "to": CUSTOMER, "type": "text", "text": "prêt", "wabaId": second });
+        let path = format!("/api/v1/vendors/{id}/messages");
+        let sent = rig.app.admin.post(&path, message).await;
+        assert_eq!(sent.status, 202, "{}", sent.text);
+        let sent = sent.json()["messageId"].as_str().unwrap().to_owned();
+        rig.status_is(&sent, if is_failure { "dead" } else { "read" }).await;
+    }
+}
+
+#[tokio::test]
 async fn what_twilio_refuses_is_told_with_its_reason() {
     let rig = open_rig().await;
     let refuse = |status, code| TwilioFault::Refuse { status, code };
