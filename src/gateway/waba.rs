@@ -96,7 +96,7 @@ impl Gateway {
         let n_in_flight = self.inner.journal.in_flight(id).await.map_err(AdminError::from)?;
         if n_in_flight > 0 && !force {
             let why = format!(
-                "{n_in_flight} messages of this instance are in flight: wait for them, or repeat with ?force=true, and they end unsent"
+                "{n_in_flight} messages of this instance are in flight or wait in a bulk job: wait for them, or repeat with ?force=true, and they end unsent"
             );
             return Err(AdminError::Conflict(why).into());
         }

@@ -82,12 +82,13 @@ pub trait Bulk: Send + Sync {
     ) -> Result<Handed, JournalError>;
 
     /// Whether the messages of those who had their turn just before this one, so many, were all
-    /// parked or given up.
+    /// parked or given up. The second number is of those who are looked at: the newest are on their
+    /// way still.
     async fn all_fail(
         &self,
         job: BulkId,
         before: &Recipient,
-        of_last: i64,
+        of_last: (i64, i64),
     ) -> Result<bool, JournalError>;
 
     /// A job to forget: it ended before this time, has been paused since, or was not taken whole.

@@ -69,6 +69,7 @@ async fn shown(app: &TestApp, vendor: &TestVendor, job: &str) -> Value {
         "waiting": progress.n_waiting,
         "away": progress.n_on_their_way,
         "sent": progress.n_sent,
+        "parked": progress.n_parked,
     })
 }
 

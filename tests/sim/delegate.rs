@@ -443,7 +443,7 @@ impl Bulk for Watched {
         &self,
         job: BulkId,
         before: &Recipient,
-        of_last: i64,
+        of_last: (i64, i64),
     ) -> Result<bool, JournalError> {
         self.around(self.inner.all_fail(job, before, of_last)).await
     }

@@ -10,10 +10,11 @@ use crate::{
     domain::{
         bulk::{BulkDeed, BulkId, FAILED_IN_A_ROW, Pattern},
         clock::{Millis, SECOND},
-        message::Content,
+        delivery::Reason,
+        message::{Content, Media},
         schedule::{Limit, Pace},
     },
-    gateway::{AdminError, Gateway, content::in_template, messages, work::RoomAt},
+    gateway::{AdminError, Gateway, messages, work::RoomAt},
     journal::{BulkJob, NewIntent, Recipient},
     sqlite::is_of_disk,
     telemetry::Chain,
@@ -26,6 +27,9 @@ const AGAIN_AFTER: Millis = SECOND;
 /// When a job is looked at again whose vendor the store does not tell of.
 const STORE_AGAIN_AFTER: Millis = 5 * SECOND;
 
+/// So many are looked at who had their turn last: some are on their way.
+const LOOKED_AT_MAX: i64 = 10 * FAILED_IN_A_ROW;
+
 /// What is remembered between two rounds.
 #[derive(Default)]
 struct Feed {
@@ -33,6 +37,11 @@ struct Feed {
     paces: HashMap<BulkId, Pace>,
     /// Who got on last: the others go before it.
     last: Option<BulkId>,
+}
+
+/// Whether each recipient gets a file of their own.
+pub(super) fn has_own_file(content: &Content) -> bool {
+    matches!(content, Content::Media(Media { upload: Some(id), .. }) if id.contains("{{"))
 }
 
 /// What came of a job's turn.
@@ -160,17 +169,24 @@ impl Gateway {
                 Ok(content) => self.with_file(&job.vendor, content).await,
                 Err(why) => Err(AdminError::Invalid(why)),
             };
-            let content = match whole {
-                Ok(content) => content,
-                // It was right when the job was taken: a file may be gone since, or a number
-                // changed, and so it is for all who are left.
+            let (content, parked) = match whole {
+                Ok(content) => (content, None),
+                // It was right when the job was taken. A recipient's own file may be gone since.
+                Err(AdminError::Invalid(_)) if has_own_file(content) => {
+                    let own = content_of(&service, instance, &pattern, &recipient.columns);
+                    let Ok(own) = own else { return self.hold(job, "invalid").await };
+                    (own, Some(Reason::Invalid))
+                }
+                // All who are left have the same file, or a number that has changed.
                 Err(AdminError::Invalid(_)) => return self.hold(job, "invalid").await,
                 Err(error) => return Err(error),
             };
             // Who of them wrote within the day is not asked.
-            let as_template = in_template(service.vendor(), &content, instance.provider).is_some();
+            let as_template =
+                messages::all_in_template(&service, &job.instance, &content, instance.provider);
             let to = recipient.to.clone();
             let intent = messages::intent(&service, instance, to, content, now, as_template);
+            let intent = NewIntent { parked, ..intent };
             turns.push((recipient, intent));
         }
         let handed = self.inner.journal.hand_over(job.id, turns).await?;
@@ -184,7 +200,8 @@ impl Gateway {
         let Some(next) = next.first().filter(|_| job.n_made_since >= FAILED_IN_A_ROW) else {
             return Ok(false);
         };
-        Ok(self.inner.journal.all_fail(job.id, next, FAILED_IN_A_ROW).await?)
+        let of_last = (FAILED_IN_A_ROW, job.n_made_since.min(LOOKED_AT_MAX));
+        Ok(self.inner.journal.all_fail(job.id, next, of_last).await?)
     }
 
     async fn hold(&self, job: &BulkJob, why: &'static str) -> Result<Turn, AdminError> {

@@ -119,13 +119,10 @@ impl Gateway {
             return Err(invalid("type: a reaction is to one message".to_owned()).into());
         }
         let pattern = Pattern::of(&new.content).map_err(|it| invalid(it.to_string()))?;
-        let mut has_files = false;
-        if let Content::Media(Media { upload: Some(id), .. }) = &new.content {
-            has_files = id.contains("{{");
-            if !has_files {
-                let whole = self.with_file(vendor, new.content.clone()).await?;
-                Self::check_file(&service, &instance, &whole, None)?;
-            }
+        let has_files = feed::has_own_file(&new.content);
+        if let (false, Content::Media(Media { upload: Some(_), .. })) = (has_files, &new.content) {
+            let whole = self.with_file(vendor, new.content.clone()).await?;
+            Self::check_file(&service, &instance, &whole, None)?;
         }
         let job = NewJob {
             vendor: vendor.clone(),
@@ -242,6 +239,7 @@ impl BulkIntake {
             return Err(invalid(format!("a job has at most {RECIPIENTS_MAX} recipients")).into());
         }
         let to = messages::address(to, &self.instance)?;
+        messages::check_reach(&self.instance, None, &to)?;
         let is_used = |it: &(&String, &String)| self.pattern.names().contains(it.0);
         let used =
             columns.iter().filter(is_used).map(|(name, value)| (name.clone(), value.clone()));

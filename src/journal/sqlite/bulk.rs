@@ -172,7 +172,7 @@ impl Bulk for SqliteJournal {
         &self,
         job: BulkId,
         before: &Recipient,
-        of_last: i64,
+        of_last: (i64, i64),
     ) -> Result<bool, JournalError> {
         self.read_behind(|connection, _| jobs::all_fail(connection, job, before.id, of_last))
     }
@@ -209,7 +209,13 @@ fn add(cx: &mut Cx<'_>, job: BulkId, recipients: &[NewRecipient]) -> Result<usiz
     Ok(n_same)
 }
 
+/// Nobody sees it any more from the first step on, or it could be resumed with what is left.
 fn drop_some(cx: &mut Cx<'_>, job: BulkId) -> Result<bool, DbError> {
+    let sql = "UPDATE bulk_jobs SET state = ?2 WHERE id = ?1 AND state <> ?3";
+    let [dropped, running] = [BulkState::Dropped, BulkState::Running].map(BulkState::code);
+    if cx.connection.prepare_cached(sql)?.execute([job.0, dropped, running])? == 0 {
+        return Ok(false);
+    }
     let sql = "DELETE FROM bulk_recipients WHERE id IN
         (SELECT id FROM bulk_recipients WHERE job = ?1 LIMIT ?2)";
     let mut statement = cx.connection.prepare_cached(sql)?;

@@ -14,6 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
+        bulk::BulkState,
         clock::Millis,
         contact::Address,
         event::{Event, What},
@@ -89,12 +90,16 @@ fn unfinished(row: &EntryRow) -> Change {
     }
 }
 
-/// Only what is open is read.
+/// Only what is open is read, and who waits for their turn in a job.
 pub(super) fn in_flight(connection: &Connection, instance: &InstanceId) -> Result<i64, DbError> {
-    let sql = "SELECT count(*) FROM entries INDEXED BY entries_open
-        WHERE is_open = 1 AND instance = ?1 AND kind IN (0, 2)";
+    let sql = "SELECT (SELECT count(*) FROM entries INDEXED BY entries_open
+            WHERE is_open = 1 AND instance = ?1 AND kind IN (0, 2))
+        + (SELECT count(*) FROM bulk_jobs j CROSS JOIN bulk_recipients r ON r.job = j.id
+            WHERE j.instance = ?1 AND j.state IN (?2, ?3) AND r.entry IS NULL AND r.note IS NULL)";
     let mut statement = connection.prepare_cached(sql)?;
-    Ok(statement.query_row([instance.as_str()], |row| row.get(0))?)
+    let [running, paused] = [BulkState::Running, BulkState::Paused].map(BulkState::code);
+    let values = params![instance.as_str(), running, paused];
+    Ok(statement.query_row(values, |row| row.get(0))?)
 }
 
 pub(super) fn messages(

@@ -44,6 +44,42 @@ async fn more_jobs_than_a_vendor_may_have_are_refused_until_one_has_ended() {
     assert!(matches!(opened, Err(SendError::Admin(AdminError::Conflict(_)))));
 }
 
+#[tokio::test]
+async fn a_recipient_whose_own_file_is_gone_stops_nobody_behind_them() {
+    let (app, vendor) = still().await;
+    let clear = file(waba_gateway::twin::FileKind::Image, 1_000);
+    let mut ids = Vec::new();
+    for _ in 0..3 {
+        ids.push(uploaded(&app, &vendor, "", "image/jpeg", clear.clone()).await);
+    }
+    let message = json!({ "type": "image", "image": { "mediaId": "{{file}}" } });
+    let mut body = json!({ "message": message, "perMinute": 60 }).to_string();
+    for (n, id) in ids.iter().enumerate() {
+        let line = json!({ "to": format!("+22170555000{n}"), "file": id });
+        write!(body, "\n{line}").unwrap();
+    }
+    let job = taken(&app, &vendor, &body).await;
+    let db = rusqlite::Connection::open(app.data_dir().join("waba.db")).unwrap();
+    db.execute("DELETE FROM media WHERE id = ?1", [&ids[1]]).unwrap();
+    let done = until(&app, &vendor, &job, |it| it["state"] == "done" && it["away"] == 0).await;
+    assert_eq!((&done["sent"], &done["parked"]), (&json!(2), &json!(1)), "{done:#}");
+}
+
+#[tokio::test]
+async fn a_number_whose_jobs_wait_is_deleted_only_by_force() {
+    let (app, vendor) = still().await;
+    let job = taken(&app, &vendor, &lines(60, Some(1))).await;
+    let pause = app.admin.post(&format!("{}/{job}/pause", path(&vendor)), json!({})).await;
+    assert_eq!(pause.status, 200);
+    until(&app, &vendor, &job, |it| it["away"] == 0).await;
+    let number = format!("/api/admin/vendors/{0}/waba/waba_{0}", vendor.id);
+    let refused = app.admin.call("DELETE", &number, None, &[]).await;
+    assert_eq!(refused.status, 409, "{}", refused.text);
+    assert!(refused.text.contains("bulk job"), "{}", refused.text);
+    let forced = app.admin.call("DELETE", &format!("{number}?force=true"), None, &[]).await;
+    assert_eq!(forced.status, 200, "{}", forced.text);
+}
+
 /// Jobs with a pace of their own begin after a second: there is time to spoil them.
 #[tokio::test]
 async fn a_job_that_cannot_go_on_waits_for_a_person_and_stops_no_other() {

@@ -208,22 +208,25 @@ pub(super) fn done(cx: &mut Cx<'_>, job: BulkId, now: Millis) -> Result<(), DbEr
     Ok(())
 }
 
-/// Whether the last ones, so many, who had their turn before this one were parked or given up.
-/// Those that are on their way count neither way.
+/// Whether the last ones, so many, who had their turn before this one were parked or given up. The
+/// newest that are on their way count neither way; one that is on its way before others have ended
+/// may be getting through.
 pub(super) fn all_fail(
     connection: &Connection,
     job: BulkId,
     before: i64,
-    of_last: i64,
+    (of_last, n_looked_at): (i64, i64),
 ) -> Result<bool, DbError> {
-    let sql = "SELECT count(*) FROM (SELECT account FROM bulk_recipients r
-            CROSS JOIN entries e ON e.id = r.entry
-            WHERE r.job = ?1 AND r.id < ?2 AND e.account <> ?4 ORDER BY r.id DESC LIMIT ?3)
+    let sql = "WITH made (id, account) AS MATERIALIZED (
+            SELECT r.id, e.account FROM bulk_recipients r CROSS JOIN entries e ON e.id = r.entry
+            WHERE r.job = ?1 AND r.id < ?2 ORDER BY r.id DESC LIMIT ?7)
+        SELECT count(*) FROM (SELECT account FROM made
+            WHERE id <= (SELECT max(id) FROM made WHERE account <> ?4) ORDER BY id DESC LIMIT ?3)
         WHERE account IN (?5, ?6)";
     let [waiting, parked, dead] =
         [Account::Waiting, Account::Parked, Account::Dead].map(life::code);
     let mut statement = connection.prepare_cached(sql)?;
-    let values = [job.0, before, of_last, waiting, parked, dead];
+    let values = [job.0, before, of_last, waiting, parked, dead, n_looked_at];
     let n: i64 = statement.query_row(values, |row| row.get(0))?;
     Ok(n >= of_last)
 }

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     domain::{
-        bulk::JOBS_MAX, contact::Bsuid, id::EntryId, phone::PhoneNumber, secret::SecretString,
+        bulk::JOBS_MAX, contact::Bsuid, delivery::Reason, id::EntryId, phone::PhoneNumber,
+        secret::SecretString,
     },
     journal::{Journal, People},
     sqlite::{SharedConnection, backup, in_memory},
@@ -350,4 +351,40 @@ async fn jobs_and_recipients_are_sealed_again_with_a_new_key() {
     assert!(next(&connection, &place.vault, job, 1).is_err(), "the old key opens nothing any more");
     let (_, found) = next(&connection, &other, job, 1).unwrap().unwrap();
     assert_eq!(found[0].to, customer(1));
+}
+
+/// The ends of those who had their turn, in order; what is on its way has none.
+#[test]
+fn a_job_is_in_vain_only_where_the_last_ones_have_all_failed_since_it_last_began() {
+    let check = |ends: &[bool], (of_last, n_looked_at): (i64, i64), want: bool| {
+        let place = Place::new();
+        let job = place.job();
+        for (is_failed, it) in ends.iter().zip(place.look(job, PEOPLE)) {
+            let mut turn = intent(&it.to, START);
+            turn.parked = is_failed.then_some(Reason::Invalid);
+            now(place.journal.hand_over(job, vec![(it, turn)])).unwrap();
+        }
+        let next = place.look(job, 1).remove(0);
+        let found = now(place.journal.all_fail(job, &next, (of_last, n_looked_at))).unwrap();
+        assert_eq!(found, want, "{ends:?}");
+    };
+    check(&[true, true, true], (3, 10), true);
+    check(&[true, true, true, false, false], (3, 10), true);
+    check(&[true, true, false, true], (3, 10), false);
+    // The first three were before a person let it go on.
+    check(&[true, true, true, false, false], (3, 2), false);
+    check(&[false, false], (2, 10), false);
+}
+
+#[test]
+fn a_job_that_is_being_forgotten_is_not_resumed() {
+    let place = Place::new();
+    let job = place.job();
+    assert_eq!(place.change(job, BulkDeed::Pause), BulkChanged::Is);
+    assert!(now(place.journal.drop_job(job)).unwrap());
+    assert_eq!(place.change(job, BulkDeed::Resume), BulkChanged::Unknown);
+    // And one that runs is not forgotten.
+    let running = place.job();
+    assert!(!now(place.journal.drop_job(running)).unwrap());
+    assert_eq!(place.look(running, PEOPLE).len(), PEOPLE);
 }
