@@ -24,7 +24,8 @@ pub struct Event {
     pub chat: Chat,
     /// The customer of a private chat; who wrote, in a group. May be empty.
     pub contact: Address,
-    /// What they were known by until now, and are no more.
+    /// What they were known by until now, where the provider tells that they have another number or
+    /// id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub former: Option<Address>,
     /// The name the sender shows.

@@ -249,11 +249,15 @@ pub(super) fn late_ends(
     by: ProviderKind,
     events: &[NewEvent],
 ) -> Vec<Option<Result<(), &'static str>>> {
-    // What comes soonest after a message got through: `delivered` waits for the customer's phone,
-    // and says nothing of how it is now. Twilio says `sent` before it knows.
-    let got_through = if by == ProviderKind::Twilio { Status::Delivered } else { Status::Sent };
+    // `delivered` waits for the customer's phone, and may say how the provider was long ago; Twilio
+    // says `sent` before it knows.
+    let got_through: &[Status] = match by {
+        ProviderKind::Meta => &[Status::Sent],
+        ProviderKind::Twilio => &[Status::Delivered],
+        ProviderKind::Wasender | ProviderKind::Unipile => &[Status::Sent, Status::Delivered],
+    };
     let end = |it: &NewEvent| match &it.event.what {
-        What::Status { status, .. } if *status == got_through => Some(Ok(())),
+        What::Status { status, .. } if got_through.contains(status) => Some(Ok(())),
         What::Status { status: Status::Failed, failure, .. } => {
             let late = failure.as_ref().map(Failure::late).unwrap_or_default();
             let is_of_all = matches!(
@@ -271,11 +275,6 @@ pub(super) fn late_ends(
         _ => None,
     };
     events.iter().map(end).collect()
-}
-
-/// Whether that a message was taken says nothing of whether it gets through, which is told later.
-pub(super) fn tells_later(by: ProviderKind) -> bool {
-    matches!(by, ProviderKind::Meta | ProviderKind::Twilio)
 }
 
 /// Whether it was found down because of its state.

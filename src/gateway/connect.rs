@@ -184,6 +184,15 @@ impl Gateway {
         self.note_found(instance, state).await;
     }
 
+    /// Asks a number's provider how it is there, and keeps what it says.
+    pub(super) async fn ask_state(&self, instance: &WabaInstance) {
+        let health = self.inner.providers.of(instance.provider).health(instance);
+        let health = tokio::time::timeout(ASK_WITHIN, health).await.ok().and_then(Result::ok);
+        if let Some(state) = health.and_then(|it| it.connection) {
+            self.note_found(instance, state).await;
+        }
+    }
+
     /// Keeps a state that was asked for beside something else, which must not fail for it.
     pub(super) async fn note_found(&self, instance: &WabaInstance, state: Connection) {
         let (vendor, id) = (&instance.vendor_id, &instance.id);

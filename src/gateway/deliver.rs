@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use metrics::{counter, histogram};
 
-use super::{Gateway, circuits::tells_later, content, media::FileToSend, reply::WorkError};
+use super::{Gateway, content, media::FileToSend, reply::WorkError};
 use crate::{
     domain::{
         clock::{Millis, SECOND},
@@ -92,12 +92,10 @@ impl Gateway {
         };
         let attempt = self.attempt(provider, &instance, job.id, &to_send, file).await;
         self.tell_attempt(&instance, via, permit, &attempt);
-        let is_through = attempt.outcome == Outcome::Sent && !tells_later(via);
-        let next = self.conclude(job, via, attempt, routes).await;
-        if is_through {
-            self.note_passing(&service, &instance, via).await;
+        if attempt.outcome == Outcome::Sent {
+            self.note_taken(&instance, via);
         }
-        Ok(next)
+        Ok(self.conclude(job, via, attempt, routes).await)
     }
 
     /// Nothing of it has left, and it may begin again at once.
@@ -236,17 +234,8 @@ impl Gateway {
         let found = match (sender, intent.begun_at) {
             (Some((service, instance)), Some(begun_at)) => {
                 let (to, ticket) = (&intent.to, intent.ticket.as_deref());
-                let provider = service.provider(via);
-                let ask = |content| Question { to, content, begun_at, ticket };
-                let mut found = provider.ask(&instance, &ask(&intent.content)).await;
-                // It may have left in the vendor's template.
-                let other = content::in_template(service.vendor(), &intent.content, via);
-                if let Some(other) =
-                    other.filter(|_| found.status.is_none() && found.ticket.is_none())
-                {
-                    found = provider.ask(&instance, &ask(&other)).await;
-                }
-                Some(found)
+                let question = Question { to, content: &intent.content, begun_at, ticket };
+                Some(service.provider(via).ask(&instance, &question).await)
             }
             _ => None,
         };

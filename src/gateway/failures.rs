@@ -17,21 +17,18 @@ use crate::{
     telemetry::Chain,
 };
 
-/// A failure of one instance is written at most this often.
-const WRITTEN_EVERY: Millis = MINUTE;
-
-/// When a failure of each instance was last written.
+/// When something was last done for each instance that is done once a minute at most.
 #[derive(Default)]
-pub struct Failures(Mutex<HashMap<InstanceId, Millis>>);
+pub struct OnceAMinute(Mutex<HashMap<InstanceId, Millis>>);
 
-impl Failures {
-    /// Whether one may be written now; it is then taken for written.
-    fn is_due(&self, instance: &InstanceId, now: Millis) -> bool {
-        let mut written = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if written.get(instance).is_some_and(|it| now - it < WRITTEN_EVERY) {
+impl OnceAMinute {
+    /// Whether it may be done now; it is then taken for done.
+    pub(super) fn is_due(&self, instance: &InstanceId, now: Millis) -> bool {
+        let mut done = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if done.get(instance).is_some_and(|it| now - it < MINUTE) {
             return false;
         }
-        written.insert(instance.clone(), now);
+        done.insert(instance.clone(), now);
         true
     }
 }
@@ -89,10 +86,10 @@ mod tests {
 
     #[test]
     fn a_failure_is_written_once_a_minute() {
-        let (failures, id) = (Failures::default(), InstanceId::parse("waba_a").unwrap());
+        let (failures, id) = (OnceAMinute::default(), InstanceId::parse("waba_a").unwrap());
         assert!(failures.is_due(&id, 0));
-        assert!(!failures.is_due(&id, WRITTEN_EVERY - 1));
+        assert!(!failures.is_due(&id, MINUTE - 1));
         assert!(failures.is_due(&InstanceId::parse("waba_b").unwrap(), 1));
-        assert!(failures.is_due(&id, WRITTEN_EVERY));
+        assert!(failures.is_due(&id, MINUTE));
     }
 }

@@ -187,9 +187,6 @@ impl Gateway {
         };
         let (accepted, synced) = tokio::join!(append, self.sync(service, &instance, told, now));
         let accepted = accepted?;
-        if late.contains(&Some(Ok(()))) && circuits::tells_later(by) {
-            self.note_passing(service, &instance, by).await;
-        }
         if let Some(warning) = warning.filter(|_| !accepted.is_duplicate) {
             self.note_warning(by, &instance, warning, now).await;
         }

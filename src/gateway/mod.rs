@@ -61,7 +61,7 @@ pub use self::{
     circuits::SendCircuits,
     connect::{Connected, HookDone, WayStatus},
     exchange::{Export, IMPORT_VENDORS_MAX, ImportError, ImportFault, Imported},
-    failures::Failures,
+    failures::OnceAMinute,
     forward::{Forwarding, Ping, ReplayWhich},
     instances::{NewInstance, WEBHOOK_SECRET_CHARS_MIN},
     intake::{AcceptError, Accepted, Came, free_disk_bytes},
@@ -145,7 +145,9 @@ pub struct Inner {
     /// When each instance's `lastSync` was last written.
     pub synced: Mutex<HashMap<InstanceId, Millis>>,
     /// When a failure of each instance was last written.
-    pub failures: Failures,
+    pub failures: OnceAMinute,
+    /// When numbers that are said to be down were last asked about because they sent.
+    pub asked: OnceAMinute,
     /// What was heard of vendors' callers and is not on disk yet.
     pub heard: Heard,
     /// Proves ID tokens, where the application's users may call.

@@ -1,6 +1,6 @@
 //! How numbers are at their providers, as webhooks and sends tell it.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use metrics::counter;
@@ -98,29 +98,16 @@ impl Gateway {
         }
     }
 
-    /// A message got through a number's own provider: it is not down any more, of which not every
-    /// provider tells.
-    pub(super) async fn note_passing(
-        &self,
-        service: &VendorService,
-        instance: &WabaInstance,
-        by: ProviderKind,
-    ) {
+    /// A number's own provider took a message of one that is said to be down: it is asked how the
+    /// number is, for not every provider tells when it is up again. Nothing waits for it.
+    pub(super) fn note_taken(&self, instance: &Arc<WabaInstance>, by: ProviderKind) {
         let is_down = matches!(instance.status, Connection::Disconnected | Connection::Error);
-        if !is_down || by != instance.provider {
+        let now = self.inner.clock.now();
+        if !is_down || by != instance.provider || !self.inner.asked.is_due(&instance.id, now) {
             return;
         }
-        let (vendor, state) = (&instance.vendor_id, Connection::Connected);
-        match self.keep_status(instance, Some(state), self.inner.clock.now()).await {
-            Ok(Some(true)) => {
-                self.tell_connection(service, &instance.id, state).await;
-                self.found_connection(vendor, &instance.id, state).await;
-            }
-            Ok(_) => {}
-            Err(error) => {
-                tracing::warn!(vendor.id = %vendor, waba.id = %instance.id, error = %Chain(&error), "the state of a number could not be kept");
-            }
-        }
+        let (gateway, instance) = (self.clone(), Arc::clone(instance));
+        tokio::spawn(async move { gateway.ask_state(&instance).await });
     }
 
     /// A session's state was asked for and is another one: the vendor's back end is told as if

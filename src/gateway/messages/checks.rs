@@ -113,8 +113,11 @@ impl Gateway {
             Some(_) => "has not written to this number for 24 hours",
             None => "is not known here to have written to this number",
         };
+        let template = service.vendor().fallback_template.as_deref();
+        let is_bare = template.is_some_and(|it| it.is_one_at(via) && !it.has_place_at(via));
+        let more = if is_bare { "; the vendor's fallbackTemplate has no {{text}}" } else { "" };
         Err(AdminError::Invalid(format!(
-            "type: the customer {since}, so {via} takes a template alone"
+            "type: the customer {since}, so {via} takes a template alone{more}"
         )))
     }
 

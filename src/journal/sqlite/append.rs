@@ -141,7 +141,8 @@ fn append_one(
     };
     let speaker = contact;
     let contact = contact.filter(|_| event.chat == Chat::Private);
-    let is_unclear = it.telling.is_some() && it.is_change() && named(cx, it, contact)?.is_none();
+    let is_of_device = it.telling.as_ref().is_some_and(Telling::is_of_device);
+    let is_unclear = is_of_device && it.is_change() && named(cx, it, contact)?.is_none();
     if !is_unclear && let Some(first) = told_before(cx, batch, it, speaker, id)? {
         if let Some(key) = dedupe {
             keys::lead(cx, key, first)?;

@@ -13,7 +13,6 @@ use crate::{
         event::{Event, What},
         id::{ContactId, InstanceId},
         message::Text,
-        phone::PhoneNumber,
     },
     journal::{Change, Pause},
     sqlite::DbError,
@@ -54,20 +53,13 @@ pub(super) fn of_event(
     let Some(former) = &event.former else {
         return resolve(cx, instance, &event.contact, tokens, name);
     };
-    // Told again, the number that they had may be somebody else's already.
-    let mut tokens = tokens.to_vec();
-    if tokens
-        .iter()
-        .map(|it| find(cx, it))
-        .collect::<Result<Vec<_>, _>>()?
-        .iter()
-        .all(Option::is_none)
-    {
-        tokens.extend(self::tokens(cx.vault, instance, former));
-    }
-    let contact = resolve(cx, instance, &event.contact, &tokens, name)?;
+    // An id for the business is never somebody else's; a number may be.
+    let former = Address { bsuid: former.bsuid.clone(), ..Address::default() };
+    let former = self::tokens(cx.vault, instance, &former);
+    let all: Vec<Token> = tokens.iter().copied().chain(former).collect();
+    let contact = resolve(cx, instance, &event.contact, &all, name)?;
     if let Some(contact) = contact {
-        moved(cx, instance, contact, &event.contact, former)?;
+        moved(cx, instance, contact, &event.contact)?;
     }
     Ok(contact)
 }
@@ -117,30 +109,17 @@ pub(super) fn learn(
     resolve(cx, instance, &whole, &tokens, None).map(|_| ())
 }
 
-/// A customer is known by another number or id from now on. The number that they had may be
-/// somebody else's: nothing is written to it any more, and who writes from it is not them.
+/// A customer has another number or id from now on: it is what is written to.
 fn moved(
     cx: &mut Cx<'_>,
     instance: &InstanceId,
     contact: ContactId,
     now: &Address,
-    former: &Address,
 ) -> Result<(), DbError> {
     let Some(mut known) = doc(cx, instance, contact)? else { return Ok(()) };
-    // An id for the business changes with the number (`docs/wire/meta-unipile-twilio.md` A10).
-    let is_same =
-        |it: &PhoneNumber| now.phone.as_ref().is_some_and(|now| now.alias() == it.alias());
-    let phones = [known.address.phone.take(), former.phone.clone()];
-    let (same, gone): (Vec<_>, Vec<_>) = phones.into_iter().flatten().partition(is_same);
-    known.address.phone = same.into_iter().next().or_else(|| now.phone.clone());
+    known.address.phone = now.phone.clone().or(known.address.phone);
     known.address.bsuid = now.bsuid.clone().or(known.address.bsuid);
-    write(cx, instance, contact, &known)?;
-    for token in gone.into_iter().flat_map(|it| tokens(cx.vault, instance, &Address::phone(it))) {
-        let sql = "DELETE FROM aliases WHERE key = ?1 AND contact = ?2";
-        cx.connection.prepare_cached(sql)?.execute(params![token, contact.0])?;
-        cx.memory.contacts.pop(&token);
-    }
-    Ok(())
+    write(cx, instance, contact, &known)
 }
 
 /// Pauses a conversation or lets it go on. A pause never shortens a longer one.

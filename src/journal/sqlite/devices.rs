@@ -31,6 +31,11 @@ pub(super) struct Telling {
 }
 
 impl Telling {
+    /// Whether it may not know which message is meant.
+    pub(super) fn is_of_device(&self) -> bool {
+        self.via != ProviderKind::Meta
+    }
+
     /// `None` for what is told of each device by itself.
     pub(super) fn of(
         vault: &Vault,
