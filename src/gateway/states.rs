@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use metrics::counter;
+use tokio::runtime::Handle;
 
 use super::Gateway;
 use crate::{
@@ -106,8 +107,10 @@ impl Gateway {
         if !is_down || by != instance.provider || !self.inner.asked.is_due(&instance.id, now) {
             return;
         }
+        // In virtual time there is none, and nobody to ask.
+        let Ok(runtime) = Handle::try_current() else { return };
         let (gateway, instance) = (self.clone(), Arc::clone(instance));
-        tokio::spawn(async move { gateway.ask_state(&instance).await });
+        runtime.spawn(async move { gateway.ask_state(&instance).await });
     }
 
     /// A session's state was asked for and is another one: the vendor's back end is told as if
