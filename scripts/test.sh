@@ -88,7 +88,7 @@ RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
 cargo test --locked --doc
 
 step "simulation"
-cargo test --locked --profile sim --test sim -- --nocapture --test-threads=1
+cargo sim -- --nocapture --test-threads=1
 
 step "tests"
 if cargo nextest --version >/dev/null 2>&1; then

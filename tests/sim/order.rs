@@ -2,7 +2,7 @@
 //! overtaking edits and statuses, through the real scheduler and journal. No message of a contact is
 //! worked on before an earlier one, and no send leaves before an earlier one.
 //!
-//! The long form: `SIM_MESSAGES=1000000 cargo test --profile sim --test sim order`.
+//! The long form: `SIM_MESSAGES=1000000 cargo sim order`.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},

@@ -1,7 +1,7 @@
 //! Many seeds, one seed again, and every broken rule.
 //!
-//! One seed again, with its story: `SIM_SEED=123 cargo test --profile sim --test sim seed --
-//! --nocapture`. More of them: `SIM_SEEDS=100000`.
+//! One seed again, with its story: `SIM_SEED=123 cargo sim seed -- --nocapture`. More of them:
+//! `SIM_SEEDS=100000`.
 
 use std::{
     collections::HashSet,
@@ -52,7 +52,7 @@ fn every_seed_keeps_the_promises() {
             sums.2 += story.n_crashes;
             if let Some((rule, how)) = story.failure {
                 broken.lock().unwrap().push(format!(
-                    "seed {seed}: {rule}: {how}\n    SIM_SEED={seed} cargo test --locked --profile sim --test sim seed -- --nocapture"
+                    "seed {seed}: {rule}: {how}\n    SIM_SEED={seed} cargo sim seed -- --nocapture"
                 ));
             }
         }
