@@ -1,5 +1,5 @@
-//! The gateway watches over its vendors: looks for alerts every minute of its clock, and keeps
-//! what was heard every few seconds.
+//! The gateway watches over its vendors: looks for alerts every minute of its clock, keeps what was
+//! heard and asks about numbers in doubt every few seconds.
 
 use std::time::Duration;
 
@@ -9,6 +9,8 @@ use crate::{domain::clock::MINUTE, gateway::Gateway, sqlite::is_of_disk, telemet
 
 /// How often what was heard is written.
 const KEEP_EVERY: Duration = Duration::from_secs(2);
+/// How often providers are asked about numbers that may be up again.
+const ASK_EVERY: Duration = Duration::from_secs(1);
 
 pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
     let looks = async {
@@ -22,6 +24,7 @@ pub(super) async fn watch(gateway: Gateway, stop: CancellationToken) {
     tokio::select! {
         () = looks => {}
         () = keep(&gateway) => {}
+        () = ask(&gateway) => {}
         () = stop.cancelled() => {}
     }
     keep_now(&gateway).await;
@@ -31,6 +34,13 @@ async fn keep(gateway: &Gateway) {
     loop {
         tokio::time::sleep(KEEP_EVERY).await;
         keep_now(gateway).await;
+    }
+}
+
+async fn ask(gateway: &Gateway) {
+    loop {
+        tokio::time::sleep(ASK_EVERY).await;
+        gateway.ask_in_doubt().await;
     }
 }
 

@@ -8,7 +8,7 @@ pub const FAILURES_MAX: u32 = 5;
 /// How long it stays open before one call may try again.
 pub const OPEN_FOR: Millis = 30 * SECOND;
 /// For so long it is held against a service that what it had taken failed.
-pub const LATE_LASTS: Millis = 10 * MINUTE;
+const LATE_LASTS: Millis = 10 * MINUTE;
 
 /// Whether a service may be called.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

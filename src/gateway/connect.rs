@@ -178,19 +178,20 @@ impl Gateway {
     /// What was known of the number was the former provider's: the new one is asked how it is there,
     /// as far as it answers.
     pub(super) async fn ask_new_provider(&self, instance: &WabaInstance) {
-        let health = self.inner.providers.of(instance.provider).health(instance);
-        let health = tokio::time::timeout(ASK_WITHIN, health).await.ok().and_then(Result::ok);
-        let state = health.and_then(|it| it.connection).unwrap_or(Connection::Pending);
+        let state = self.state_there(instance).await.unwrap_or(Connection::Pending);
         self.note_found(instance, state).await;
     }
 
     /// Asks a number's provider how it is there, and keeps what it says.
     pub(super) async fn ask_state(&self, instance: &WabaInstance) {
-        let health = self.inner.providers.of(instance.provider).health(instance);
-        let health = tokio::time::timeout(ASK_WITHIN, health).await.ok().and_then(Result::ok);
-        if let Some(state) = health.and_then(|it| it.connection) {
+        if let Some(state) = self.state_there(instance).await {
             self.note_found(instance, state).await;
         }
+    }
+
+    async fn state_there(&self, instance: &WabaInstance) -> Option<Connection> {
+        let health = self.inner.providers.of(instance.provider).health(instance);
+        tokio::time::timeout(ASK_WITHIN, health).await.ok()?.ok()?.connection
     }
 
     /// Keeps a state that was asked for beside something else, which must not fail for it.

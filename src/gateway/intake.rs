@@ -183,13 +183,14 @@ impl Gateway {
         let append = async {
             let appended = self.inner.journal.append(batch).await?;
             self.tell_late(&instance, by, (&late, &appended.entries), now);
-            Ok::<_, JournalError>(self.record(appended))
+            let accepted = self.record(appended);
+            if let Some(warning) = warning.filter(|_| !accepted.is_duplicate) {
+                self.note_warning(by, &instance, warning, now).await;
+            }
+            Ok::<_, JournalError>(accepted)
         };
         let (accepted, synced) = tokio::join!(append, self.sync(service, &instance, told, now));
         let accepted = accepted?;
-        if let Some(warning) = warning.filter(|_| !accepted.is_duplicate) {
-            self.note_warning(by, &instance, warning, now).await;
-        }
         if let Err(error) = synced
             && !is_of_disk(&error)
         {

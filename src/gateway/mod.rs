@@ -77,6 +77,7 @@ pub use self::{
         SetUp, SetUpDone, SetUpError, StatusOfInstance, WEBHOOK_EVENTS, can_reach, shown_url,
         webhook_url, webhook_url_at,
     },
+    states::InDoubt,
     vitals::Heard,
     waba::InstanceChange,
     work::{WAITING_PER_VENDOR_MAX, Work},
@@ -146,8 +147,8 @@ pub struct Inner {
     pub synced: Mutex<HashMap<InstanceId, Millis>>,
     /// When a failure of each instance was last written.
     pub failures: OnceAMinute,
-    /// When numbers that are said to be down were last asked about because they sent.
-    pub asked: OnceAMinute,
+    /// Numbers that are said to be down and have sent.
+    pub in_doubt: InDoubt,
     /// What was heard of vendors' callers and is not on disk yet.
     pub heard: Heard,
     /// Proves ID tokens, where the application's users may call.

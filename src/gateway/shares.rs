@@ -114,7 +114,11 @@ impl Gateway {
         events: &[Event],
     ) -> Result<Option<Arc<WabaInstance>>, AcceptError> {
         let Some(id) = events.iter().find_map(|it| it.reference) else { return Ok(None) };
-        let send = self.inner.journal.intent(id).await?;
+        let send = match self.inner.journal.intent(id).await {
+            // Whose it was nobody can say, however often it is told.
+            Err(error) if error.is_unreadable() => None,
+            send => send?,
+        };
         let send = send.filter(|it| it.vendor == service.vendor().id);
         let its = send.and_then(|it| service.instance(&it.instance));
         Ok(its.filter(|it| service.proves(ProviderKind::Twilio, hook, it)).cloned())

@@ -1,12 +1,15 @@
 //! How numbers are at their providers, as webhooks and sends tell it.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use metrics::counter;
-use tokio::runtime::Handle;
 
-use super::Gateway;
+use super::{Gateway, OnceAMinute};
 use crate::{
     domain::{
         clock::{MINUTE, Millis},
@@ -25,6 +28,31 @@ use crate::{
 const SYNC_EVERY: Millis = MINUTE;
 /// For a store elsewhere to keep it: a provider waits five seconds for all.
 const STATUS_WITHIN: Duration = Duration::from_secs(2);
+/// Numbers whose providers are asked at once how they are.
+const ASKED_AT_ONCE: usize = 16;
+
+/// Numbers that are said to be down and have sent.
+#[derive(Default)]
+pub struct InDoubt {
+    asked: OnceAMinute,
+    waiting: Mutex<Vec<Arc<WabaInstance>>>,
+}
+
+impl InDoubt {
+    fn add(&self, instance: &Arc<WabaInstance>, now: Millis) {
+        if self.asked.is_due(&instance.id, now) {
+            self.lock().push(Arc::clone(instance));
+        }
+    }
+
+    fn take(&self) -> Vec<Arc<WabaInstance>> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Arc<WabaInstance>>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 impl Gateway {
     /// Keeps what the provider says of the session, and when it was last heard of.
@@ -99,18 +127,19 @@ impl Gateway {
         }
     }
 
-    /// A number's own provider took a message of one that is said to be down: it is asked how the
-    /// number is, for not every provider tells when it is up again. Nothing waits for it.
+    /// A number's own provider took a message of one that is said to be down: it is to be asked how
+    /// the number is, for not every provider tells when it is up again.
     pub(super) fn note_taken(&self, instance: &Arc<WabaInstance>, by: ProviderKind) {
         let is_down = matches!(instance.status, Connection::Disconnected | Connection::Error);
-        let now = self.inner.clock.now();
-        if !is_down || by != instance.provider || !self.inner.asked.is_due(&instance.id, now) {
-            return;
+        if is_down && by == instance.provider {
+            self.inner.in_doubt.add(instance, self.inner.clock.now());
         }
-        // In virtual time there is none, and nobody to ask.
-        let Ok(runtime) = Handle::try_current() else { return };
-        let (gateway, instance) = (self.clone(), Arc::clone(instance));
-        runtime.spawn(async move { gateway.ask_state(&instance).await });
+    }
+
+    /// Asks how the numbers are that are said to be down and have sent, and keeps the answers.
+    pub async fn ask_in_doubt(&self) {
+        let asked = stream::iter(self.inner.in_doubt.take());
+        asked.for_each_concurrent(ASKED_AT_ONCE, async |it| self.ask_state(&it).await).await;
     }
 
     /// A session's state was asked for and is another one: the vendor's back end is told as if

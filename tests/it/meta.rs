@@ -198,8 +198,17 @@ async fn a_customer_with_another_number_or_id_stays_in_their_conversation() {
     };
     let (old, new) = (customer().with_bsuid("SN.1"), MetaCustomer::new("+221705559999"));
     shop.says(&old, &MetaInbound::text("bonjour")).await;
-    let moved = json!({ "type": "user_changed_number", "body": "…", "wa_id": "221705559999" });
-    shop.says(&old, &MetaInbound::raw("system", moved)).await;
+    let moved = |to: &str| {
+        let system = json!({ "type": "user_changed_number", "body": "…", "wa_id": to });
+        MetaInbound::raw("system", system).with_id(&format!("wamid.{to}"))
+    };
+    shop.says(&old, &moved("221704448888")).await;
+    assert_eq!(conversations().await, ["+221704448888"]);
+    let between = MetaCustomer::new("+221704448888").with_bsuid("SN.1");
+    shop.says(&between, &moved("221705559999")).await;
+    assert_eq!(conversations().await, ["+221705559999"]);
+    // Told again, the first change is no news.
+    shop.says(&old, &moved("221704448888")).await;
     assert_eq!(conversations().await, ["+221705559999"]);
     // Another id comes with it; no number need be told.
     let id = json!({ "timestamp": shop.app.now_secs(),

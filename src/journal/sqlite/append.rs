@@ -52,7 +52,7 @@ pub(super) struct PreparedEvent {
     message: Option<Token>,
     pub(super) text_key: Option<i64>,
     /// Where another linked device may tell it, too.
-    telling: Option<Telling>,
+    pub(super) telling: Option<Telling>,
 }
 
 pub(super) fn prepare(vault: &Vault, batch: NewEvents) -> Result<Prepared, DbError> {
@@ -153,6 +153,7 @@ fn append_one(
         still_open(cx, first)?;
         return Ok(Recorded::Duplicate(first));
     }
+    contacts::moved(cx, &batch.instance, speaker, event)?;
     let new = New { id, contact, dedupe };
     match &event.what {
         What::Message(_) => message(cx, batch, it, new)?,

@@ -57,11 +57,7 @@ pub(super) fn of_event(
     let former = Address { bsuid: former.bsuid.clone(), ..Address::default() };
     let former = self::tokens(cx.vault, instance, &former);
     let all: Vec<Token> = tokens.iter().copied().chain(former).collect();
-    let contact = resolve(cx, instance, &event.contact, &all, name)?;
-    if let Some(contact) = contact {
-        moved(cx, instance, contact, &event.contact)?;
-    }
-    Ok(contact)
+    resolve(cx, instance, &event.contact, &all, name)
 }
 
 /// The contact of this address, made when there is none. When it names two contacts that we took
@@ -109,14 +105,17 @@ pub(super) fn learn(
     resolve(cx, instance, &whole, &tokens, None).map(|_| ())
 }
 
-/// A customer has another number or id from now on: it is what is written to.
-fn moved(
+/// A customer who tells it has another number or id from now on: it is what is written to. Told
+/// again, it may be the former one by then.
+pub(super) fn moved(
     cx: &mut Cx<'_>,
     instance: &InstanceId,
-    contact: ContactId,
-    now: &Address,
+    contact: Option<ContactId>,
+    event: &Event,
 ) -> Result<(), DbError> {
+    let Some(contact) = contact.filter(|_| event.former.is_some()) else { return Ok(()) };
     let Some(mut known) = doc(cx, instance, contact)? else { return Ok(()) };
+    let now = &event.contact;
     known.address.phone = now.phone.clone().or(known.address.phone);
     known.address.bsuid = now.bsuid.clone().or(known.address.bsuid);
     write(cx, instance, contact, &known)
