@@ -34,9 +34,19 @@ struct Way {
 }
 
 impl Way {
-    fn shut(&self, now: Millis) -> Option<Shut> {
+    /// The provider wants nothing until then; what it said before holds where that is longer.
+    fn rests(&mut self, now: Millis, until: Millis) {
+        let before = self.busy_until(now).map(|it| it.1);
+        self.busy = Some((now, until.max(before.unwrap_or_default())));
+    }
+
+    fn busy_until(&self, now: Millis) -> Option<(Millis, Millis)> {
         // A clock that was set back must not keep it shut.
-        let busy = self.busy.filter(|(since, until)| (*since..*until).contains(&now));
+        self.busy.filter(|(since, until)| (*since..*until).contains(&now))
+    }
+
+    fn shut(&self, now: Millis) -> Option<Shut> {
+        let busy = self.busy_until(now);
         let busy =
             busy.map(|(since, until)| Shut { since, why: "busy", until, is_passed_over: true });
         self.circuit
@@ -195,7 +205,7 @@ impl Gateway {
         if is_patient || !has_choice(routes) {
             self.inner.work.block_instance(instance, until);
         } else {
-            circuits.with(instance, kind, |it| it.busy = Some((now, until)));
+            circuits.with(instance, kind, |it| it.rests(now, until));
             // Other messages may have let it wait meanwhile.
             self.inner.work.unblock_instance(instance);
         }

@@ -51,8 +51,8 @@ impl Gateway {
             return Ok(Next::Again { kind: Kind::Send, due, hold: None });
         };
         let limit = service.provider(first).limit(&instance);
-        if self.inner.work.set_limit(&instance.id, limit) {
-            // It was let through by another limit: its turn comes by this one.
+        if !self.inner.work.set_limit(job, limit) {
+            // Its turn comes by this one.
             return Ok(Next::Again { kind: Kind::Send, due: now, hold: None });
         }
         let mut to_send = match self.inner.journal.begin(job.id, ways, now).await? {

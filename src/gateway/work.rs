@@ -239,9 +239,12 @@ impl Work {
         scheduler.is_paused(vendor) || scheduler.is_all_paused()
     }
 
-    /// Sets how fast an instance may send. Whether that is another limit than before.
-    pub fn set_limit(&self, instance: &InstanceId, limit: Limit) -> bool {
-        self.lock().set_limit(instance, limit)
+    /// Sets how fast an instance may send. Whether a send of it that runs was let through by that
+    /// limit.
+    pub fn set_limit(&self, job: &Job, limit: Limit) -> bool {
+        let mut scheduler = self.lock();
+        scheduler.set_limit(&job.instance, limit);
+        scheduler.is_let_through(job.id, limit)
     }
 
     /// The provider wants nothing from this instance before `until`.

@@ -52,3 +52,14 @@ pub enum Next {
         hold: Option<Millis>,
     },
 }
+
+impl Next {
+    /// Only the journal knows what became of it: it is looked up at once.
+    pub(super) fn looked_up(self, now: Millis) -> Self {
+        let hold = match self {
+            Self::Again { hold, .. } => hold,
+            Self::Gone => None,
+        };
+        Self::Again { kind: Kind::Follow, due: now, hold }
+    }
+}

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::{
-    ASKING_PER_VENDOR_MAX, BACKLOG_AFTER, Job, Kind, LANELESS_PER_VENDOR_MAX, Next, Scheduler,
-    Timer,
+    ASKING_PER_VENDOR_MAX, BACKLOG_AFTER, Job, Kind, LANELESS_PER_VENDOR_MAX, Limit, Next,
+    Scheduler, Timer,
 };
 use crate::domain::{
     clock::Millis,
@@ -189,6 +189,12 @@ impl Scheduler {
         self.enter_ring(&vendor);
     }
 
+    /// Whether this work runs and was let through by this limit.
+    #[must_use]
+    pub fn is_let_through(&self, id: EntryId, limit: Limit) -> bool {
+        self.running.get(&id) == Some(&limit)
+    }
+
     /// What waits because an instance was blocked may go on.
     pub fn unblock_instance(&mut self, instance: &InstanceId, now: Millis) {
         if self.pace_of(instance).unblock() && self.paced_lanes.contains_key(instance) {
@@ -237,7 +243,7 @@ impl Scheduler {
         loop {
             let id = self.vendors.get_mut(vendor)?.laneless(kind).pop_front()?;
             let is_open = self.jobs.get(&id).is_some_and(|it| it.kind == kind);
-            if !is_open || self.running.contains(&id) {
+            if !is_open || self.running.contains_key(&id) {
                 continue;
             }
             *self.vendors.get_mut(vendor)?.running.entry(kind).or_default() += 1;

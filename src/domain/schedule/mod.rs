@@ -6,6 +6,8 @@ mod lane;
 mod pace;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod told_tests;
 mod turn;
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
@@ -43,7 +45,8 @@ enum Timer {
 /// Decides what may start.
 pub struct Scheduler {
     jobs: HashMap<EntryId, Job>,
-    running: HashSet<EntryId>,
+    /// And by which limit of its instance it was let through.
+    running: HashMap<EntryId, Limit>,
     /// Running work that something else decided about meanwhile: its end must be looked up.
     overtaken: HashSet<EntryId>,
     lanes: HashMap<LaneKey, Lane>,
@@ -68,7 +71,7 @@ impl Scheduler {
     pub fn new(now: Millis) -> Self {
         Self {
             jobs: HashMap::new(),
-            running: HashSet::new(),
+            running: HashMap::new(),
             overtaken: HashSet::new(),
             lanes: HashMap::new(),
             places: HashMap::new(),
@@ -95,8 +98,10 @@ impl Scheduler {
         while let Some(vendor) = self.ring.pop_front() {
             if let Some(id) = self.start_one(&vendor, now) {
                 self.ring.push_back(vendor);
-                self.running.insert(id);
-                return self.jobs.get(&id).cloned();
+                let job = self.jobs.get(&id).cloned()?;
+                let limit = self.limit_of(&job.instance);
+                self.running.insert(id, limit);
+                return Some(job);
             }
             if let Some(turn) = self.vendors.get_mut(&vendor) {
                 turn.in_ring = false;
@@ -116,20 +121,14 @@ impl Scheduler {
 
     /// Ends a run of work that [`Self::next`] gave out.
     pub fn finish(&mut self, id: EntryId, next: Next, now: Millis) {
-        if !self.running.remove(&id) {
+        if self.running.remove(&id).is_none() {
             return;
         }
         let is_overtaken = self.overtaken.remove(&id);
         let Some(job) = self.jobs.get(&id).cloned() else { return };
         let job = self.at_home(job);
         let next = match job.kind {
-            Kind::Send | Kind::Follow if is_overtaken => {
-                let hold = match next {
-                    Next::Again { hold, .. } => hold,
-                    Next::Gone => None,
-                };
-                Next::Again { kind: Kind::Follow, due: now, hold }
-            }
+            Kind::Send | Kind::Follow if is_overtaken => next.looked_up(now),
             Kind::Message if is_overtaken => {
                 Next::Again { kind: Kind::Message, due: now, hold: None }
             }
@@ -151,7 +150,7 @@ impl Scheduler {
     /// and the end of a run came last only the journal knows, so running work is looked up
     /// ([`Kind::Follow`]) when it ends.
     pub fn decided(&mut self, job: Job, next: Next, now: Millis) {
-        if self.running.contains(&job.id) {
+        if self.running.contains_key(&job.id) {
             self.overtaken.insert(job.id);
             return;
         }
@@ -161,6 +160,11 @@ impl Scheduler {
             self.release_hold(&job, now);
             return;
         }
+        // What was decided before a late failure may be told after it.
+        let leaves = |it: &Job| matches!(it.kind, Kind::Send | Kind::Later);
+        let stays = matches!(next, Next::Again { kind: Kind::Send | Kind::Later, .. });
+        let is_doubtful = known.as_ref().is_some_and(leaves) && !stays;
+        let next = if is_doubtful { next.looked_up(now) } else { next };
         let (vendor, contact) = (job.vendor.clone(), job.contact);
         // The contact is as the journal has it: ours may be a former one.
         let job = Job { contact, ..known.unwrap_or(job) };
@@ -218,9 +222,9 @@ impl Scheduler {
         }
     }
 
-    /// Sets how fast an instance may send. Whether that is another limit than before.
-    pub fn set_limit(&mut self, instance: &InstanceId, limit: Limit) -> bool {
-        self.pace_of(instance).set_limit(limit)
+    /// Sets how fast an instance may send.
+    pub fn set_limit(&mut self, instance: &InstanceId, limit: Limit) {
+        self.pace_of(instance).set_limit(limit);
     }
 
     /// The provider wants nothing from this instance before `until`.

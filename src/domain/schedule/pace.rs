@@ -92,13 +92,13 @@ impl Pace {
         Self::new(limit, now - limit.burst * limit.interval_us / 1_000)
     }
 
-    /// Changes the limit. Whether it is another.
-    pub fn set_limit(&mut self, limit: Limit) -> bool {
+    /// Changes the limit.
+    pub fn set_limit(&mut self, limit: Limit) {
         if self.limit == Limit::UNTOLD {
             // What passed has sent nothing yet: it comes again under this limit.
             self.empty_us = self.since_us;
         }
-        std::mem::replace(&mut self.limit, limit) != limit
+        self.limit = limit;
     }
 
     /// Takes `n_tokens`, one for most sends.

@@ -5,24 +5,24 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::clock::SECOND;
 
-const VENDORS: i64 = 3;
+pub(super) const VENDORS: i64 = 3;
 
 fn vendor(n: i64) -> VendorId {
     VendorId::parse(&format!("v{n}")).unwrap()
 }
 
-fn instance(n: i64) -> InstanceId {
+pub(super) fn instance(n: i64) -> InstanceId {
     InstanceId::parse(&format!("i{n}")).unwrap()
 }
 
-fn job(id: i64, contact: i64, kind: Kind, due: Millis) -> Job {
+pub(super) fn job(id: i64, contact: i64, kind: Kind, due: Millis) -> Job {
     let n = contact.rem_euclid(VENDORS);
     let contact = Some(ContactId(contact));
     Job { id: EntryId(id), vendor: vendor(n), instance: instance(n), contact, kind, due }
 }
 
 /// A scheduler whose pace is no bound, unless the test waits less than this.
-fn rested() -> (Scheduler, Millis) {
+pub(super) fn rested() -> (Scheduler, Millis) {
     let mut scheduler = Scheduler::new(0);
     for n in 0..VENDORS {
         scheduler.set_limit(&instance(n), Limit::WASENDER);
