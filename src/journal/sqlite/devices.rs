@@ -47,7 +47,6 @@ impl Telling {
             let place = [b"told".as_slice(), instance.as_str().as_bytes()];
             vault.token(&[&place, parts].concat())
         };
-        let own = [u8::from(event.from_me)];
         let (kind, what) = match &event.what {
             What::Message(content) => (0, content_parts(content)),
             What::Echo(content) => (1, content_parts(content)),
@@ -60,6 +59,8 @@ impl Telling {
             | What::Connection(_)
             | What::Other { .. } => return None,
         };
+        // Of a message its kind tells who wrote it; not every provider says it besides.
+        let own = [u8::from(event.from_me && kind == 2)];
         let what = what.map(|(kind, text)| {
             said(&[kind.as_bytes(), entries::words(text).as_bytes(), own.as_slice()])
         });

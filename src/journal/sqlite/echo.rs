@@ -44,6 +44,7 @@ pub(super) fn arrived(
         is_private: it.event.chat == Chat::Private,
         by: it.event.via,
         at: batch.now,
+        said_at: it.telling.as_ref().map(|_| it.event.at.unwrap_or(batch.now)),
     };
     match whose(cx, &question, batch.now, batch.now + ECHO_WAIT)? {
         Whose::Ours(about) => {
@@ -84,7 +85,11 @@ pub(super) fn told_again(
     if sent.is_none()
         && let Some(id) = entries::load(cx, first)?.and_then(|it| it.origin)
     {
-        let has_no_id = |row: &EntryRow| row.pid.is_none() && may_name(row, it.event.via);
+        let said_at = Some(it.event.at.unwrap_or(now));
+        let has_no_id = |row: &EntryRow| {
+            let (by, is_unnamed) = (it.event.via, row.pid.is_none());
+            is_unnamed && may_name(row, by) && is_of_latest(row, by, said_at)
+        };
         sent = entries::load(cx, id)?.filter(has_no_id);
     }
     if let Some(row) = sent.filter(|it| it.kind == INTENT) {
@@ -119,15 +124,17 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
         return Ok(gone(cx, false));
     }
     let body = entries::body(cx, row.id)?;
+    let event = entries::open::<Event>(cx.vault, &row.instance, &body)?;
     let question = Question {
         instance: &row.instance,
         contact: row.contact,
-        by: entries::open::<Event>(cx.vault, &row.instance, &body)?.via,
+        by: event.via,
         pid: row.pid,
         text_key: row.text_key.unwrap_or_default(),
         has_text: true,
         is_private: row.contact.is_some(),
         at: row.id.ms(),
+        said_at: Some(event.at.unwrap_or(row.id.ms())),
     };
     if let Whose::Ours(about) = whose(cx, &question, now, now)? {
         no_echo(cx, &mut row)?;
@@ -214,12 +221,26 @@ struct Question<'a> {
     by: Option<ProviderKind>,
     /// When the echo came.
     at: Millis,
+    /// When what it tells was sent, where another provider's sends may be told here, too.
+    said_at: Option<Millis>,
 }
 
 /// Whether the id that this one tells is the send's: another provider has its own.
 fn may_name(row: &EntryRow, by: Option<ProviderKind>) -> bool {
     let via = row.life.delivery.as_ref().and_then(|it| it.via);
     via.is_none_or(|it| it == by.unwrap_or(ProviderKind::Wasender))
+}
+
+/// Whether the echo is surely of the latest attempt: of what became of that one, the echo of an
+/// attempt that failed after it had been taken says nothing.
+fn is_of_latest(row: &EntryRow, by: Option<ProviderKind>, said_at: Option<Millis>) -> bool {
+    let is_later = |at: Millis| row.begun_at.is_some_and(|it| at >= it);
+    !failed_late(row) || may_name(row, by) && said_at.is_none_or(is_later)
+}
+
+/// Whether an attempt failed after it had been taken.
+fn failed_late(row: &EntryRow) -> bool {
+    row.life.delivery.as_ref().is_some_and(|it| it.reopened + it.throttled > 0)
 }
 
 /// Whose echo it is; in doubt it is ours.
@@ -254,7 +275,8 @@ fn whose(
         let pid = it.pid.filter(|_| is_sure);
         let row = recent.into_iter().find(|row| row.id == first);
         // Whose of several it is cannot be told, so none of them learns an id from it.
-        return match row.filter(|_| is_sure) {
+        let tells = |row: &EntryRow| is_sure && is_of_latest(row, it.by, it.said_at);
+        return match row.filter(tells) {
             Some(row) => {
                 let (sent, pid) =
                     (Input::Heard(Status::Sent), pid.filter(|_| may_name(&row, it.by)));
