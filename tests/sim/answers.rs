@@ -114,9 +114,20 @@ fn has_cause(
             died_at.zip(expires).is_some_and(|(at, expires)| at + BETWEEN_TRIES >= *expires)
         }
         ("dead", Some("invalid")) => rules.invalid.contains(text),
-        ("dead", Some("failed")) => world.sent.iter().any(|it| it.text == text && it.fails),
+        ("dead", Some("failed" | "undeliverable")) => {
+            world.sent.iter().any(|it| it.text == text && it.fails)
+        }
         ("dead", Some("silenced")) => {
             world.meant_for(text).is_some_and(|it| may_be_paused(world, it.person))
+        }
+        ("parked", Some("window_closed")) => {
+            // Meta tells not of every message; what failed at Wasender has no other way.
+            let has_failed = world.sent.iter().any(|it| it.text == text && it.fails);
+            has_failed || rules.closed.contains(text)
+        }
+        ("parked", Some("unauthorized")) => {
+            let has_failed = world.sent.iter().any(|it| it.text == text && it.fails);
+            has_failed && rules.unauthorized.contains(text)
         }
         ("dead" | "parked", Some("part_before")) => {
             let before = text.strip_suffix(" p2").map(|it| format!("{it} p1"));

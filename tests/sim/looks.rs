@@ -144,6 +144,8 @@ fn check_before(
     let state = &other.life["delivery"]["state"];
     // One that was taken up again later joins its lane when others have passed.
     let is_again = other.life["delivery"]["is_risked"] == true
+        || other.life["delivery"]["reopened"].is_number()
+        || other.life["delivery"]["throttled"].is_number()
         || step_at(&other.life, "parked").is_some()
         || step_at(&other.life, "unknown_yet").is_some() && state["waiting"].is_object();
     let holds = match state["fenced"]["since"].as_i64() {
@@ -281,14 +283,17 @@ fn check_intent(world: &mut World, vendor: usize, row: &MessageRow) {
 fn check_heard(world: &mut World, row: &MessageRow, text: &str, status: &str) {
     let Some(sent) = world.sent.iter().find(|it| it.text == text) else { return };
     let is_linked = sent.echoed_at.is_some_and(|it| it < sent.at + 100 * SECOND);
-    let is_once = world.rules.left.get(text) == Some(&1);
+    // Of what failed on its way another attempt may have begun, and never have left.
+    let n_begun = world.rules.begun.get(text).copied().unwrap_or_default();
+    let is_again = sent.fails && n_begun > 1;
+    let is_once = world.rules.left.get(text) == Some(&1) && !is_again;
     if !is_linked || !is_once {
         return;
     }
     let best = sent.told.unwrap_or(1).max(1);
     let now = match status {
         "accepted" | "pending" | "sent" => 1,
-        "dead" => 2,
+        "dead" | "parked" => 2,
         "delivered" => 3,
         "read" => 4,
         _ => 0,

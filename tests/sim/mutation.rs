@@ -12,6 +12,8 @@ pub enum Mutation {
     CutOffWaitsAgain,
     /// A send whose outcome is unknown is tried again.
     UnknownIsRepeated,
+    /// A send whose outcome is unknown is tried through the other provider.
+    UnknownGoesAnotherWay,
     /// What is heard of a fenced send is not applied to it.
     FenceBlocksSignals,
     /// A fence holds its lane for ten minutes more.
@@ -28,6 +30,8 @@ pub enum Mutation {
     SettledTwice,
     /// A webhook that comes twice is two.
     NoDedupe,
+    /// What two providers tell of one number is two.
+    DevicesAreNotOne,
     /// A request that is asked twice is two.
     NoIdempotency,
     /// Each message is a lane of its own.
@@ -89,10 +93,11 @@ pub enum Mutation {
 }
 
 impl Mutation {
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 42] = [
         Self::SendBeforeBegin,
         Self::CutOffWaitsAgain,
         Self::UnknownIsRepeated,
+        Self::UnknownGoesAnotherWay,
         Self::FenceBlocksSignals,
         Self::FenceHoldsLonger,
         Self::OutcomeOverStatus,
@@ -101,6 +106,7 @@ impl Mutation {
         Self::AnswersBeforeTheEnd,
         Self::SettledTwice,
         Self::NoDedupe,
+        Self::DevicesAreNotOne,
         Self::NoIdempotency,
         Self::NoLanes,
         Self::MergeLeavesALane,
@@ -137,12 +143,14 @@ impl Mutation {
         match self {
             Self::SendBeforeBegin => &[rules::BEGUN],
             Self::CutOffWaitsAgain | Self::UnknownIsRepeated | Self::SettledTwice => &[rules::ONCE],
+            Self::UnknownGoesAnotherWay => &[rules::ONCE, rules::HEARD],
             Self::FenceBlocksSignals | Self::EarlySignalIsDropped => &[rules::HEARD],
             Self::FenceHoldsLonger => &[rules::FENCE],
             Self::OutcomeOverStatus => &[rules::HEARD, rules::BACKWARDS],
             Self::StatusMovesBack => &[rules::BACKWARDS],
             Self::AnswersBeforeTheEnd => &[rules::ONCE, rules::ANSWERED],
             Self::NoDedupe => &[rules::DUPLICATE, rules::SAME_ID, rules::ONCE],
+            Self::DevicesAreNotOne => &[rules::DUPLICATE, rules::SAME_ID, rules::ONCE],
             Self::NoIdempotency => &[rules::DUPLICATE],
             Self::NoLanes => &[rules::ORDER_OUT, rules::ORDER_IN],
             Self::MergeLeavesALane => &[rules::ORDER_IN, rules::ORDER_OUT],

@@ -1,13 +1,17 @@
 //! What happens in the story of a seed, as far as the world decides it beforehand.
 
-use waba_gateway::domain::clock::{HOUR, MINUTE, Millis, SECOND};
+use waba_gateway::domain::{
+    clock::{HOUR, MINUTE, Millis, SECOND},
+    id::{InstanceId, VendorId},
+    route::ProviderKind,
+};
 
 use super::{
+    meta,
     rng::Rng,
     wire::{self, Form, Names},
     world::{ApiSend, Event, Hook, Person, Says, VendorModel, World, Written},
 };
-use waba_gateway::domain::id::{InstanceId, VendorId};
 
 /// When every story begins; all of one is on one day but for the longest.
 pub const BASE: Millis = 1_767_258_000_000;
@@ -94,11 +98,15 @@ fn vendor(n: usize, rng: &mut Rng) -> VendorModel {
         has_welcome: rng.chance(150),
         has_apology: rng.chance(200),
         has_log: rng.chance(600),
+        has_meta: rng.chance(400),
     }
 }
 
-fn form(rng: &mut Rng) -> Form {
-    [Form::Phone, Form::Lid, Form::Both][rng.below(3)]
+/// Where two providers tell of one number, only who is known by a phone number is known to both:
+/// Meta tells no LID.
+pub fn form(rng: &mut Rng, has_meta: bool) -> Form {
+    let forms = [Form::Phone, Form::Both, Form::Lid];
+    forms[rng.below(if has_meta { 2 } else { 3 })]
 }
 
 /// A customer writes; Wasender tells it once, twice, late or under another event's name.
@@ -111,7 +119,9 @@ fn writes(world: &mut World, rng: &mut Rng, person: usize, at: Millis) {
     if written < at {
         world.old.insert(n);
     }
-    let form = form(rng);
+    world.wrote.push((person, written));
+    let has_meta = world.vendors[vendor].has_meta;
+    let form = form(rng, has_meta);
     let id = format!("IN{n:06}");
     for copy in 0..1 + usize::from(rng.chance(250)) + usize::from(rng.chance(80)) {
         let event = ["messages.received", "messages.upsert"][rng.below(2)];
@@ -123,6 +133,7 @@ fn writes(world: &mut World, rng: &mut Rng, person: usize, at: Millis) {
         }
         let late = if rng.chance(60) { 60_000 } else { 1_500 };
         let hook = Hook {
+            by: ProviderKind::Wasender,
             vendor,
             to: vendor,
             body,
@@ -132,16 +143,21 @@ fn writes(world: &mut World, rng: &mut Rng, person: usize, at: Millis) {
         };
         world.at(at + rng.between(0, late), Event::Hook(Box::new(hook)));
     }
+    if has_meta && rng.chance(700) {
+        let id = format!("wamid.IN{n:06}");
+        let body = meta::message(vendor, &names, &id, &format!("m{n}"), written);
+        by_meta(world, rng, vendor, body, Says::Message(n), at);
+    }
     if rng.chance(50) {
         let body = wire::edit(&names, &format!("ED{n:06}"), &id, "edited", at);
-        let hook = Hook { vendor, to: vendor, body, says: Says::Other, tries: 1, links: false };
+        let hook = other(vendor, vendor, body);
         world.at(at + rng.between(0, 4_000), Event::Hook(Box::new(hook)));
     }
     if world.vendors.len() > 1 && rng.chance(30) {
         // To another vendor's address; it does not prove itself there.
         let body = wire::message("messages.received", &names, form, &id, &format!("m{n}"), at);
         let to = (vendor + 1) % world.vendors.len();
-        let hook = Hook { vendor, to, body, says: Says::Other, tries: 1, links: false };
+        let hook = other(vendor, to, body);
         world.at(at, Event::Hook(Box::new(hook)));
     }
 }
@@ -163,7 +179,7 @@ fn session(world: &mut World, rng: &mut Rng) {
     let vendor = rng.below(world.vendors.len());
     let word = ["connected", "disconnected", "connecting"][rng.below(3)];
     let body = wire::session(word, BASE);
-    let hook = Hook { vendor, to: vendor, body, says: Says::Other, tries: 1, links: false };
+    let hook = other(vendor, vendor, body);
     world.at(BASE + rng.between(0, PLANNED), Event::Hook(Box::new(hook)));
 }
 
@@ -176,8 +192,37 @@ fn human(world: &mut World, rng: &mut Rng) {
     let at = BASE + rng.between(0, PLANNED);
     let text = format!("human {n}");
     let body = wire::echo("messages.upsert", &names, Form::Both, &format!("HU{n:06}"), &text, at);
-    let hook = Hook { vendor, to: vendor, body, says: Says::Human(n), tries: 3, links: true };
+    let says = Says::Human(n);
+    let by = ProviderKind::Wasender;
+    let hook = Hook { by, vendor, to: vendor, body, says, tries: 3, links: true };
     world.at(at + rng.between(0, 1_500), Event::Hook(Box::new(hook)));
+    if world.vendors[vendor].has_meta && rng.chance(500) {
+        let body = meta::echo(vendor, &names, &format!("wamid.HU{n:06}"), &text, at);
+        by_meta(world, rng, vendor, body, says, at);
+    }
+}
+
+/// Meta tells it as well, sooner or later than Wasender.
+fn by_meta(
+    world: &mut World,
+    rng: &mut Rng,
+    vendor: usize,
+    body: serde_json::Value,
+    says: Says,
+    at: Millis,
+) {
+    let late = if rng.chance(60) { 60_000 } else { 1_500 };
+    let by = ProviderKind::Meta;
+    let hook = Hook { by, vendor, to: vendor, body, says, tries: 3, links: false };
+    for _ in 0..1 + usize::from(rng.chance(150)) {
+        world.at(at + rng.between(0, late), Event::Hook(Box::new(hook.clone())));
+    }
+}
+
+/// A webhook of Wasender's that is neither a message nor tells of one that was sent.
+fn other(vendor: usize, to: usize, body: serde_json::Value) -> Hook {
+    let by = ProviderKind::Wasender;
+    Hook { by, vendor, to, body, says: Says::Other, tries: 1, links: false }
 }
 
 /// A back end asks for more than may leave in a minute.

@@ -1,4 +1,5 @@
-//! Wasender: takes messages, loses answers, tells how far they have got, in any order or not at all.
+//! Providers take messages, lose answers, tell how far they have got, in any order or not at all;
+//! Wasender's own ways of it.
 
 use std::sync::Arc;
 
@@ -7,13 +8,13 @@ use reqwest::header::AUTHORIZATION;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 use waba_gateway::{
-    domain::clock::Millis,
+    domain::{clock::Millis, route::ProviderKind},
     http::{Carrier, HttpError, Reply, Request},
 };
 
 use super::{
     bot::{self, reply},
-    rules,
+    meta, plan, rules,
     wire::{self, Form},
     world::{Event, Hook, Says, Shared, World, token},
 };
@@ -21,6 +22,9 @@ use super::{
 /// A request that the provider has taken.
 #[derive(Clone, Debug)]
 pub struct Sent {
+    pub via: ProviderKind,
+    /// Our own id, where it was told.
+    pub reference: Option<String>,
     pub vendor: usize,
     pub person: usize,
     /// What tells its text from all others.
@@ -54,7 +58,7 @@ pub fn wire(world: &Shared) -> Arc<Wire> {
     Arc::new(Wire(Arc::clone(world)))
 }
 
-type Answering = oneshot::Sender<Result<Reply, HttpError>>;
+pub type Answering = oneshot::Sender<Result<Reply, HttpError>>;
 
 fn take(world: &mut World, request: &Request<'_>, answer: Answering) {
     let body: Value =
@@ -67,6 +71,9 @@ fn take(world: &mut World, request: &Request<'_>, answer: Answering) {
     let path: Vec<String> =
         request.url.path_segments().unwrap().skip(1).map(str::to_owned).collect();
     let path: Vec<&str> = path.iter().map(String::as_str).collect();
+    if request.url.host_str() == Some("meta.test") {
+        return meta::take(world, &key, &path, &body, answer);
+    }
     match path[..] {
         ["send-message"] => send(world, &key, &body, answer),
         ["messages", ticket, "info"] => info(world, &key, ticket, answer),
@@ -81,8 +88,28 @@ fn send(world: &mut World, key: &str, body: &Value, answer: Answering) {
         world.broke(rules::OWN_KEY, "a send with an unknown key".to_owned());
         return;
     };
-    let to = body["to"].as_str().unwrap_or_default().trim_start_matches('+').to_owned();
-    let whole = body["text"].as_str().unwrap_or_default().to_owned();
+    let leaving = Leaving {
+        via: ProviderKind::Wasender,
+        vendor,
+        to: body["to"].as_str().unwrap_or_default().trim_start_matches('+').to_owned(),
+        whole: body["text"].as_str().unwrap_or_default().to_owned(),
+        reference: None,
+    };
+    leaves(world, leaving, answer);
+}
+
+/// A request to send, as a provider reads it.
+pub struct Leaving {
+    pub via: ProviderKind,
+    pub vendor: usize,
+    pub to: String,
+    pub whole: String,
+    pub reference: Option<String>,
+}
+
+/// A request to send is on its way.
+pub fn leaves(world: &mut World, leaving: Leaving, answer: Answering) {
+    let Leaving { via, vendor, to, whole, reference } = leaving;
     let text = token(&whole);
     let person = world.people.iter().position(|it| it.vendor == vendor && it.names.phone == to);
     let Some(person) = person else {
@@ -90,12 +117,16 @@ fn send(world: &mut World, key: &str, body: &Value, answer: Answering) {
         world.broke(rules::OWN_CUSTOMER, how);
         return;
     };
-    world.request_left(vendor, person, &text);
+    world.request_left(via, vendor, person, &text);
     let quick = world.rng.between(20, 400);
     if world.fault(40) {
         return world.after(1, Event::Answer(answer, Err(HttpError::NoConnection)));
     }
-    if let Some(refusal) = refusal(world, &text) {
+    let refusal = match via {
+        ProviderKind::Meta => meta::refusal(world, person, &text),
+        _ => refusal(world, &text),
+    };
+    if let Some(refusal) = refusal {
         return world.after(quick, Event::Answer(answer, Ok(refusal)));
     }
     // It leaves now: it arrives although nobody waits for the answer any more, or it does not.
@@ -109,14 +140,24 @@ fn send(world: &mut World, key: &str, body: &Value, answer: Answering) {
     let taken_at = world.now() + quick;
     let ticket = 100 + usize::try_from(world.n_events).unwrap() * 64 + world.rng.below(64);
     let fails = world.fault(40);
+    let whatsapp_id = match via {
+        ProviderKind::Meta => format!("wamid.{ticket:08}"),
+        _ => format!("3EB0{ticket:08}"),
+    };
+    let body = match via {
+        ProviderKind::Meta => meta::taken(&whatsapp_id),
+        _ => json!({ "success": true, "data": { "msgId": ticket, "status": "in_progress" } }),
+    };
     if is_taken {
         let sent = Sent {
+            via,
+            reference,
             vendor,
             person,
             text,
             whole,
             ticket,
-            whatsapp_id: format!("3EB0{ticket:08}"),
+            whatsapp_id,
             at: taken_at,
             fails,
             told: None,
@@ -134,7 +175,6 @@ fn send(world: &mut World, key: &str, body: &Value, answer: Answering) {
         let status = if world.rng.chance(500) { 500 } else { 408 };
         (taken_at + after, Ok(reply(status, &json!({}))))
     } else {
-        let body = json!({ "success": true, "data": { "msgId": ticket, "status": "in_progress" } });
         (taken_at + after, Ok(reply(200, &body)))
     };
     world.at(at, Event::Answer(answer, got));
@@ -145,8 +185,7 @@ fn refusal(world: &mut World, text: &str) -> Option<Reply> {
     if world.fault(40) {
         let seconds = world.rng.between(1, 40);
         let until = world.now() + seconds * 1_000;
-        world.rules.not_before.insert(text.to_owned(), until);
-        world.rules.disturbed(until);
+        world.rules.wants_rest(Some(ProviderKind::Wasender), text, until);
         return Some(reply(429, &json!({ "message": "slow down", "retry_after": seconds })));
     }
     if world.fault(30) {
@@ -167,14 +206,25 @@ fn refusal(world: &mut World, text: &str) -> Option<Reply> {
 pub fn accept(world: &mut World, sent: Sent) {
     world.accepted(&sent);
     let n = world.sent.len();
+    match sent.via {
+        ProviderKind::Meta => meta::accept(world, &sent, n),
+        _ => accepted(world, &sent, n),
+    }
+    world.sent.push(sent);
+}
+
+/// Wasender has it.
+fn accepted(world: &mut World, sent: &Sent, n: usize) {
+    meta::notices(world, sent);
     let names = world.people[sent.person].names.clone();
     let (id, at) = (sent.whatsapp_id.clone(), world.now());
-    let form = [Form::Phone, Form::Lid, Form::Both][world.rng.below(3)];
+    let form = plan::form(&mut world.rng, world.vendors[sent.vendor].has_meta);
     let text = sent.whole.clone();
+    let by = (ProviderKind::Wasender, sent.vendor);
     if world.rng.chance(700) {
         let event = if world.rng.chance(500) { "message.sent" } else { "messages.upsert" };
         let body = wire::echo(event, &names, form, &id, &text, at);
-        tell(world, sent.vendor, Says::Echo(n), &body, 3_000, form == Form::Both);
+        tell(world, by, Says::Echo(n), &body, 3_000, form == Form::Both);
     }
     let by_ticket = world.rng.chance(200);
     let codes: &[i64] = if sent.fails { &[2, 0] } else { &[2, 3, 4] };
@@ -186,19 +236,25 @@ pub fn accept(world: &mut World, sent: Sent) {
         let says = if by_ticket { Says::Other } else { Says::Status(n, *code) };
         let id = if by_ticket { sent.ticket.to_string() } else { id.clone() };
         let body = wire::status(&names, &id, *code, at);
-        tell(world, sent.vendor, says, &body, step * 2_000, false);
+        tell(world, by, says, &body, step * 2_000, false);
     }
-    world.sent.push(sent);
 }
 
 /// A webhook about a send, at some time, perhaps twice.
-fn tell(world: &mut World, vendor: usize, says: Says, body: &Value, usually: i64, links: bool) {
+pub fn tell(
+    world: &mut World,
+    (by, vendor): (ProviderKind, usize),
+    says: Says,
+    body: &Value,
+    usually: i64,
+    links: bool,
+) {
     let n_times = if world.rng.chance(150) { 2 } else { 1 };
     for _ in 0..n_times {
         let far = world.rng.chance(100);
         let after = world.rng.between(0, if far { 90_000 } else { usually });
         let body = body.clone();
-        let hook = Hook { vendor, to: vendor, body, says, tries: 2, links };
+        let hook = Hook { by, vendor, to: vendor, body, says, tries: 2, links };
         world.after(after, Event::Hook(Box::new(hook)));
     }
 }
@@ -245,7 +301,7 @@ fn phone(world: &mut World, key: &str, lid: &str, answer: Answering) {
 /// The account's log of sends. It is incomplete: what is missing proves nothing.
 fn log(world: &mut World, session: &str, answer: Answering) {
     let mut items = Vec::new();
-    for it in &world.sent {
+    for it in world.sent.iter().filter(|it| it.via == ProviderKind::Wasender) {
         if world.vendors[it.vendor].session != session || it.ticket % 3 == 0 {
             continue;
         }

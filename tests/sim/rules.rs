@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use waba_gateway::domain::{
     clock::{MINUTE, Millis, SECOND},
     id::{ContactId, EntryId},
+    route::ProviderKind,
 };
 
 use super::{
@@ -79,9 +80,6 @@ pub const ALL: [&str; 31] = [
     OWN_SENDS,
 ];
 
-/// So long after its first send a process has no others in hand that it let through before.
-const LEARNS_WITHIN: Millis = 15 * SECOND;
-
 /// What has been seen so far.
 #[derive(Default)]
 pub struct Rules {
@@ -94,14 +92,16 @@ pub struct Rules {
     /// The entry of the latest attempt with this text.
     pub entry_of: HashMap<String, EntryId>,
     pub expires: HashMap<String, Millis>,
-    pub not_before: HashMap<String, Millis>,
+    /// By text and provider: when it may be tried again there. `None` is every provider.
+    pub not_before: HashMap<(String, Option<ProviderKind>), Millis>,
+    /// Texts that came too late for Meta, and that it refused for its token.
+    pub closed: HashSet<String>,
+    pub unauthorized: HashSet<String>,
     /// When an automatic answer was decided.
     pub decided_at: HashMap<String, Millis>,
     /// By person: when a human took over, and until when.
     pub silenced: HashMap<usize, (Millis, Millis)>,
     pub paused_since: HashMap<usize, Millis>,
-    /// The first of each vendor in the present process.
-    pub first_sends: HashMap<usize, Millis>,
     /// When work was started: the poll and the time.
     pub started: HashMap<EntryId, (u64, Millis)>,
     /// When the scheduler was told of an entry.
@@ -117,8 +117,8 @@ pub struct Rules {
     pub cut_off: HashSet<EntryId>,
     /// Vendors whose bot has failed.
     pub bot_failed: HashSet<usize>,
-    /// When work was handed out that then became a request, by vendor.
-    pub sends: HashMap<usize, Vec<Millis>>,
+    /// When work was handed out that then became a request, by vendor and provider.
+    pub sends: HashMap<(usize, ProviderKind), Vec<Millis>>,
     /// When something last went wrong, or was not as usual.
     pub disturbed_at: Millis,
     /// Attempts under way when the last process died.
@@ -132,6 +132,12 @@ pub struct Rules {
 }
 
 impl Rules {
+    /// A provider does not want to be asked again before this time; `None` is every provider.
+    pub fn wants_rest(&mut self, via: Option<ProviderKind>, text: &str, until: Millis) {
+        self.not_before.insert((text.to_owned(), via), until);
+        self.disturbed(until);
+    }
+
     pub fn disturbed(&mut self, now: Millis) {
         self.disturbed_at = self.disturbed_at.max(now);
     }
@@ -139,9 +145,9 @@ impl Rules {
 
 impl World {
     /// A request has left for the provider.
-    pub fn request_left(&mut self, vendor: usize, person: usize, text: &str) {
+    pub fn request_left(&mut self, via: ProviderKind, vendor: usize, person: usize, text: &str) {
         let now = self.now();
-        self.tell(|| format!("a request leaves: {text} for person {person}"));
+        self.tell(|| format!("a request leaves through {via}: {text} for person {person}"));
         let left = self.rules.left.entry(text.to_owned()).or_default();
         *left += 1;
         if *left > self.rules.begun.get(text).copied().unwrap_or_default() {
@@ -153,7 +159,11 @@ impl World {
             self.broke(ISOLATION, format!("{text:?} of vendor {of} left from vendor {vendor}"));
         }
         let is_unique = self.meant_for(text).is_some();
-        if is_unique && self.rules.not_before.get(text).is_some_and(|it| now < *it) {
+        let wants_rest = [None, Some(via)].into_iter().any(|via| {
+            let until = self.rules.not_before.get(&(text.to_owned(), via));
+            until.is_some_and(|it| now < *it)
+        });
+        if is_unique && wants_rest {
             self.broke(RETRY_AFTER, format!("{text:?}"));
         }
         // What the worker had in hand already may still leave.
@@ -162,7 +172,16 @@ impl World {
             self.broke(PAUSED, format!("{text:?}"));
         }
         self.check_part(text);
-        self.check_pace(vendor, text);
+        self.check_pace(via, vendor, text);
+    }
+
+    /// Where there is a choice of ways a new process does not know which of them wants a rest.
+    pub fn forget_rests(&mut self) {
+        let has_choice =
+            |text: &str| self.meant_for(text).is_some_and(|it| self.vendors[it.vendor].has_meta);
+        let kept =
+            self.rules.not_before.iter().filter(|it| it.0.1.is_none() || !has_choice(&it.0.0));
+        self.rules.not_before = kept.map(|it| (it.0.clone(), *it.1)).collect();
     }
 
     fn check_part(&mut self, text: &str) {
@@ -172,17 +191,16 @@ impl World {
         }
     }
 
-    fn check_pace(&mut self, vendor: usize, text: &str) {
+    fn check_pace(&mut self, via: ProviderKind, vendor: usize, text: &str) {
+        if via != ProviderKind::Wasender {
+            return;
+        }
         let Some(id) = self.rules.entry_of.get(text) else { return };
         let Some((_, at)) = self.rules.started.get(id).copied() else { return };
         let is_protected = self.vendors[vendor].is_protected;
-        let sends = self.rules.sends.entry(vendor).or_default();
+        let sends = self.rules.sends.entry((vendor, via)).or_default();
         sends.push(at);
         let in_minute = sends.iter().filter(|it| at - **it < MINUTE).count();
-        // A new process hears of the protection with its first send; what it has let through by then
-        // still leaves.
-        let first = *self.rules.first_sends.entry(vendor).or_insert(at);
-        let is_protected = is_protected && at > first + LEARNS_WITHIN;
         let is_close = sends.iter().rev().skip(1).any(|it| (at - it).abs() < 5 * SECOND);
         if in_minute > 256 {
             self.broke(PACE, format!("{in_minute} in a minute"));
@@ -194,10 +212,12 @@ impl World {
     /// The provider has taken a message.
     pub fn accepted(&mut self, sent: &Sent) {
         let (now, text) = (self.now(), sent.text.clone());
-        self.tell(|| format!("the provider takes {text}"));
-        let times = self.rules.accepted.entry(text.clone()).or_default();
-        times.push(now);
-        let n_times = times.len();
+        self.tell(|| format!("{} takes {text}", sent.via));
+        self.rules.accepted.entry(text.clone()).or_default().push(now);
+        // What failed on its way may leave another one.
+        let has_meta = self.vendors[sent.vendor].has_meta;
+        let is_one = |it: &&Sent| it.text == text && !(has_meta && it.fails);
+        let n_times = self.sent.iter().filter(is_one).count() + usize::from(is_one(&sent));
         if self.meant_for(&text).is_none() {
             return;
         }
@@ -232,6 +252,10 @@ impl World {
                 self.sent[n].echoed_at.get_or_insert(now);
             }
             Says::Status(n, code) => {
+                // Meta's names the send by our own id.
+                if self.sent[n].reference.is_some() {
+                    self.sent[n].echoed_at.get_or_insert(now);
+                }
                 let code = rank(code);
                 self.sent[n].told = Some(self.sent[n].told.map_or(code, |it| it.max(code)));
             }

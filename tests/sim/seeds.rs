@@ -37,7 +37,7 @@ fn every_seed_keeps_the_promises() {
     let first = number("SIM_FIRST").unwrap_or(0);
     let next = AtomicU64::new(first);
     let broken = Mutex::new(Vec::new());
-    let sums = Mutex::new((0, 0, 0));
+    let sums = Mutex::new((0, 0, 0, 0));
     let run = || {
         let place = Place::new();
         loop {
@@ -49,7 +49,8 @@ fn every_seed_keeps_the_promises() {
             let mut sums = sums.lock().unwrap();
             sums.0 += story.n_messages;
             sums.1 += story.n_sent;
-            sums.2 += story.n_crashes;
+            sums.2 += story.n_by_meta;
+            sums.3 += story.n_crashes;
             if let Some((rule, how)) = story.failure {
                 broken.lock().unwrap().push(format!(
                     "seed {seed}: {rule}: {how}\n    SIM_SEED={seed} cargo sim seed -- --nocapture"
@@ -61,9 +62,9 @@ fn every_seed_keeps_the_promises() {
         let n_threads = std::thread::available_parallelism().map_or(1, usize::from);
         (0..n_threads).for_each(|_| drop(scope.spawn(run)));
     });
-    let (n_messages, n_sent, n_crashes) = *sums.lock().unwrap();
+    let (n_messages, n_sent, n_by_meta, n_crashes) = *sums.lock().unwrap();
     println!(
-        "{n_seeds} seeds in {:.1} s: {n_messages} messages, {n_sent} sends taken, {n_crashes} crashes",
+        "{n_seeds} seeds in {:.1} s: {n_messages} messages, {n_sent} sends taken, {n_by_meta} of them by Meta, {n_crashes} crashes",
         started.elapsed().as_secs_f64()
     );
     let broken = broken.into_inner().unwrap();

@@ -35,6 +35,9 @@ impl Watched {
                 }
             }
         }
+        if self.is_broken(Mutation::DevicesAreNotOne) {
+            batch.is_told_twice = false;
+        }
         if self.is_broken(Mutation::NamesAreNotOne) {
             for it in &mut batch.events {
                 let contact = &mut it.event.contact;
@@ -104,6 +107,11 @@ impl Watched {
             && self.is_broken(Mutation::UnknownIsRepeated)
         {
             step.input = Input::Outcome(Outcome::Refused(Refusal::Retry { not_before: None }));
+        }
+        if step.input == Input::Outcome(Outcome::Unknown)
+            && self.is_broken(Mutation::UnknownGoesAnotherWay)
+        {
+            step.input = Input::Outcome(Outcome::Refused(Refusal::Down(Reason::Disconnected)));
         }
         if let Input::Outcome(
             outcome @ Outcome::Refused(Refusal::Retry { .. } | Refusal::Down(_)),

@@ -12,6 +12,7 @@ use waba_gateway::{
     domain::{
         clock::{Clock, Millis},
         id::{InstanceId, VendorId},
+        route::ProviderKind,
     },
     http::{HttpError, Reply},
 };
@@ -40,6 +41,8 @@ pub struct VendorModel {
     pub has_welcome: bool,
     pub has_apology: bool,
     pub has_log: bool,
+    /// What Wasender cannot carry leaves through Meta.
+    pub has_meta: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -53,6 +56,7 @@ pub struct Person {
 /// A webhook, and what it is about.
 #[derive(Clone, Debug)]
 pub struct Hook {
+    pub by: ProviderKind,
     pub vendor: usize,
     /// To whose address it is sent.
     pub to: usize,
@@ -118,6 +122,8 @@ pub struct World {
     pub people: Vec<Person>,
     pub messages: Vec<Written>,
     pub humans: Vec<Written>,
+    /// Who wrote, and when.
+    pub wrote: Vec<(usize, Millis)>,
     pub api: Vec<ApiSend>,
     pub sent: Vec<Sent>,
     pub asked: BTreeMap<usize, Asked>,
@@ -151,6 +157,7 @@ impl World {
             people: Vec::new(),
             messages: Vec::new(),
             humans: Vec::new(),
+            wrote: Vec::new(),
             api: Vec::new(),
             sent: Vec::new(),
             asked: BTreeMap::new(),
