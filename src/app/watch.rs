@@ -1,8 +1,9 @@
 //! The gateway watches over its vendors: looks for alerts every minute of its clock, keeps what was
-//! heard and asks about numbers in doubt every few seconds.
+//! heard every few seconds, and asks about numbers in doubt every second.
 
-use std::time::Duration;
+use std::{panic::AssertUnwindSafe, time::Duration};
 
+use futures_util::FutureExt;
 use tokio_util::sync::CancellationToken;
 
 use crate::{domain::clock::MINUTE, gateway::Gateway, sqlite::is_of_disk, telemetry::Chain};
@@ -40,7 +41,10 @@ async fn keep(gateway: &Gateway) {
 async fn ask(gateway: &Gateway) {
     loop {
         tokio::time::sleep(ASK_EVERY).await;
-        gateway.ask_in_doubt().await;
+        let ask = AssertUnwindSafe(gateway.ask_in_doubt()).catch_unwind();
+        if ask.await.is_err() {
+            tracing::error!("asking how numbers are panicked");
+        }
     }
 }
 

@@ -217,7 +217,15 @@ impl Gateway {
 
     /// Asks about an intent whose end is not known, or lets its time run out.
     pub async fn follow(&self, job: &Job) -> Result<Next, WorkError> {
-        let Some(intent) = self.inner.journal.intent(job.id).await? else { return Ok(Next::Gone) };
+        let intent = match self.inner.journal.intent(job.id).await {
+            // Nobody could be asked about it, however often that is tried.
+            Err(error) if error.is_unreadable() => {
+                tracing::error!(error = %Chain(&error), "a message that was sent cannot be read; what became of it is not asked");
+                return Ok(Next::Gone);
+            }
+            intent => intent?,
+        };
+        let Some(intent) = intent else { return Ok(Next::Gone) };
         if intent.delivery.state == State::Begun {
             // Nobody has it in hand any more, or it would not be followed up.
             return self.end(job, Step::of(Input::Crashed)).await;

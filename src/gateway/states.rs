@@ -1,7 +1,8 @@
 //! How numbers are at their providers, as webhooks and sends tell it.
 
 use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::HashMap,
+    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -35,21 +36,21 @@ const ASKED_AT_ONCE: usize = 16;
 #[derive(Default)]
 pub struct InDoubt {
     asked: OnceAMinute,
-    waiting: Mutex<Vec<Arc<WabaInstance>>>,
+    waiting: Mutex<HashMap<InstanceId, VendorId>>,
 }
 
 impl InDoubt {
-    fn add(&self, instance: &Arc<WabaInstance>, now: Millis) {
+    fn add(&self, instance: &WabaInstance, now: Millis) {
         if self.asked.is_due(&instance.id, now) {
-            self.lock().push(Arc::clone(instance));
+            self.lock().insert(instance.id.clone(), instance.vendor_id.clone());
         }
     }
 
-    fn take(&self) -> Vec<Arc<WabaInstance>> {
+    fn take(&self) -> HashMap<InstanceId, VendorId> {
         std::mem::take(&mut *self.lock())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Arc<WabaInstance>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<InstanceId, VendorId>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -129,7 +130,7 @@ impl Gateway {
 
     /// A number's own provider took a message of one that is said to be down: it is to be asked how
     /// the number is, for not every provider tells when it is up again.
-    pub(super) fn note_taken(&self, instance: &Arc<WabaInstance>, by: ProviderKind) {
+    pub(super) fn note_taken(&self, instance: &WabaInstance, by: ProviderKind) {
         let is_down = matches!(instance.status, Connection::Disconnected | Connection::Error);
         if is_down && by == instance.provider {
             self.inner.in_doubt.add(instance, self.inner.clock.now());
@@ -139,7 +140,13 @@ impl Gateway {
     /// Asks how the numbers are that are said to be down and have sent, and keeps the answers.
     pub async fn ask_in_doubt(&self) {
         let asked = stream::iter(self.inner.in_doubt.take());
-        asked.for_each_concurrent(ASKED_AT_ONCE, async |it| self.ask_state(&it).await).await;
+        let ask = async |(id, vendor): (InstanceId, VendorId)| {
+            // As it is now: it may have moved to another provider.
+            if let Ok(instance) = self.instance(&vendor, &id).await {
+                self.ask_state(&instance).await;
+            }
+        };
+        asked.for_each_concurrent(ASKED_AT_ONCE, ask).await;
     }
 
     /// A session's state was asked for and is another one: the vendor's back end is told as if

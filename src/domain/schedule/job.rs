@@ -1,7 +1,7 @@
 //! A piece of work, and what becomes of it.
 
 use crate::domain::{
-    clock::Millis,
+    clock::{Millis, SECOND},
     id::{ContactId, EntryId, InstanceId, VendorId},
 };
 
@@ -53,7 +53,29 @@ pub enum Next {
     },
 }
 
+impl Job {
+    /// Whether it is a send that is to leave, or is to be looked up because it may be one.
+    pub(super) fn is_not_over(&self, now: Millis) -> bool {
+        match self.kind {
+            Kind::Send | Kind::Later => true,
+            Kind::Follow => self.due <= now,
+            Kind::Message | Kind::Signal => false,
+        }
+    }
+}
+
 impl Next {
+    /// Told of a send that is not over: if it says that it is, that is looked up, and the send's lane
+    /// is kept for as long as that should take.
+    pub(super) fn in_doubt(self, now: Millis) -> Self {
+        let hold = match self {
+            Self::Again { kind: Kind::Send | Kind::Later, .. } => return self,
+            Self::Again { hold, .. } => hold,
+            Self::Gone => None,
+        };
+        Self::Again { kind: Kind::Follow, due: now, hold: hold.max(Some(now + SECOND)) }
+    }
+
     /// Only the journal knows what became of it: it is looked up at once.
     pub(super) fn looked_up(self, now: Millis) -> Self {
         let hold = match self {

@@ -161,10 +161,10 @@ impl Scheduler {
             return;
         }
         // What was decided before a late failure may be told after it.
-        let leaves = |it: &Job| matches!(it.kind, Kind::Send | Kind::Later);
-        let stays = matches!(next, Next::Again { kind: Kind::Send | Kind::Later, .. });
-        let is_doubtful = known.as_ref().is_some_and(leaves) && !stays;
-        let next = if is_doubtful { next.looked_up(now) } else { next };
+        let next = match &known {
+            Some(known) if known.is_not_over(now) => next.in_doubt(now),
+            _ => next,
+        };
         let (vendor, contact) = (job.vendor.clone(), job.contact);
         // The contact is as the journal has it: ours may be a former one.
         let job = Job { contact, ..known.unwrap_or(job) };

@@ -24,7 +24,10 @@ fn a_decision_that_is_told_after_a_later_one_takes_no_send_away() {
     // It was sent, failed after that and leaves another way: the journal knows, and told them so.
     scheduler.decided(send.clone(), again(Kind::Send), now);
     for former in [Next::Gone, again(Kind::Follow)] {
+        // Twice: a provider tells of several stages at once.
         scheduler.decided(send.clone(), former, now);
+        scheduler.decided(send.clone(), Next::Gone, now);
+        scheduler.add(job(2, 7, Kind::Send, 0), now);
         let looked_up = scheduler.next(now).unwrap();
         assert_eq!((looked_up.id, looked_up.kind), (send.id, Kind::Follow));
         scheduler.finish(send.id, again(Kind::Send), now);

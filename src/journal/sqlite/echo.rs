@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     domain::{
-        clock::Millis,
+        clock::{Millis, SECOND},
         delivery::{Input, State},
         event::{Chat, Event, Status, What},
         forward::Topic,
@@ -43,8 +43,8 @@ pub(super) fn arrived(
         has_text: append::says_something(&it.event),
         is_private: it.event.chat == Chat::Private,
         by: it.event.via,
-        at: batch.now,
-        said_at: it.telling.as_ref().map(|_| it.event.at.unwrap_or(batch.now)),
+        at: sent_at(&it.event, batch.now),
+        is_told_twice: it.telling.is_some(),
     };
     match whose(cx, &question, batch.now, batch.now + ECHO_WAIT)? {
         Whose::Ours(about) => {
@@ -85,10 +85,10 @@ pub(super) fn told_again(
     if sent.is_none()
         && let Some(id) = entries::load(cx, first)?.and_then(|it| it.origin)
     {
-        let said_at = Some(it.event.at.unwrap_or(now));
+        let sent_at = Some(sent_at(&it.event, now));
         let has_no_id = |row: &EntryRow| {
             let (by, is_unnamed) = (it.event.via, row.pid.is_none());
-            is_unnamed && may_name(row, by) && is_of_latest(row, by, said_at)
+            is_unnamed && may_name(row, by) && is_of_latest(row, by, sent_at)
         };
         sent = entries::load(cx, id)?.filter(has_no_id);
     }
@@ -133,8 +133,8 @@ pub(super) fn recheck(cx: &mut Cx<'_>, id: EntryId, now: Millis) -> Result<Reche
         text_key: row.text_key.unwrap_or_default(),
         has_text: true,
         is_private: row.contact.is_some(),
-        at: row.id.ms(),
-        said_at: Some(event.at.unwrap_or(row.id.ms())),
+        at: sent_at(&event, row.id.ms()),
+        is_told_twice: true,
     };
     if let Whose::Ours(about) = whose(cx, &question, now, now)? {
         no_echo(cx, &mut row)?;
@@ -219,10 +219,10 @@ struct Question<'a> {
     is_private: bool,
     /// Who told it; `None` is Wasender.
     by: Option<ProviderKind>,
-    /// When the echo came.
+    /// When it was sent.
     at: Millis,
-    /// When what it tells was sent, where another provider's sends may be told here, too.
-    said_at: Option<Millis>,
+    /// Another provider's sends may be told here, too.
+    is_told_twice: bool,
 }
 
 /// Whether the id that this one tells is the send's: another provider has its own.
@@ -233,9 +233,17 @@ fn may_name(row: &EntryRow, by: Option<ProviderKind>) -> bool {
 
 /// Whether the echo is surely of the latest attempt: of what became of that one, the echo of an
 /// attempt that failed after it had been taken says nothing.
-fn is_of_latest(row: &EntryRow, by: Option<ProviderKind>, said_at: Option<Millis>) -> bool {
-    let is_later = |at: Millis| row.begun_at.is_some_and(|it| at >= it);
-    !failed_late(row) || may_name(row, by) && said_at.is_none_or(is_later)
+fn is_of_latest(row: &EntryRow, by: Option<ProviderKind>, sent_at: Option<Millis>) -> bool {
+    // Providers tell times in seconds.
+    let is_later = |at: Millis| row.begun_at.is_some_and(|it| at >= it - it.rem_euclid(SECOND));
+    // Meta tells what left from the phone alone.
+    let may_be = by != Some(ProviderKind::Meta) && may_name(row, by);
+    !failed_late(row) || may_be && sent_at.is_none_or(is_later)
+}
+
+/// When an echo's message was sent; the webhook may come much later.
+fn sent_at(event: &Event, came_at: Millis) -> Millis {
+    event.at.map_or(came_at, |it| it.min(came_at))
 }
 
 /// Whether an attempt failed after it had been taken.
@@ -275,7 +283,8 @@ fn whose(
         let pid = it.pid.filter(|_| is_sure);
         let row = recent.into_iter().find(|row| row.id == first);
         // Whose of several it is cannot be told, so none of them learns an id from it.
-        let tells = |row: &EntryRow| is_sure && is_of_latest(row, it.by, it.said_at);
+        let sent_at = Some(it.at).filter(|_| it.is_told_twice);
+        let tells = |row: &EntryRow| is_sure && is_of_latest(row, it.by, sent_at);
         return match row.filter(tells) {
             Some(row) => {
                 let (sent, pid) =

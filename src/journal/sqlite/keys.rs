@@ -13,6 +13,7 @@ use super::{devices, erase, state::Cx};
 use crate::{
     domain::{
         clock::{HOUR, Millis},
+        contact::Address,
         event::{Event, What},
         id::{ContactId, EntryId, InstanceId},
     },
@@ -71,6 +72,17 @@ impl Key {
             (What::Status { target, status, participant, .. }, _) => {
                 let who = participant.as_ref().map_or(&b""[..], |it| it.0.as_bytes());
                 forever(&[b"status", target.as_bytes(), status.as_str().as_bytes(), who], false)
+            }
+            // Told once more much later, it may be the former one by then.
+            (What::Other { .. }, Some(id)) if event.former.is_some() => {
+                forever(&[b"moved", id], false)
+            }
+            (What::Other { .. }, None) if event.former.is_some() => {
+                let aliases = |it: &Address| it.aliases().concat();
+                let [before, now] = [event.former.as_ref(), Some(&event.contact)]
+                    .map(|it| it.map(aliases).unwrap_or_default());
+                let at = event.at.unwrap_or_default().to_le_bytes();
+                forever(&[b"moved", before.as_bytes(), now.as_bytes(), &at], false)
             }
             (_, None | Some(_)) => by_raw(),
         }
