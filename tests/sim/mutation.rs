@@ -149,8 +149,9 @@ impl Mutation {
             Self::OutcomeOverStatus => &[rules::HEARD, rules::BACKWARDS],
             Self::StatusMovesBack => &[rules::BACKWARDS],
             Self::AnswersBeforeTheEnd => &[rules::ONCE, rules::ANSWERED],
-            Self::NoDedupe => &[rules::DUPLICATE, rules::SAME_ID, rules::ONCE],
-            Self::DevicesAreNotOne => &[rules::DUPLICATE, rules::SAME_ID, rules::ONCE],
+            Self::NoDedupe | Self::DevicesAreNotOne => {
+                &[rules::DUPLICATE, rules::SAME_ID, rules::ONCE]
+            }
             Self::NoIdempotency => &[rules::DUPLICATE],
             Self::NoLanes => &[rules::ORDER_OUT, rules::ORDER_IN],
             Self::MergeLeavesALane => &[rules::ORDER_IN, rules::ORDER_OUT],

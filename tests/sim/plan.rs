@@ -214,7 +214,7 @@ fn by_meta(
     let late = if rng.chance(60) { 60_000 } else { 1_500 };
     let by = ProviderKind::Meta;
     let hook = Hook { by, vendor, to: vendor, body, says, tries: 3, links: false };
-    for _ in 0..1 + usize::from(rng.chance(150)) {
+    for _ in 0..=usize::from(rng.chance(150)) {
         world.at(at + rng.between(0, late), Event::Hook(Box::new(hook.clone())));
     }
 }

@@ -16,7 +16,7 @@ use super::{
     bot::{self, reply},
     meta, plan, rules,
     wire::{self, Form},
-    world::{Event, Hook, Says, Shared, World, token},
+    world::{Event, Hook, Person, Says, Shared, World, token},
 };
 
 /// A request that the provider has taken.
@@ -109,9 +109,9 @@ pub struct Leaving {
 
 /// A request to send is on its way.
 pub fn leaves(world: &mut World, leaving: Leaving, answer: Answering) {
-    let Leaving { via, vendor, to, whole, reference } = leaving;
-    let text = token(&whole);
-    let person = world.people.iter().position(|it| it.vendor == vendor && it.names.phone == to);
+    let (via, vendor, text) = (leaving.via, leaving.vendor, token(&leaving.whole));
+    let is_to = |it: &Person| it.vendor == vendor && it.names.phone == leaving.to;
+    let person = world.people.iter().position(is_to);
     let Some(person) = person else {
         let how = format!("{text:?} of {} went to a stranger", world.vendors[vendor].id);
         world.broke(rules::OWN_CUSTOMER, how);
@@ -129,7 +129,18 @@ pub fn leaves(world: &mut World, leaving: Leaving, answer: Answering) {
     if let Some(refusal) = refusal {
         return world.after(quick, Event::Answer(answer, Ok(refusal)));
     }
-    // It leaves now: it arrives although nobody waits for the answer any more, or it does not.
+    let taken_at = world.now() + quick;
+    let (at, got) = fate(world, leaving, (person, text), taken_at);
+    world.at(at, Event::Answer(answer, got));
+}
+
+/// It leaves now: it arrives although nobody waits for the answer any more, or it does not.
+fn fate(
+    world: &mut World,
+    Leaving { via, vendor, whole, reference, .. }: Leaving,
+    (person, text): (usize, String),
+    taken_at: Millis,
+) -> (Millis, Result<Reply, HttpError>) {
     let is_hanging = world.fault(60);
     let is_broken = !is_hanging && world.fault(60);
     let is_taken = if is_hanging || is_broken { world.rng.chance(500) } else { true };
@@ -137,7 +148,6 @@ pub fn leaves(world: &mut World, leaving: Leaving, answer: Answering) {
     if is_hanging || is_broken || is_failing {
         world.rules.unsure.insert(text.clone());
     }
-    let taken_at = world.now() + quick;
     let ticket = 100 + usize::try_from(world.n_events).unwrap() * 64 + world.rng.below(64);
     let fails = world.fault(40);
     let whatsapp_id = match via {
@@ -167,7 +177,7 @@ pub fn leaves(world: &mut World, leaving: Leaving, answer: Answering) {
     }
     let after =
         if world.fault(60) { world.rng.between(400, 20_000) } else { world.rng.between(1, 300) };
-    let (at, got) = if is_hanging {
+    if is_hanging {
         (world.now() + 30_000, Err(HttpError::NoAnswer))
     } else if is_broken {
         (taken_at + after, Err(HttpError::NoAnswer))
@@ -176,8 +186,7 @@ pub fn leaves(world: &mut World, leaving: Leaving, answer: Answering) {
         (taken_at + after, Ok(reply(status, &json!({}))))
     } else {
         (taken_at + after, Ok(reply(200, &body)))
-    };
-    world.at(at, Event::Answer(answer, got));
+    }
 }
 
 /// It is surely not sent.
