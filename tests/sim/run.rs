@@ -448,8 +448,11 @@ impl Run<'_> {
             let now = world.now();
             world.tell(|| format!("vendor {vendor} is paused: {is_paused}"));
             world.rules.disturbed(now);
+            // The other one may have been asked for before and be done first.
             if is_paused {
                 world.rules.paused_since.insert(vendor, now);
+            } else {
+                world.rules.paused_since.remove(&vendor);
             }
         });
     }
