@@ -105,6 +105,7 @@ fn has_cause(
     text: &str,
 ) -> bool {
     let rules = &world.rules;
+    let failed_late = || world.sent.iter().any(|it| it.text == text && it.fails);
     match (row.status.as_str(), row.reason.as_deref()) {
         ("unknown", _) => rules.unsure.contains(text) || rules.cut_off.contains(&row.id),
         ("dead", Some("expired")) => {
@@ -114,21 +115,15 @@ fn has_cause(
             died_at.zip(expires).is_some_and(|(at, expires)| at + BETWEEN_TRIES >= *expires)
         }
         ("dead", Some("invalid")) => rules.invalid.contains(text),
-        ("dead", Some("failed" | "undeliverable")) => {
-            world.sent.iter().any(|it| it.text == text && it.fails)
-        }
+        ("dead", Some("failed" | "undeliverable")) => failed_late(),
         ("dead", Some("silenced")) => {
             world.meant_for(text).is_some_and(|it| may_be_paused(world, it.person))
         }
         ("parked", Some("window_closed")) => {
             // Meta tells not of every message; what failed at Wasender has no other way.
-            let has_failed = world.sent.iter().any(|it| it.text == text && it.fails);
-            has_failed || rules.closed.contains(text)
+            failed_late() || rules.closed.contains(text)
         }
-        ("parked", Some("unauthorized")) => {
-            let has_failed = world.sent.iter().any(|it| it.text == text && it.fails);
-            has_failed && rules.unauthorized.contains(text)
-        }
+        ("parked", Some("unauthorized")) => failed_late() && rules.unauthorized.contains(text),
         ("dead" | "parked", Some("part_before")) => {
             let before = text.strip_suffix(" p2").map(|it| format!("{it} p1"));
             let before = rows.iter().find(|it| before.as_deref() == Some(&token(&it.text.0)));

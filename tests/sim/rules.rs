@@ -117,8 +117,8 @@ pub struct Rules {
     pub cut_off: HashSet<EntryId>,
     /// Vendors whose bot has failed.
     pub bot_failed: HashSet<usize>,
-    /// When work was handed out that then became a request, by vendor and provider.
-    pub sends: HashMap<(usize, ProviderKind), Vec<Millis>>,
+    /// When work was handed out that then became a request to Wasender, by vendor.
+    pub sends: HashMap<usize, Vec<Millis>>,
     /// When something last went wrong, or was not as usual.
     pub disturbed_at: Millis,
     /// Attempts under way when the last process died.
@@ -198,7 +198,7 @@ impl World {
         let Some(id) = self.rules.entry_of.get(text) else { return };
         let Some((_, at)) = self.rules.started.get(id).copied() else { return };
         let is_protected = self.vendors[vendor].is_protected;
-        let sends = self.rules.sends.entry((vendor, via)).or_default();
+        let sends = self.rules.sends.entry(vendor).or_default();
         sends.push(at);
         let in_minute = sends.iter().filter(|it| at - **it < MINUTE).count();
         let is_close = sends.iter().rev().skip(1).any(|it| (at - it).abs() < 5 * SECOND);

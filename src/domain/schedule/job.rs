@@ -68,20 +68,22 @@ impl Next {
     /// Told of a send that is not over: if it says that it is, that is looked up, and the send's lane
     /// is kept for as long as that should take.
     pub(super) fn in_doubt(self, now: Millis) -> Self {
-        let hold = match self {
-            Self::Again { kind: Kind::Send | Kind::Later, .. } => return self,
-            Self::Again { hold, .. } => hold,
-            Self::Gone => None,
-        };
-        Self::Again { kind: Kind::Follow, due: now, hold: hold.max(Some(now + SECOND)) }
+        if matches!(self, Self::Again { kind: Kind::Send | Kind::Later, .. }) {
+            return self;
+        }
+        let hold = self.hold().max(Some(now + SECOND));
+        Self::Again { kind: Kind::Follow, due: now, hold }
     }
 
     /// Only the journal knows what became of it: it is looked up at once.
     pub(super) fn looked_up(self, now: Millis) -> Self {
-        let hold = match self {
+        Self::Again { kind: Kind::Follow, due: now, hold: self.hold() }
+    }
+
+    fn hold(self) -> Option<Millis> {
+        match self {
             Self::Again { hold, .. } => hold,
             Self::Gone => None,
-        };
-        Self::Again { kind: Kind::Follow, due: now, hold }
+        }
     }
 }

@@ -30,7 +30,9 @@ fn a_decision_that_is_told_after_a_later_one_takes_no_send_away() {
         scheduler.add(job(2, 7, Kind::Send, 0), now);
         let looked_up = scheduler.next(now).unwrap();
         assert_eq!((looked_up.id, looked_up.kind), (send.id, Kind::Follow));
+        assert!(scheduler.next(now).is_none(), "what came after it waits");
         scheduler.finish(send.id, again(Kind::Send), now);
     }
-    assert_eq!(scheduler.next(now).map(|it| it.kind), Some(Kind::Send));
+    let next = scheduler.next(now).unwrap();
+    assert_eq!((next.id, next.kind), (send.id, Kind::Send));
 }
