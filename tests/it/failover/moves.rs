@@ -153,6 +153,12 @@ async fn a_number_at_meta_that_is_also_on_a_phone_is_answered_once() {
     let shown = shop.app.messages(&shop.vendor).await;
     let of_other = shown.iter().filter(|it| it["inbound"] == true && it["customer"] == other);
     assert!(of_other.count() <= 2, "{shown:#?}");
+    // The session tells of what left through Meta, after an outage: nobody typed that.
+    shop.app.clock.advance(5 * MINUTE);
+    let told = shop.app.twin.human_types(session, &Customer::new(other), "à demain").await;
+    assert_eq!(told.status, 200);
+    let shown = shop.app.messages(&shop.vendor).await;
+    assert!(shown.iter().all(|it| it["human"] != true), "{shown:#?}");
     // What a person types there is one message, too.
     let (typed, to) = (MetaInbound::text("je m'en occupe"), MetaCustomer::new(other));
     let told = shop.meta.human_types(&shop.number.id, &to, &typed).await;
