@@ -81,7 +81,7 @@ fi
 
 step "demo"
 cargo build --locked --bins --examples
-"${CARGO_TARGET_DIR:-target}/debug/waba-gateway" demo --once
+cargo run --locked -- demo --once
 
 step "documentation"
 RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items
