@@ -17,9 +17,7 @@ impl Shop {
     /// What the status says of the first way out.
     async fn first_way(&self) -> Value {
         let path = format!("/api/admin/vendors/{}/status", self.vendor.id);
-        let answer = self.app.admin.get(&path).await;
-        assert_eq!(answer.status, 200, "{}", answer.text);
-        let mut told = answer.json();
+        let mut told = self.asked(&path).await;
         told["numbers"][0]["providers"][0].take()
     }
 
