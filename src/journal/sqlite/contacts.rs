@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{OptionalExtension, Params, params};
 use serde::{Deserialize, Serialize};
 
 use super::{bulk, chains, devices, erase, keys, media, state::Cx, windows};
@@ -158,9 +158,19 @@ fn find(cx: &mut Cx<'_>, token: &Token) -> Result<Option<ContactId>, DbError> {
         cx.connection.prepare_cached("SELECT contact FROM aliases WHERE key = ?1")?;
     let found = statement.query_row([token], |row| row.get(0).map(ContactId)).optional()?;
     if let Some(contact) = found {
-        cx.memory.contacts.put(*token, contact);
+        cx.memory.contacts.insert(*token, contact);
     }
     Ok(found)
+}
+
+/// Runs a statement that returns the names it changes: what was remembered of them is wrong.
+pub(super) fn change_names(cx: &mut Cx<'_>, sql: &str, values: impl Params) -> Result<(), DbError> {
+    let mut statement = cx.connection.prepare_cached(sql)?;
+    let mut rows = statement.query(values)?;
+    while let Some(row) = rows.next()? {
+        cx.memory.contacts.remove(&row.get::<_, Token>(0)?);
+    }
+    Ok(())
 }
 
 fn create(
@@ -184,7 +194,7 @@ fn add_aliases(cx: &mut Cx<'_>, contact: ContactId, tokens: &[Token]) -> Result<
     for token in tokens {
         let sql = "INSERT OR REPLACE INTO aliases (key, contact) VALUES (?1, ?2)";
         cx.connection.prepare_cached(sql)?.execute(params![token, contact.0])?;
-        cx.memory.contacts.put(*token, contact);
+        cx.memory.contacts.insert(*token, contact);
     }
     Ok(())
 }
@@ -197,8 +207,9 @@ fn merge(
 ) -> Result<(), DbError> {
     let old = doc(cx, instance, from)?.unwrap_or_default();
     update_doc(cx, instance, into, &old.address, old.name.as_ref())?;
+    let sql = "UPDATE aliases SET contact = ?2 WHERE contact = ?1 RETURNING key";
+    change_names(cx, sql, [from.0, into.0])?;
     let run = |sql: &str| cx.connection.prepare_cached(sql)?.execute([from.0, into.0]);
-    run("UPDATE aliases SET contact = ?2 WHERE contact = ?1")?;
     run("UPDATE contacts SET
             paused_until = nullif(max(coalesce(paused_until, 0),
                 coalesce((SELECT paused_until FROM contacts WHERE id = ?1), 0)), 0),
@@ -217,8 +228,6 @@ fn merge(
     windows::merge(cx, from, into)?;
     devices::merge(cx, from, into)?;
     bulk::merge(cx, from, into)?;
-    // Merges are rare; finding which tokens pointed at `from` is not worth remembering.
-    cx.memory.contacts.clear();
     cx.changes.push(Change::Merged { from, into });
     Ok(())
 }

@@ -10,7 +10,7 @@ mod tests;
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::{
-    bulk, devices,
+    bulk, contacts, devices,
     entries::{self, COLUMNS, ERASED, EntryRow, INTENT, MESSAGE},
     forwards,
     intents::{self, Outbound},
@@ -174,10 +174,10 @@ fn part_from_name(cx: &mut Cx<'_>, contact: ContactId, now: Millis) -> Result<()
     let sql = "INSERT OR REPLACE INTO erased (key, contact, at)
         SELECT key, contact, ?2 FROM aliases WHERE contact = ?1";
     cx.connection.execute(sql, params![contact.0, now])?;
-    cx.connection.execute("DELETE FROM aliases WHERE contact = ?1", [contact.0])?;
+    let sql = "DELETE FROM aliases WHERE contact = ?1 RETURNING key";
+    contacts::change_names(cx, sql, [contact.0])?;
     windows::forget(cx, contact)?;
     forget(cx, now - TOMBSTONES_LAST)?;
-    cx.memory.contacts.clear();
     Ok(())
 }
 

@@ -8,7 +8,7 @@ use rusqlite::{Connection, OptionalExtension, params};
 use super::{
     SqliteJournal,
     chains::{self, Kept},
-    entries, keys,
+    contacts, entries, keys,
     late::Chain,
     names, outbox,
     state::Cx,
@@ -236,11 +236,7 @@ fn forget_contact(cx: &mut Cx<'_>, contact: ContactId, now: Millis) -> Result<bo
     }
     windows::forget(cx, contact)?;
     let sql = "DELETE FROM aliases WHERE contact = ?1 RETURNING key";
-    let mut statement = cx.connection.prepare_cached(sql)?;
-    let mut rows = statement.query([contact.0])?;
-    while let Some(row) = rows.next()? {
-        cx.memory.contacts.pop(&row.get::<_, Token>(0)?);
-    }
+    contacts::change_names(cx, sql, [contact.0])?;
     Ok(true)
 }
 

@@ -8,9 +8,9 @@
 
 mod parts;
 
-use std::{collections::BTreeMap, num::NonZeroUsize};
+use std::collections::BTreeMap;
 
-use lru::LruCache;
+use quick_cache::unsync::Cache;
 use rusqlite::Connection;
 
 use self::parts::{Leaving, Part, found, stored_end, stored_end_of_vendor};
@@ -28,8 +28,8 @@ use crate::{
 const WRITE_AFTER: usize = 32_768;
 /// Rows written in a transaction besides three for each of its entries.
 const ROWS_AT_LEAST: usize = 64;
-/// Ends found without asking the database.
-const ENDS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+/// Ends found without asking the database, 80 bytes each.
+const ENDS_REMEMBERED: usize = 262_144;
 
 /// The chains of a conversation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -65,8 +65,8 @@ pub(super) struct Late {
     through: EntryId,
     /// Entries up to here may have been removed.
     removed: EntryId,
-    ends: LruCache<End, Option<EntryId>>,
-    vendors: LruCache<VendorId, Option<EntryId>>,
+    ends: Cache<End, Option<EntryId>>,
+    vendors: Cache<VendorId, Option<EntryId>>,
 }
 
 impl Default for Late {
@@ -80,8 +80,8 @@ impl Default for Late {
             leaving: None,
             through: EntryId::default(),
             removed: EntryId::default(),
-            ends: LruCache::new(ENDS_REMEMBERED),
-            vendors: LruCache::new(ENDS_REMEMBERED),
+            ends: Cache::new(ENDS_REMEMBERED),
+            vendors: Cache::new(ENDS_REMEMBERED),
         }
     }
 }
@@ -175,7 +175,7 @@ impl Late {
             Some(last) => Ok(last),
             None => {
                 let found = stored_end(connection, end)?;
-                self.ends.put(end, found);
+                self.ends.insert(end, found);
                 Ok(found)
             }
         }
@@ -197,7 +197,7 @@ impl Late {
                 Some(last) => *last,
                 None => {
                     let found = stored_end_of_vendor(connection, vendor)?;
-                    self.vendors.put(vendor.clone(), found);
+                    self.vendors.insert(vendor.clone(), found);
                     found
                 }
             },
@@ -208,8 +208,8 @@ impl Late {
 
     /// A conversation that is made now has no entries.
     pub(super) fn is_new(&mut self, contact: ContactId) {
-        self.ends.put((contact, Chain::Turns), None);
-        self.ends.put((contact, Chain::Signals), None);
+        self.ends.insert((contact, Chain::Turns), None);
+        self.ends.insert((contact, Chain::Signals), None);
     }
 
     /// A conversation ends here after another one has become part of it.
@@ -306,12 +306,12 @@ impl Late {
             let before = std::mem::replace(&mut leaving.written, leaving.writing);
             // What was found in the tables before is no more the latest.
             for (end, id) in &leaving.ends[before[0]..leaving.written[0]] {
-                if let Some(known) = self.ends.get_mut(end) {
+                if let Some(mut known) = self.ends.get_mut(end) {
                     *known = Some(*id);
                 }
             }
             for (vendor, id) in &leaving.vendors[before[1]..leaving.written[1]] {
-                if let Some(known) = self.vendors.get_mut(vendor) {
+                if let Some(mut known) = self.vendors.get_mut(vendor) {
                     *known = Some(*id);
                 }
             }

@@ -2,14 +2,13 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    num::NonZeroUsize,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicU64, Ordering},
     },
 };
 
-use lru::LruCache;
+use quick_cache::unsync::Cache;
 use rusqlite::Connection;
 
 use super::{
@@ -32,8 +31,9 @@ use crate::{
     vault::{Token, Vault},
 };
 
-/// Contacts found without asking the database.
-const CONTACTS_REMEMBERED: NonZeroUsize = NonZeroUsize::new(65_536).expect("not zero");
+/// Names of contacts found without asking the database, 80 bytes each: at random places of a large
+/// table, each question costs more than the row that is written for it.
+const CONTACTS_REMEMBERED: usize = 262_144;
 
 /// The writer's memory. Others lock it only to ask where a conversation ends.
 #[derive(Clone)]
@@ -48,7 +48,7 @@ pub(super) struct State {
 
 pub(super) struct Memory {
     last_id: Option<EntryId>,
-    pub(super) contacts: LruCache<Token, ContactId>,
+    pub(super) contacts: Cache<Token, ContactId>,
     pub(super) deltas: HashMap<VendorId, Delta>,
     /// Loaded by the first transaction.
     ledger: Option<Log>,
@@ -80,7 +80,7 @@ impl Memory {
     fn new(filters: Filters) -> Self {
         Self {
             last_id: None,
-            contacts: LruCache::new(CONTACTS_REMEMBERED),
+            contacts: Cache::new(CONTACTS_REMEMBERED),
             deltas: HashMap::new(),
             ledger: None,
             days: None,
