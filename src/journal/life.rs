@@ -160,6 +160,16 @@ impl Life {
         serde_json::from_str(text).unwrap_or_default()
     }
 
+    /// Whether the stored life is that of an automatic answer, without reading the rest.
+    pub(super) fn is_automatic(text: &str) -> bool {
+        #[derive(Default, Deserialize)]
+        struct Automatic {
+            #[serde(default)]
+            is_automatic: bool,
+        }
+        serde_json::from_str::<Automatic>(text).unwrap_or_default().is_automatic
+    }
+
     pub(super) fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }

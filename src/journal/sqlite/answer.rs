@@ -6,7 +6,7 @@ use rusqlite::{Connection, Row};
 
 use super::{
     chains, contacts,
-    entries::{self, COLUMNS, DONE, EntryRow, INTENT, MESSAGE, SIGNAL, WAITING},
+    entries::{self, DONE, EntryRow, INTENT, MESSAGE, SIGNAL, WAITING},
     late::Chain,
     said, show,
     state::State,
@@ -20,7 +20,7 @@ use crate::{
         id::{ContactId, EntryId},
         message::{Choice, Content, Text},
     },
-    journal::{ToAnswer, Turn},
+    journal::{ToAnswer, Turn, life::Life},
     sqlite::DbError,
     vault::Vault,
 };
@@ -29,12 +29,10 @@ use crate::{
 const TURNS_MAX: usize = 10;
 /// Entries that are looked at for the answers of the last hour.
 const ENTRIES_MAX: usize = 256;
-/// In [`COLUMNS`], and after them.
-const KIND_AT: usize = 1;
-const ACCOUNT_AT: usize = 2;
-const CONTACT_AT: usize = 6;
-const BODY_AT: usize = 15;
-const PREV_AT: usize = 16;
+/// What is looked at of each of them. Customers who write often have many, of which hardly anybody
+/// wants more.
+const LOOK: &str = "SELECT prev, contact, kind, account, id, text_key, origin, life
+    FROM entries WHERE id = ?1";
 
 pub(super) fn to_answer(
     connection: &Connection,
@@ -56,17 +54,16 @@ pub(super) fn to_answer(
     let mut before = Before { with_history, chosen, ..Before::default() };
     let last = ends.end(connection, contact, Chain::Turns)?;
     let mut n_left = ENTRIES_MAX;
-    let sql = format!("SELECT {COLUMNS}, body, prev FROM entries WHERE id = ?1");
-    chains::walk(connection, last, (&sql, PREV_AT), |found| {
+    chains::walk(connection, last, (LOOK, 0), |found| {
         // What came after the message is not its history, but its answers count for the loop guard.
-        if !is_turn(found, contact)? {
+        let Some(entry) = Seen::turn_of(found, contact)? else {
             return Ok(ControlFlow::Continue(()));
-        }
-        let entry = EntryRow::read(found)?;
-        if before.is_full(&entry, id) {
+        };
+        if before.is_full(entry.id, id) {
             return Ok(ControlFlow::Break(()));
         }
-        before.look_at(connection, vault, &entry, id, found)?;
+        before.look_at(&entry);
+        before.look_into(connection, vault, &entry, id)?;
         n_left -= 1;
         Ok(if n_left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
     })?;
@@ -91,11 +88,31 @@ pub(super) fn to_answer(
     }))
 }
 
-/// Whether an entry is something that was said in this conversation, and not given up.
-fn is_turn(row: &Row<'_>, contact: ContactId) -> Result<bool, DbError> {
-    let (of, kind, account): (Option<i64>, i64, i64) =
-        (row.get(CONTACT_AT)?, row.get(KIND_AT)?, row.get(ACCOUNT_AT)?);
-    Ok(of == Some(contact.0) && kind != SIGNAL && matches!(account, WAITING | DONE))
+/// An entry, as [`LOOK`] has it.
+struct Seen {
+    id: EntryId,
+    kind: i64,
+    /// Of an automatic answer: what equal texts share, and what it answers.
+    answer: Option<(i64, Option<EntryId>)>,
+}
+
+impl Seen {
+    /// When it was said in this conversation, and is not given up.
+    fn turn_of(row: &Row<'_>, contact: ContactId) -> Result<Option<Self>, DbError> {
+        let (of, kind, account): (Option<i64>, i64, i64) = (row.get(1)?, row.get(2)?, row.get(3)?);
+        if of != Some(contact.0) || kind == SIGNAL || !matches!(account, WAITING | DONE) {
+            return Ok(None);
+        }
+        let is_answer =
+            kind == INTENT && Life::is_automatic(row.get_ref(7)?.as_str().unwrap_or_default());
+        let answer = if is_answer {
+            let text_key: Option<i64> = row.get(5)?;
+            Some((text_key.unwrap_or_default(), row.get::<_, Option<i64>>(6)?.map(EntryId)))
+        } else {
+            None
+        };
+        Ok(Some(Self { id: EntryId(row.get(4)?), kind, answer }))
+    }
 }
 
 /// What is known of a conversation, looked at from its latest entry backwards.
@@ -114,8 +131,8 @@ struct Before {
 }
 
 impl Before {
-    fn is_full(&self, entry: &EntryRow, id: EntryId) -> bool {
-        let is_older = |window| entry.id.ms() < id.ms() - window;
+    fn is_full(&self, at: EntryId, id: EntryId) -> bool {
+        let is_older = |window| at.ms() < id.ms() - window;
         let has_answers = is_older(EQUAL_WINDOW)
             || self.answers.len() > ANSWERS_PER_WINDOW_MAX
             || (is_older(LOOP_WINDOW) && self.answers.len() >= EQUAL_ANSWERS_MAX);
@@ -123,36 +140,45 @@ impl Before {
         has_answers && (self.n_turns >= TURNS_MAX || !is_wanted)
     }
 
-    fn look_at(
+    fn look_at(&mut self, entry: &Seen) {
+        self.is_answered |= entry.kind != MESSAGE;
+        let Some((text_key, origin)) = entry.answer else { return };
+        // An answer in parts is one answer; its last part stands for it.
+        let is_another = origin.is_none() || origin != self.latest_origin;
+        if is_another && self.answers.len() <= ANSWERS_PER_WINDOW_MAX {
+            self.latest_origin = origin;
+            self.answers.push((entry.id.ms(), text_key));
+        }
+    }
+
+    /// What was said, where somebody wants to know.
+    fn look_into(
         &mut self,
         connection: &Connection,
         vault: &Vault,
-        entry: &EntryRow,
+        entry: &Seen,
         id: EntryId,
-        row: &Row<'_>,
     ) -> Result<(), DbError> {
-        // An answer in parts is one answer; its last part stands for it.
-        let is_another = entry.origin.is_none() || entry.origin != self.latest_origin;
-        let is_answer = entry.kind == INTENT && entry.life.is_automatic && is_another;
-        if is_answer && self.answers.len() <= ANSWERS_PER_WINDOW_MAX {
-            self.latest_origin = entry.origin;
-            self.answers.push((entry.id.ms(), entry.text_key.unwrap_or_default()));
-        }
-        self.is_answered |= entry.kind != MESSAGE;
         let is_turn = entry.id < id && self.n_turns < TURNS_MAX;
         if !is_turn || !(self.with_history || self.chosen.is_open) {
             return Ok(());
         }
         self.n_turns += 1;
-        let body: Vec<u8> = row.get(BODY_AT)?;
-        let (_, content) = show::said(vault, entry, &body)?;
+        if entry.kind == MESSAGE {
+            self.chosen.is_open = false;
+        }
+        if !(self.with_history || self.chosen.is_open) {
+            return Ok(());
+        }
+        let Some((row, body)) = show::with_body(connection, entry.id)? else { return Ok(()) };
+        let (_, content) = show::said(vault, &row, &body)?;
         if self.with_history {
-            let edited = show::edited(connection, vault, entry)?;
+            let edited = show::edited(connection, vault, &row)?;
             let said = content.as_ref().map(|it| Text(it.as_text().to_owned()));
             let text = edited.or(said).unwrap_or_default();
-            self.history.push(Turn { is_user: entry.kind == MESSAGE, text });
+            self.history.push(Turn { is_user: row.kind == MESSAGE, text });
         }
-        self.chosen.look_at(entry, content.as_ref());
+        self.chosen.look_at(&row, content.as_ref());
         Ok(())
     }
 }
@@ -179,15 +205,11 @@ impl Chosen {
         if !self.is_open {
             return;
         }
-        match content {
-            _ if entry.kind == MESSAGE => self.is_open = false,
-            Some(Content::Choices(offered)) if entry.kind == INTENT => {
-                self.is_open = false;
-                let sent_at = entry.begun_at.filter(|it| choices::is_in_time(*it, self.at));
-                let option = sent_at.and_then(|_| choices::chosen(&self.said, &offered.options));
-                self.option = option.cloned();
-            }
-            _ => {}
+        if let Some(Content::Choices(offered)) = content.filter(|_| entry.kind == INTENT) {
+            self.is_open = false;
+            let sent_at = entry.begun_at.filter(|it| choices::is_in_time(*it, self.at));
+            let option = sent_at.and_then(|_| choices::chosen(&self.said, &offered.options));
+            self.option = option.cloned();
         }
     }
 }
