@@ -36,7 +36,8 @@ pub(super) struct Queue {
 }
 
 struct Lists {
-    asked: VecDeque<Box<dyn Job>>,
+    /// With when they came.
+    asked: VecDeque<(Instant, Box<dyn Job>)>,
     /// In order, the late ones among them.
     behind: VecDeque<(Urgency, Box<dyn Job>)>,
     /// Those behind that are not late.
@@ -65,9 +66,9 @@ impl Queue {
         Ok(())
     }
 
-    /// Waits until there is something to write now, and takes what callers wait for. `false` at the
-    /// end.
-    pub(super) fn wait(&self, max: usize, taken: &mut Vec<Box<dyn Job>>) -> bool {
+    /// Waits until there is something to write now, and takes what callers wait for. How long the
+    /// first of them has waited; `None` at the end.
+    pub(super) fn wait(&self, max: usize, taken: &mut Vec<Box<dyn Job>>) -> Option<Duration> {
         let mut lists = self.lock();
         while let Err(rest) = lists.is_due(Instant::now()) {
             lists = match rest {
@@ -79,8 +80,10 @@ impl Queue {
             };
         }
         let n = lists.asked.len().min(max);
-        taken.extend(lists.asked.drain(..n));
-        n > 0 || !lists.behind.is_empty() || !lists.is_closed
+        let waited = lists.asked.front().map(|it| it.0.elapsed());
+        taken.extend(lists.asked.drain(..n).map(|it| it.1));
+        let is_end = n == 0 && lists.behind.is_empty() && lists.is_closed;
+        (!is_end).then_some(waited.unwrap_or_default())
     }
 
     /// The next of those that may wait.
@@ -119,7 +122,7 @@ impl Lists {
         match urgency {
             Urgency::Asked if self.asked.len() >= WAITING_MAX => return Err(DbError::Busy),
             Urgency::Asked => {
-                self.asked.push_back(job);
+                self.asked.push_back((now, job));
                 return Ok(self.asked.len() == 1);
             }
             Urgency::Behind | Urgency::Late => self.behind.push_back((urgency, job)),

@@ -23,6 +23,12 @@ const BATCH_MAX: usize = 256;
 const BEHIND_FOR: Duration = Duration::from_millis(2);
 /// As many of those come in each transaction, whoever else waits, so that they come at all.
 const BEHIND_MIN: usize = 8;
+/// Callers who waited longer than this get the transaction nearly to themselves: there is more to
+/// do than time. What may wait takes no longer then than such a part of the transaction before,
+/// which is much where the disk is slow and little where the processor is.
+const CALLERS_WAIT: Duration = Duration::from_millis(3);
+const BEHIND_PART: u32 = 32;
+const BEHIND_LEAST: usize = 2;
 
 /// Told of each transaction.
 pub trait Batch: Send {
@@ -121,13 +127,15 @@ pub(super) fn run(
     mut checkpoints: Checkpoints,
 ) {
     let _served = Served(queue);
-    let mut jobs = Vec::new();
-    while queue.wait(BATCH_MAX, &mut jobs) {
-        let more = Behind { queue, left: BEHIND_MIN, until: Instant::now() + BEHIND_FOR };
+    let (mut jobs, mut lasted) = (Vec::new(), Duration::ZERO);
+    while let Some(waited) = queue.wait(BATCH_MAX, &mut jobs) {
+        let began = Instant::now();
+        let more = Behind::beside(queue, waited, lasted);
         match transaction(connection, &mut jobs, more, batch.as_mut()) {
             Ok(()) => {
                 batch.committed(jobs.len(), statements.take());
                 jobs.drain(..).for_each(|it| it.answer(Ok(())));
+                lasted = began.elapsed();
                 checkpoints.committed(connection);
             }
             Err(error) if jobs.len() == 1 => {
@@ -151,11 +159,23 @@ struct Behind<'a> {
     until: Instant,
 }
 
+impl<'a> Behind<'a> {
+    /// Beside callers the first of whom has waited so long, after a transaction that lasted so long.
+    fn beside(queue: &'a Queue, waited: Duration, lasted: Duration) -> Self {
+        let (left, time) = if waited > CALLERS_WAIT {
+            (BEHIND_LEAST, lasted / BEHIND_PART)
+        } else {
+            (BEHIND_MIN, BEHIND_FOR)
+        };
+        Self { queue, left, until: Instant::now() + time }
+    }
+}
+
 impl Iterator for Behind<'_> {
     type Item = Box<dyn Job>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.left == 0 && Instant::now() > self.until {
+        if self.left == 0 && Instant::now() >= self.until {
             return None;
         }
         self.left = self.left.saturating_sub(1);
@@ -238,5 +258,35 @@ pub(super) fn end_process_if_unsynced(error: &DbError) {
             "the disk could not be synced; ending, so that a restart reads what is there"
         );
         std::process::exit(74);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::queue::Urgency, *};
+
+    struct Nothing;
+
+    impl Job for Nothing {
+        fn run(&mut self, _: &Connection) -> Result<(), DbError> {
+            Ok(())
+        }
+
+        fn answer(self: Box<Self>, _: Result<(), DbError>) {}
+    }
+
+    #[test]
+    fn callers_who_waited_long_share_a_transaction_with_little_that_may_wait() {
+        let queue = Queue::default();
+        for _ in 0..100 {
+            queue.push(Urgency::Behind, Box::new(Nothing)).unwrap();
+        }
+        let late = CALLERS_WAIT + Duration::from_nanos(1);
+        let beside = |waited, lasted| Behind::beside(&queue, waited, lasted).count();
+        assert_eq!(beside(late, Duration::ZERO), BEHIND_LEAST);
+        assert!(beside(CALLERS_WAIT, Duration::ZERO) >= BEHIND_MIN);
+        let all = queue.behind().into_iter().count() + beside(late, Duration::from_hours(1));
+        assert!(all <= 100 - BEHIND_LEAST - BEHIND_MIN, "the disk is slow: all that is left");
+        assert!(queue.behind().is_none());
     }
 }
