@@ -21,9 +21,12 @@ pub(super) const PAGES: i64 = 16 * 1024;
 /// When something kept the file from being copied whole, it is tried again after so many more.
 const PAGES_MORE: i64 = 4 * 1024;
 /// What the writer copies itself.
-const PAGES_LEFT_MAX: i64 = 512;
+const PAGES_LEFT_MAX: i64 = 64;
 /// Times the thread goes after the writer.
-const PASSES: usize = 8;
+const PASSES: usize = 64;
+/// As many times in a row it finds little. `SQLite` syncs the database only in a pass during which
+/// nothing is committed; without one the writer would wait for all that was copied.
+const PASSES_CALM: usize = 4;
 const CACHE_KIB: i64 = 256;
 
 const IDLE: u8 = 0;
@@ -114,10 +117,12 @@ impl Shared {
                     continue;
                 }
             }
+            let mut n_calm = 0;
             for _ in 0..PASSES {
                 let Some(copied) = copied(connection) else { break };
                 let came = self.n_pages.load(Ordering::Relaxed) - copied;
-                if came <= PAGES_LEFT_MAX || self.state.load(Ordering::Acquire) == CLOSED {
+                n_calm = if came <= PAGES_LEFT_MAX { n_calm + 1 } else { 0 };
+                if n_calm == PASSES_CALM || self.state.load(Ordering::Acquire) == CLOSED {
                     break;
                 }
             }
