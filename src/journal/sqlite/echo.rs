@@ -1,6 +1,8 @@
 //! Echoes, which are ours or a human's.
 
 mod carried;
+#[cfg(test)]
+mod tests;
 
 use rusqlite::{OptionalExtension, params};
 

@@ -247,7 +247,26 @@ pub(super) fn advance(
         return advance_with(cx, row, &Step::of(Input::NoAnswer), None, now);
     }
     let pid = step.provider_id.as_ref().map(|it| entries::pid(cx.vault, &row.instance, it));
+    let is_asked = row.tid.is_some() && !matches!(step.input, Input::Outcome(_));
+    if let Some(pid) = pid.filter(|_| is_asked && row.pid.is_none()) {
+        take_back(cx, &row, pid)?;
+    }
     advance_with(cx, row, step, pid, now)
+}
+
+/// The provider was asked by this send's own number, and says that the id is its. Another one that
+/// was taken for it because an echo had the same words has none again, so that its own echo is
+/// nobody else's.
+fn take_back(cx: &mut Cx<'_>, row: &EntryRow, pid: Token) -> Result<(), DbError> {
+    for mut other in names::find(cx, pid)? {
+        let is_taken = other.pid == Some(pid) && other.text_key == row.text_key;
+        if other.kind == INTENT && other.id != row.id && is_taken {
+            other.pid = None;
+            entries::write_intent(cx, &other)?;
+            names::changed(cx, other.id, [Some(pid), other.tid], [None, other.tid])?;
+        }
+    }
+    Ok(())
 }
 
 /// Whether what was found when the provider was asked is a later send with the same words to the

@@ -28,7 +28,7 @@ use crate::{
 const WRITE_AFTER: usize = 32_768;
 /// Rows written in a transaction besides three for each of its entries.
 const ROWS_AT_LEAST: usize = 64;
-/// Ends found without asking the database, 80 bytes each.
+/// Ends found without asking the database, some 80 bytes each by estimate.
 const ENDS_REMEMBERED: usize = 262_144;
 
 /// The chains of a conversation.

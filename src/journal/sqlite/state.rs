@@ -31,8 +31,8 @@ use crate::{
     vault::{Token, Vault},
 };
 
-/// Names of contacts found without asking the database, 80 bytes each: at random places of a large
-/// table, each question costs more than the row that is written for it.
+/// Names of contacts found without asking the database, some 80 bytes each by estimate: at random
+/// places of a large table, each question costs more than the row that is written for it.
 const CONTACTS_REMEMBERED: usize = 262_144;
 
 /// The writer's memory. Others lock it only to ask where a conversation ends.
