@@ -25,7 +25,8 @@ const PAGES_LEFT_MAX: i64 = 64;
 /// Times the thread goes after the writer.
 const PASSES: usize = 64;
 /// As many times in a row it finds little. `SQLite` syncs the database only in a pass during which
-/// nothing is committed; without one the writer would wait for all that was copied.
+/// nothing is committed (`walCheckpoint` in its wal.c); without one the writer would wait for all
+/// that was copied.
 const PASSES_CALM: usize = 4;
 const CACHE_KIB: i64 = 256;
 
