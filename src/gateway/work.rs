@@ -259,11 +259,13 @@ impl Work {
         self.bulk_wake.notify_one();
     }
 
-    /// Entries that wait or run, those that run, and when the oldest was committed.
+    /// Messages and sends that wait for their turn or run, entries that run, and when the oldest of
+    /// the former was committed.
     #[must_use]
     pub fn load(&self) -> (usize, usize, Option<Millis>) {
         let scheduler = self.lock();
-        (scheduler.n_jobs(), scheduler.n_running(), scheduler.oldest())
+        let (n_waiting, oldest) = scheduler.backlog();
+        (n_waiting, scheduler.n_running(), oldest)
     }
 
     /// Whether nothing runs, and nothing may start before time passes or something happens.

@@ -98,12 +98,12 @@ impl Web {
     }
 
     fn render(&self) -> String {
-        let (n_jobs, _, oldest) = self.gateway.work().load();
+        let (n_waiting, _, oldest) = self.gateway.work().load();
         let now = self.gateway.clock().now();
         #[expect(clippy::cast_precision_loss, reason = "a gauge")]
-        let (n_jobs, age) =
-            (n_jobs as f64, oldest.map_or(0.0, |it| (now - it) as f64 / SECOND as f64));
-        metrics::gauge!(names::WAITING).set(n_jobs);
+        let (n_waiting, age) =
+            (n_waiting as f64, oldest.map_or(0.0, |it| (now - it) as f64 / SECOND as f64));
+        metrics::gauge!(names::WAITING).set(n_waiting);
         metrics::gauge!(names::OLDEST_SECONDS).set(age);
         self.metrics.run_upkeep();
         self.metrics.render()

@@ -3,6 +3,7 @@
 
 mod job;
 mod lane;
+mod load;
 mod pace;
 #[cfg(test)]
 mod tests;
@@ -253,30 +254,6 @@ impl Scheduler {
         self.pace_of(instance).limit()
     }
 
-    /// Entries of a vendor that wait for their turn or run.
-    #[must_use]
-    pub fn n_jobs_of(&self, vendor: &VendorId) -> usize {
-        self.vendors.get(vendor).map_or(0, |it| it.n_jobs - it.n_follows)
-    }
-
-    /// Entries of a vendor that wait for their time: sent ones to be asked about, and later ones.
-    #[must_use]
-    pub fn n_follows_of(&self, vendor: &VendorId) -> usize {
-        self.vendors.get(vendor).map_or(0, |it| it.n_follows)
-    }
-
-    /// Entries that wait or run.
-    #[must_use]
-    pub fn n_jobs(&self) -> usize {
-        self.jobs.len()
-    }
-
-    /// Entries that run.
-    #[must_use]
-    pub fn n_running(&self) -> usize {
-        self.running.len()
-    }
-
     /// Whether everybody's sends are stopped.
     #[must_use]
     pub fn is_all_paused(&self) -> bool {
@@ -288,12 +265,6 @@ impl Scheduler {
     pub fn rests(&self, now: Millis) -> bool {
         let is_later = self.wake_at().is_none_or(|it| it > now);
         self.running.is_empty() && self.ring.is_empty() && is_later
-    }
-
-    /// When the oldest entry that waits or runs was committed.
-    #[must_use]
-    pub fn oldest(&self) -> Option<Millis> {
-        self.jobs.keys().min().map(|it| it.ms())
     }
 
     /// Who a contact has turned out to be.

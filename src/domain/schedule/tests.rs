@@ -337,8 +337,10 @@ fn what_waits_for_its_time_does_not_count_as_a_backlog() {
     let vendor = job(1, 7, Kind::Follow, now).vendor;
     let counts = |it: &Scheduler| (it.n_jobs_of(&vendor), it.n_follows_of(&vendor));
     scheduler.add(job(1, 7, Kind::Follow, now + 1_000), now);
+    assert_eq!(scheduler.backlog(), (0, None));
     scheduler.add(job(2, 7, Kind::Send, now), now);
     assert_eq!(counts(&scheduler), (1, 1));
+    assert_eq!(scheduler.backlog(), (1, Some(EntryId(2).ms())));
     let due = Next::Again { kind: Kind::Send, due: now, hold: None };
     scheduler.decided(job(1, 7, Kind::Follow, now), due, now);
     assert_eq!(counts(&scheduler), (2, 0));
@@ -348,6 +350,9 @@ fn what_waits_for_its_time_does_not_count_as_a_backlog() {
         scheduler.finish(EntryId(id), asked, now);
     }
     assert_eq!(counts(&scheduler), (0, 2));
+    scheduler.add(job(3, 8, Kind::Signal, now + 1_000), now);
+    scheduler.add(job(4, 8, Kind::Later, now + 1_000), now);
+    assert_eq!(scheduler.backlog(), (0, None));
     for id in [1, 2] {
         scheduler.decided(job(id, 7, Kind::Follow, now), Next::Gone, now);
     }
