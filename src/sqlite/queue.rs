@@ -167,10 +167,10 @@ impl Lists {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    struct Nothing;
+    pub(in crate::sqlite) struct Nothing;
 
     impl Job for Nothing {
         fn run(&mut self, _: &rusqlite::Connection) -> Result<(), DbError> {

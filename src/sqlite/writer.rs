@@ -20,15 +20,14 @@ use super::{DbError, checkpoint::Checkpoints, queue::Queue};
 /// Writes in one transaction.
 const BATCH_MAX: usize = 256;
 /// How long a transaction takes in what may wait: callers who come meanwhile wait for its end.
-const BEHIND_FOR: Duration = Duration::from_millis(2);
+const BEHIND_FOR: Duration = Duration::from_micros(500);
 /// As many of those come in each transaction, whoever else waits, so that they come at all.
-const BEHIND_MIN: usize = 8;
+const BEHIND_MIN: usize = 2;
 /// Callers who waited longer than this get the transaction nearly to themselves: there is more to
 /// do than time. What may wait takes no longer then than such a part of the transaction before,
 /// which is much where the disk is slow and little where the processor is.
-const CALLERS_WAIT: Duration = Duration::from_millis(3);
+const CALLERS_WAIT: Duration = Duration::from_millis(1);
 const BEHIND_PART: u32 = 32;
-const BEHIND_LEAST: usize = 2;
 
 /// Told of each transaction.
 pub trait Batch: Send {
@@ -162,12 +161,8 @@ struct Behind<'a> {
 impl<'a> Behind<'a> {
     /// Beside callers the first of whom has waited so long, after a transaction that lasted so long.
     fn beside(queue: &'a Queue, waited: Duration, lasted: Duration) -> Self {
-        let (left, time) = if waited > CALLERS_WAIT {
-            (BEHIND_LEAST, lasted / BEHIND_PART)
-        } else {
-            (BEHIND_MIN, BEHIND_FOR)
-        };
-        Self { queue, left, until: Instant::now() + time }
+        let time = if waited > CALLERS_WAIT { lasted / BEHIND_PART } else { BEHIND_FOR };
+        Self { queue, left: BEHIND_MIN, until: Instant::now() + time }
     }
 }
 
@@ -263,17 +258,10 @@ pub(super) fn end_process_if_unsynced(error: &DbError) {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::queue::Urgency, *};
-
-    struct Nothing;
-
-    impl Job for Nothing {
-        fn run(&mut self, _: &Connection) -> Result<(), DbError> {
-            Ok(())
-        }
-
-        fn answer(self: Box<Self>, _: Result<(), DbError>) {}
-    }
+    use super::{
+        super::queue::{Urgency, tests::Nothing},
+        *,
+    };
 
     #[test]
     fn callers_who_waited_long_share_a_transaction_with_little_that_may_wait() {
@@ -285,7 +273,7 @@ mod tests {
             Behind::beside(&queue, waited, lasted).count()
         };
         let late = CALLERS_WAIT + Duration::from_nanos(1);
-        assert_eq!(of_100(late, Duration::ZERO), BEHIND_LEAST);
+        assert_eq!(of_100(late, Duration::ZERO), BEHIND_MIN);
         assert_eq!(of_100(late, Duration::from_hours(1)), 100, "the disk is slow");
         assert!(of_100(CALLERS_WAIT, Duration::ZERO) >= BEHIND_MIN);
     }
