@@ -357,6 +357,9 @@ fn what_waits_for_its_time_does_not_count_as_a_backlog() {
         scheduler.decided(job(id, 7, Kind::Follow, now), Next::Gone, now);
     }
     assert_eq!(counts(&scheduler), (0, 0));
+    scheduler.add(job(1 << 50, 8, Kind::Message, now), now);
+    scheduler.add(job(1 << 40, 8, Kind::Send, now), now);
+    assert_eq!(scheduler.backlog(), (2, Some(EntryId(1 << 40).ms())));
 }
 
 #[test]
